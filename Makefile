@@ -1,0 +1,57 @@
+# `make` lists the targets. Nothing but pip is used, and nothing outside this folder is changed.
+PYTHON ?= python3
+VENV := .venv
+WORKERS := 2
+PY := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help repro test clean
+
+help: ## list the targets
+	@echo "make TARGET [PYTHON=python3.12]: the interpreter (3.11 to 3.13) that $(VENV) is made with"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+repro: $(VENV)/core.stamp ## check every claim, then predict for the shipped answer distribution
+	$(PY) paper_repro.py check
+	$(PY) paper_repro.py predict examples/countdown_answers.csv
+
+test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile
+
+clean: ## remove .venv and the checkers' caches; results stay
+	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# .venv is made anew where it is missing or incomplete, or where another interpreter is asked for by name.
+HAVE := $(shell test -x $(VENV)/bin/pip && test -x $(PY) && $(PY) -V)
+ifneq ($(origin PYTHON),file)
+WANT := $(or $(shell command -v $(PYTHON) >/dev/null && $(PYTHON) -V),none)
+endif
+ifneq ($(HAVE),$(or $(WANT),$(HAVE),some))
+.PHONY: $(PY)
+endif
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "PYTHON=$(PYTHON) is '$$($(PYTHON) -V 2>&1)': want Python 3.11, 3.12 or 3.13, as in" \
+	    "make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@echo "Making $(VENV) with $$($(PYTHON) -V)."
+	@$(PYTHON) -m venv --clear $(VENV)
+
+# Without --no-compile pip compiles all of every package, which takes longer than the rest of the installation.
+define install
+	@echo "Installing $(1) with the versions of constraints.txt into $(VENV): about half a minute, and the downloads."
+	@$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt '$(2)'
+	@rm -rf build differential_smoothing_toolkit.egg-info
+	@touch $(VENV)/core.stamp $@
+endef
+
+$(VENV)/core.stamp: pyproject.toml constraints.txt $(PY)
+	$(call install,what the toolkit needs,.)
+
+$(VENV)/dev.stamp: pyproject.toml constraints.txt $(PY)
+	$(call install,what the toolkit and its tests need,.[dev])

@@ -1,0 +1,30 @@
+"""The test session: Hypothesis profiles and storage, and the lines that tests add to the summary."""
+
+import tempfile
+
+import pytest
+from hypothesis import configuration, settings
+
+# `deterministic` draws the same examples in every run. `pytest --hypothesis-profile explore` looks further.
+settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
+settings.register_profile("explore", max_examples=2_000, database=None, deadline=None)
+settings.load_profile("deterministic")
+
+# Hypothesis keeps constants of our modules and tables of Unicode even where it has no database of examples.
+_storage = tempfile.TemporaryDirectory(prefix="hypothesis-")
+configuration.set_hypothesis_home_dir(_storage.name)
+
+
+def pytest_unconfigure() -> None:
+    """Remove what Hypothesis stored."""
+    _storage.cleanup()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what tests recorded with `record_property("summary", line)`, sorted, above the closing line."""
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    lines = {str(value) for report in reports for key, value in report.user_properties if key == "summary"}
+    if lines:
+        terminalreporter.section("what the tests measured")
+    for line in sorted(lines):
+        terminalreporter.write_line(line)

@@ -1,0 +1,29 @@
+"""The claims ledger: every claim A1 to E6 with the check that tests it on this machine."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from theory.claims import coverage, dominance, flow, groups, limits, methods, optimum
+from theory.claims.ledger import Claim
+
+MODULES: tuple[ModuleType, ...] = (optimum, dominance, flow, limits, groups, coverage, methods)
+CLAIMS: tuple[Claim, ...] = tuple(
+    value for module in MODULES for value in vars(module).values() if isinstance(value, Claim)
+)
+
+
+def select(ids: tuple[str, ...]) -> tuple[Claim, ...]:
+    """The claims whose id is one of `ids` or a part of one (A7 selects A7.1 to A7.3); all where `ids` is empty.
+
+    Raises ValueError naming the first id that selects nothing.
+    """
+    for wanted in ids:
+        if not any(_is_part_of(claim.id, wanted) for claim in CLAIMS):
+            known = ", ".join(dict.fromkeys(claim.id.split(".")[0] for claim in CLAIMS))
+            raise ValueError(f"only: {wanted!r} is not a claim: want one of {known}, or a part such as A7.1")
+    return tuple(claim for claim in CLAIMS if not ids or any(_is_part_of(claim.id, wanted) for wanted in ids))
+
+
+def _is_part_of(id: str, wanted: str) -> bool:  # noqa: A002
+    return id == wanted or id.startswith(wanted + ".")

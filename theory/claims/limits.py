@@ -1,0 +1,312 @@
+"""Claims B3 and B6 to B9: potentials, and where the exact flows end."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import sympy as sp
+
+from theory import dynamics, policies, shaping, vanilla_path
+from theory.claims import instances, ledger
+from theory.claims.flow import CORRECT, _softmax, z
+from theory.claims.ledger import EXACT, FLOAT64, INTEGRATED, PRINTED, Evidence, Mutant
+from theory.policies import Floats, Problem
+
+OURS = "ours"
+MODERATE = 1.5  # standard deviation of logits whose flows settle within the times integrated here
+
+
+def _moderate(rng: np.random.Generator, num_correct: int, num_wrong: int) -> Problem:
+    logits = rng.normal(scale=MODERATE, size=num_correct + num_wrong)
+    return Problem(policies.log_softmax(logits), np.array([1.0] * num_correct + [0.0] * num_wrong))
+
+
+@ledger.claim(
+    "B3.1",
+    "Vanilla: all mass ends on the most likely correct answer; ties share equally.",
+    latex=r"p_{top}\to 1/k,\quad k\ \text{tied most likely correct answers}",
+    hypotheses="exact softmax flow, no KL; t = 1e12 to 1e30, gaps of at least 10%",
+    source=OURS,
+    kind="numeric",
+    tolerance=1e-2,
+    mutant=Mutant("theory.vanilla_path:logits_at_rise", "right + gain", "right - gain"),
+)
+def mass_ends_on_the_likeliest(rng: np.random.Generator) -> Evidence:
+    """By B2 the others keep a finite e^(-z) above 0 while that of the top goes to 0. p_j/p_top falls like t^(-w/(w+k)),
+    so the time is chosen as 1e6 to the power (w+k)/w; the margin is the distance from the uniform law on the top.
+    """
+
+    def violation(num_top: int, num_rest: int, num_wrong: int) -> float:
+        problem = _with_ties(rng, num_top, num_rest, num_wrong)
+        time = 10.0 ** min(6.0 * (num_wrong + num_top) / num_wrong, 200.0)
+        final = np.exp(vanilla_path.vanilla_path(problem, [time])[0])
+        target = np.zeros(final.size)
+        target[:num_top] = 1 / num_top
+        return float(np.abs(final - target).max())
+
+    shapes = itertools.product((1, 2, 3), (0, 1, 3), (1, 2, 6))
+    return ledger.worst(violation(*shape) for shape in shapes)
+
+
+@ledger.claim(
+    "B3.2",
+    "The end is slow: 1 - Q ~ (k w/(k+w))/t for k tied most likely correct answers and w wrong ones.",
+    latex=r"1-Q\sim\frac{kw}{k+w}\,\frac1t",
+    hypotheses="as B3.1",
+    source=OURS,
+    kind="numeric",
+    tolerance=2e-2,
+    mutant=Mutant("theory.dynamics:collapse_constant", "(num_top + num_wrong)", "(num_top + num_wrong + 1)"),
+)
+def collapse_rate(rng: np.random.Generator) -> Evidence:
+    """Near the end p_top = 1/k and p_W = (1-Q)/w, so d log(p_W/p_top)/dt = -(1-Q)(1/w + 1/k). The margin is the relative
+    error of t (1-Q) at a time at which the slower answers are gone.
+    """
+
+    def violation(num_top: int, num_rest: int, num_wrong: int) -> float:
+        problem = _with_ties(rng, num_top, num_rest, num_wrong)
+        time = 10.0 ** min(6.0 * (num_wrong + num_top) / num_wrong, 200.0)
+        final = vanilla_path.vanilla_path(problem, [time])[0]
+        log_product = np.log(time) - np.logaddexp(0.0, policies.logit_correctness(final, problem.correct))
+        return abs(float(np.exp(log_product)) / dynamics.collapse_constant(num_top, num_wrong) - 1)
+
+    shapes = itertools.product((1, 2, 3), (0, 1, 3), (1, 2, 6))
+    return ledger.worst(violation(*shape) for shape in shapes)
+
+
+def _with_ties(rng: np.random.Generator, num_top: int, num_rest: int, num_wrong: int) -> Problem:
+    """Tied most likely correct answers first, then rarer ones by at least 10%, then wrong ones."""
+    rest = -rng.uniform(0.1, 2.0, num_rest)
+    logits = np.concatenate([np.zeros(num_top), rest, rng.normal(size=num_wrong)])
+    correct = np.array([1.0] * (num_top + num_rest) + [0.0] * num_wrong)
+    return Problem(policies.log_softmax(logits), correct)
+
+
+@ledger.claim(
+    "B3.3",
+    "From (.3, .1 | .4, .2), Q = .8789, .99247, .99932, .999933 at t = 10, 100, 1e3, 1e4.",
+    latex=r"Q=.8789,.99247,.99932,.999933",
+    hypotheses="exact vanilla softmax flow",
+    source=OURS,
+    kind="numeric",
+    tolerance=1.0,
+    mutant=Mutant("theory.vanilla_path:_log_time", "half = widths / 2", "half = widths"),
+)
+def worked_example(rng: np.random.Generator) -> Evidence:
+    """Computed by the scalar reduction; the margin is in units of half the last printed digit."""
+    problem = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
+    printed = {10.0: (0.8789, 5e-5), 100.0: (0.99247, 5e-6), 1e3: (0.99932, 5e-6), 1e4: (0.999933, 5e-7)}
+    path = vanilla_path.vanilla_path(problem, list(printed))
+    found = [policies.correctness(log_policy, problem.correct) for log_policy in path]
+    margins = [abs(value - q) / half for value, (q, half) in zip(found, printed.values(), strict=True)]
+    return ledger.worst(margins, "Q = " + ", ".join(f"{value:.6f}" for value in found))
+
+
+@ledger.claim(
+    "B6.1",
+    "DS with sampling reference and no KL is the exact softmax gradient of (1+g_c) Q + g_c H_C - g_w H_W - g_w (1-Q).",
+    latex=r"\dot z=\nabla_z\big[(1+g_c)Q+g_cH_C-g_wH_W-g_w(1-Q)\big],\quad H_S=-\textstyle\sum_Sp\log p",
+    hypotheses="no gradient through the log-probability in the reward",
+    source=OURS,
+    kind="symbolic",
+    tolerance=EXACT,
+    mutant=Mutant("theory.dynamics:smoothing_potential", "gain - gamma_incorrect", "gain + gamma_incorrect"),
+)
+def smoothing_has_a_potential(rng: np.random.Generator) -> Evidence:
+    """d/dp_i of the potential is 1 - g_c log p_i on C and g_w log p_i on W, the shaped reward; so its softmax gradient is
+    the flow of the shaped reward.
+    """
+    g_c, g_w = sp.symbols("g_c g_w", positive=True)
+    policy, log_policy = _softmax(z)
+    potential = dynamics.smoothing_potential(policy, log_policy, CORRECT, g_c, g_w)
+    flow = dynamics.softmax_flow(policy, dynamics.smoothing_advantage(log_policy, CORRECT, g_c, g_w))
+    return ledger.symbolic([sp.diff(potential, logit) - speed for logit, speed in zip(z, flow, strict=True)], rng)
+
+
+@ledger.claim(
+    "B6.2",
+    "Its maximum is 1 + g_c (1 + log m), at the uniform policy on C, and it grows along the flow.",
+    latex=r"\max\Phi=1+g_c(1+\log m)\ \text{at}\ p=\mathrm{uniform}(C)",
+    hypotheses="g_c > 0, g_w >= 0",
+    source=OURS,
+    kind="numeric",
+    tolerance=INTEGRATED,
+    mutant=Mutant("theory.dynamics:smoothing_potential_maximum", "(1 + log_num_correct)", "log_num_correct"),
+)
+def uniform_on_correct_is_the_maximum(rng: np.random.Generator) -> Evidence:
+    """H_W >= 0 and 1-Q >= 0 only cost; g_c H_C + (1+g_c) Q is concave and largest at Q = 1, p uniform. Checked: the value
+    at the uniform policy, that no point of the flow exceeds it, and that the potential never falls along the flow.
+    """
+
+    def violation(problem: Problem) -> float:
+        g_c, g_w = float(rng.uniform(0.2, 1.0)), float(rng.choice([0.0, rng.uniform(0.0, 2.0)]))
+        num_correct = int(problem.correct.sum())
+        top = dynamics.smoothing_potential_maximum(g_c, np.log(num_correct))
+        path = dynamics.integrate(
+            problem.base_log_policy,
+            lambda log: dynamics.smoothing_advantage(log, problem.correct, g_c, g_w),
+            np.linspace(0.0, 60.0, 40),
+        )
+        uniform = np.where(problem.is_correct, -np.log(num_correct), -1e3)  # exp(-1000) is 0
+        values = [dynamics.smoothing_potential(np.exp(log), log, problem.correct, g_c, g_w) for log in (uniform, *path)]
+        falls = -np.diff(values[1:]).min()
+        return float(max(abs(values[0] - top), max(values) - top, falls))
+
+    return ledger.worst(violation(_moderate(rng, 1 + index % 4, 1 + index % 3)) for index in range(16))
+
+
+@ledger.claim(
+    "B6.3",
+    "The flow ends there: Q -> 1 with every correct answer at 1/m.",
+    latex=r"p(t)\to\mathrm{uniform}(C)",
+    hypotheses="g_c = .5, g_w in {0, .5}, moderate logits, t = 4,000",
+    source=OURS,
+    kind="numeric",
+    tolerance=5e-3,
+    mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
+)
+def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
+    """The vanilla part of the end is the 1/t of B3 over 1 + g_c log m; the margin is the distance from uniform."""
+
+    def violation(problem: Problem, g_w: float) -> float:
+        final = dynamics.integrate(
+            problem.base_log_policy,
+            lambda log: dynamics.smoothing_advantage(log, problem.correct, 0.5, g_w),
+            [0.0, 4000.0],
+        )[-1]
+        return float(np.abs(np.exp(final) - problem.correct / problem.correct.sum()).max())
+
+    return ledger.worst(violation(_moderate(rng, 1 + k % 4, 1 + k % 3), 0.5 * (k % 2)) for k in range(12))
+
+
+@ledger.claim(
+    "B7.1",
+    "A global bonus without KL is stationary at p ~ e^(r/g), where Q = m e^(1/g)/(m e^(1/g) + w) < 1.",
+    latex=r"p\propto e^{r/g},\quad Q=\frac{me^{1/g}}{me^{1/g}+w}<1",
+    hypotheses="g > 0, H form or sampling reference",
+    source=OURS,
+    kind="symbolic",
+    tolerance=EXACT,
+    mutant=Mutant("theory.dynamics:entropy_ceiling", "num_correct * boost + num_wrong", "num_correct * boost - num_wrong"),
+)
+def bonus_has_a_ceiling(rng: np.random.Generator) -> Evidence:
+    """Q + g H is strictly concave; its slope r - g log p - g is constant iff log p = r/g + const. With Q from the claimed
+    formula, p = Q/m on C and (1-Q)/w on W make the shaped reward equal on both sides, for m = 1..3, w = 1..3.
+    """
+    strength, boost = sp.symbols("g boost", positive=True)  # boost = exp(1/g), so log boost = 1/g
+    residuals = []
+    for num_correct, num_wrong in itertools.product((1, 2, 3), repeat=2):
+        q = dynamics.entropy_ceiling(sp.Integer(num_correct), sp.Integer(num_wrong), boost)
+        ratio = sp.cancel(q / num_correct / ((1 - q) / num_wrong))  # p on C over p on W
+        log_ratio = sp.expand_log(sp.log(ratio), force=True).subs(sp.log(boost), 1 / strength)
+        residuals.append(shaping.entropy_bonus(1, log_ratio, 1, strength=strength))  # A on C minus A on W
+    return ledger.symbolic(residuals, rng)
+
+
+@ledger.claim(
+    "B7.2",
+    "The flow of the bonus ends at that Q; DS with the same strength passes it.",
+    latex=r"Q_{bonus}(t)\to\frac{me^{1/g}}{me^{1/g}+w},\quad Q_{DS}(t)\to1",
+    hypotheses="g in [.3, 1], moderate logits, t = 2,000, single prompt",
+    source=OURS,
+    kind="numeric",
+    tolerance=INTEGRATED,
+    mutant=Mutant("theory.dynamics:entropy_ceiling", "num_correct * boost + num_wrong", "num_correct * boost - num_wrong"),
+)
+def flows_meet_the_ceiling(rng: np.random.Generator) -> Evidence:
+    """The bonus's objective is strictly concave in p, so its flow ends at the one stationary point."""
+
+    def violation(problem: Problem) -> float:
+        strength = float(rng.uniform(0.3, 1.0))
+        num_correct = problem.correct.sum()
+        ceiling = dynamics.entropy_ceiling(num_correct, problem.correct.size - num_correct, np.exp(1 / strength))
+        ends = [
+            policies.correctness(
+                dynamics.integrate(
+                    problem.base_log_policy,
+                    lambda log, pair=pair: dynamics.smoothing_advantage(log, problem.correct, *pair),
+                    [0.0, 2000.0],
+                )[-1],
+                problem.correct,
+            )
+            for pair in ((strength, -strength), (strength, 0.0))
+        ]
+        return float(max(abs(ends[0] - ceiling), ceiling - ends[1]))
+
+    return ledger.worst(violation(_moderate(rng, 1 + k % 3, 1 + k % 4)) for k in range(16))
+
+
+@ledger.claim(
+    "B8.1",
+    "DS with base reference and no KL has a linear objective; its maximiser is the correct answer least likely under b, for every g_w >= 0.",
+    latex=r"\arg\max_p E_p[s]=\arg\min_{i\in C}b_i",
+    hypotheses="g_c > 0, g_w >= 0, the rarest correct answer unique",
+    source=OURS,
+    kind="numeric",
+    tolerance=EXACT,
+    mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
+)
+def base_reference_picks_the_rarest(rng: np.random.Generator) -> Evidence:
+    """The score is 1 - g_c log b > 1 on C, largest for the rarest, and g_w log b <= 0 on W. The margin counts problems whose
+    best-scored answer is another one.
+    """
+
+    def violation(problem: Problem) -> float:
+        g_c, g_w = rng.exponential(size=2)
+        score = dynamics.smoothing_advantage(problem.base_log_policy, problem.correct, g_c, g_w)
+        claimed = dynamics.base_reference_limit(problem.base_log_policy, problem.correct)
+        return float(score[claimed] < score.max())
+
+    return ledger.worst(violation(problem) for problem in instances.problems(rng, 200, min_correct=2))
+
+
+@ledger.claim(
+    "B8.2",
+    "Its flow puts the mass there, even where that answer starts as the rarest of all.",
+    latex=r"p(t)\to e_{\arg\min_Cb}",
+    hypotheses="g_c = 2, g_w in {0, 1}, moderate logits, t = 20,000, scores of correct answers at least .2 apart",
+    source=OURS,
+    kind="numeric",
+    tolerance=5e-2,
+    mutant=Mutant("theory.dynamics:base_reference_limit", "base_log_policy, np.inf).argmin", "-base_log_policy, np.inf).argmin"),
+)
+def base_reference_flow_ends_on_the_rarest(rng: np.random.Generator) -> Evidence:
+    """A linear objective under the softmax gradient goes to its best vertex; the margin is the mass elsewhere."""
+
+    def violation(num_correct: int, g_w: float) -> float:
+        right = -np.cumsum(rng.uniform(0.2, 1.0, num_correct))
+        base = policies.log_softmax(np.concatenate([right, rng.normal(size=2)]))
+        correct = np.array([1.0] * num_correct + [0.0] * 2)
+        score = dynamics.smoothing_advantage(base, correct, 2.0, g_w)
+        final = dynamics.integrate(base, lambda _: score, [0.0, 2e4])[-1]
+        return float(1 - np.exp(final[dynamics.base_reference_limit(base, correct)]))
+
+    return ledger.worst(violation(2 + k % 3, float(k % 2)) for k in range(10))
+
+
+@ledger.claim(
+    "B9",
+    "Mirror descent on r - g_c log p on C: after K steps of size eta, p_C is b_C tempered by (1 - eta g_c)^K exactly.",
+    latex=r"p_C^{(K)}\propto b_C^{(1-\eta g_c)^K}",
+    hypotheses="K = 1 to 6 in the symbolic check; any eta, g_c",
+    source=OURS,
+    kind="symbolic",
+    tolerance=EXACT,
+    mutant=Mutant(
+        "theory.dynamics:mirror_descent_exponent", "(1 - learning_rate * gamma_correct) ** num_steps",
+        "1 - num_steps * learning_rate * gamma_correct",
+    ),
+)
+def mirror_descent_tempers(rng: np.random.Generator) -> Evidence:
+    """log p' = log p + eta (1 - g_c log p) + const on C multiplies each log-ratio by 1 - eta g_c."""
+    eta, g_c = sp.symbols("eta g_c", positive=True)
+    start = sp.symbols("l_i l_j", real=True)
+    residuals = []
+    logs = list(start)
+    for num_steps in range(1, 7):
+        scores = [shaping.differential_smoothing(1, log, 1, gamma_correct=g_c, gamma_incorrect=0) for log in logs]
+        logs = [dynamics.mirror_descent_step(log, score, eta) for log, score in zip(logs, scores, strict=True)]
+        exponent = dynamics.mirror_descent_exponent(eta, g_c, num_steps)
+        residuals.append(logs[0] - logs[1] - exponent * (start[0] - start[1]))
+    return ledger.symbolic(residuals, rng)
