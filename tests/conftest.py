@@ -1,9 +1,10 @@
 """The test session: Hypothesis profiles and storage, and the lines that tests add to the summary."""
 
+import os
 import tempfile
 
 import pytest
-from hypothesis import configuration, settings
+from hypothesis import settings
 
 # `deterministic` draws the same examples in every run. `pytest --hypothesis-profile explore` looks further.
 settings.register_profile("deterministic", derandomize=True, database=None, deadline=None)
@@ -12,7 +13,7 @@ settings.load_profile("deterministic")
 
 # Hypothesis keeps constants of our modules and tables of Unicode even where it has no database of examples.
 _storage = tempfile.TemporaryDirectory(prefix="hypothesis-")
-configuration.set_hypothesis_home_dir(_storage.name)
+os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _storage.name
 
 
 def pytest_unconfigure() -> None:

@@ -4,3 +4,8 @@ FLOAT64 = 1e-10  # relative; float64 arithmetic of a few hundred operations keep
 MONTE_CARLO_Z = (
     5.0  # |z| with the standard error of the sample itself: one false alarm in 1.7 million comparisons
 )
+ADVANTAGE64 = 1e-12  # one group of at most 24 numbers of size 1: a few dozen float64 operations
+ADVANTAGE32 = 1e-5  # the same in float32, whose rounding unit is 6e-8
+FROM_RATIONALS = 1e-11  # float64 expectations over 8 to 1,024 binomial terms against exact sums
+PRINTED_DIGITS = 5.001e-6  # five printed decimals
+PRINTED_BALANCE = 5.001e-6  # 2.6e-4 is printed with two digits

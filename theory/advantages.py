@@ -197,16 +197,16 @@ def pkpo(*, correct: Array, k: int = 2) -> Array:
     return k * (1 - (1 - correct) * all_wrong(num_wrong - 1, group_size - 1, k - 1))
 
 
-def all_wrong(num_wrong: Array, num_samples: int, num_drawn: int) -> Array:
-    """The chance that a random subset of the samples has no correct one: C(wrong, drawn)/C(samples, drawn).
+def all_wrong(num_wrong: Array, num_total: int, num_drawn: int) -> Array:
+    """The chance that a random subset of the samples has no correct one: C(wrong, drawn)/C(total, drawn).
 
-    Shapes:   num_wrong: any. Returns the same shape; exactly 0 where num_wrong < num_drawn.
-    Requires: 0 <= num_drawn <= num_samples.        Raises ValueError otherwise.
+    Shapes:   num_wrong: any. Returns the same shape; exactly 0 where 0 <= num_wrong < num_drawn.
+    Requires: 0 <= num_drawn <= num_total.        Raises ValueError otherwise.
     """
-    require_order(num_drawn + 1, num_samples + 1)
+    require_order(num_drawn + 1, num_total + 1)
     chance = 0 * num_wrong + 1
     for drawn in range(num_drawn):
-        chance = chance * (num_wrong - drawn) / (num_samples - drawn)
+        chance = chance * (num_wrong - drawn) / (num_total - drawn)
     return chance
 
 

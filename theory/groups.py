@@ -19,6 +19,7 @@ from scipy.stats import binom
 from theory import advantages
 
 Number = Any  # float, Fraction or SymPy expression
+SMALLEST = 1e-300  # SciPy's binomial raises OverflowError from about 1e-304 down, depending on the group size
 Table = Any  # array (2, group_size + 1) of floats, Fractions or SymPy expressions
 
 
@@ -26,6 +27,7 @@ def binomial_weights(num_draws: int, correctness: Number) -> Any:
     """The probabilities that 0, 1, ..., num_draws of the draws are correct.
 
     Shapes:   correctness: (...). Returns (..., num_draws + 1), objects for a Fraction or a SymPy symbol.
+    Requires: 0 <= correctness <= 1, else ValueError; a float below 1e-300 counts as 0.
     Source:   textbook (binomial distribution).
 
     >>> binomial_weights(2, Fraction(1, 3)).tolist()
@@ -37,9 +39,11 @@ def binomial_weights(num_draws: int, correctness: Number) -> Any:
             for count in range(num_draws + 1)
         ]
         return np.array(terms, dtype=object)
-    return binom.pmf(
-        np.arange(num_draws + 1), num_draws, np.asarray(correctness, dtype=np.float64)[..., None]
-    )
+    mass = np.asarray(correctness, dtype=np.float64)
+    if not np.all((mass >= 0) & (mass <= 1)):
+        raise ValueError(f"correctness is {correctness!r}: it must lie between 0 and 1")
+    mass = np.where(mass < SMALLEST, 0.0, mass)
+    return binom.pmf(np.arange(num_draws + 1), num_draws, mass[..., None])
 
 
 def advantage_table(

@@ -16,7 +16,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, exprel
 
-from theory import estimators, policies, shaping
+from theory import policies, shaping
 from theory.policies import Floats
 
 LARGEST_LOGIT = 700.0  # correctness between 1e-304 and 1 - 1e-304 is searched

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory import estimators
+from theory import estimators, policies
 from theory.policies import Floats
 
 PromptWeight = Callable[[Any], Any]  # correctness (num_prompts,) -> c_G(Q) (num_prompts,)
@@ -103,8 +103,8 @@ def first_losing_k(base_policy: ArrayLike, success: ArrayLike) -> int | None:
     The end is the largest mean success. The base exceeds it once the expected number of solvable prompts that
     k draws miss is below the number of solvable prompts that the best strategy misses; k is found by doubling
     and bisection. An exact tie at some k is decided by rounding. If all strategies
-    have the same mean success the exact flow does not move; sampled training drifts to one of them, and for its end
-    the answer holds.
+    have the same mean success the exact flow does not move; sampled training drifts to one of them, and for
+    its end the answer holds.
 
     Shapes:   base_policy: (num_strategies,), all above 0; success: (num_prompts, num_strategies).
     Raises:   ValueError naming the entry of base_policy that is not above 0.

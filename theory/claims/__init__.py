@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from theory.claims import coverage, dominance, flow, groups, limits, methods, optimum
+from theory.claims import coverage, dominance, drift, flow, groups, limits, methods, optimum, steps
 from theory.claims.ledger import Claim
 
-MODULES: tuple[ModuleType, ...] = (optimum, dominance, flow, limits, groups, coverage, methods)
+MODULES: tuple[ModuleType, ...] = (optimum, dominance, flow, limits, steps, groups, drift, coverage, methods)
 CLAIMS: tuple[Claim, ...] = tuple(
-    value for module in MODULES for value in vars(module).values() if isinstance(value, Claim)
+    sorted(
+        (value for module in MODULES for value in vars(module).values() if isinstance(value, Claim)),
+        key=lambda claim: (claim.id[0], [int(part) for part in claim.id[1:].split(".")]),
+    )
 )
 
 

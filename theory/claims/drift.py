@@ -10,8 +10,7 @@ import numpy as np
 import sympy as sp
 
 from theory import sampling
-from theory.claims import ledger
-from theory.claims.enumeration import exact, expectation, rational_policy, symbolic_policy
+from theory.claims import enumeration, ledger
 from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
 
 OURS = "ours"
@@ -25,9 +24,9 @@ def _centred_moments(policy: Any, correct: Any, group_size: Any, step: Callable[
 
     def move(counts: Any) -> Any:
         change = step(policy, counts, correct - (counts * correct).sum() / group_size)
-        return exact(change[0] - change[1], (change[0] - change[1]) ** 2)
+        return enumeration.exact(change[0] - change[1], (change[0] - change[1]) ** 2)
 
-    mean, square = expectation(policy, int(group_size), move)
+    mean, square = enumeration.expectation(policy, int(group_size), move)
     return mean, square - mean**2
 
 
@@ -35,7 +34,7 @@ def _drift_residuals(
     step: Callable[..., Any], formula: Callable[..., Any], sizes: tuple[int, ...]
 ) -> list[Any]:
     p_i, p_j, error = sp.symbols("p_i p_j R", positive=True)
-    policy, correct = exact(p_i, p_j, 1 - p_i - p_j - error, error), exact(1, 1, 1, 0)
+    policy, correct = enumeration.exact(p_i, p_j, 1 - p_i - p_j - error, error), enumeration.exact(1, 1, 1, 0)
     residuals: list[Any] = []
     for size in map(sp.Integer, sizes):
         claimed = formula(p_i, p_j, 1 - error, size, sp.Integer(1))
@@ -102,9 +101,9 @@ def drift_in_larger_groups(rng: np.random.Generator) -> Evidence:
     """All groups of 6, 9 and 12 draws from two correct answers, the rest of C and W."""
     violations: list[Any] = []
     kinds = ((sampling.sampled_step, sampling.drift), (sampling.natural_sampled_step, sampling.natural_drift))
-    correct = exact(1, 1, 1, 0)
+    correct = enumeration.exact(1, 1, 1, 0)
     for size in map(Fraction, (6, 9, 12)):
-        policy = rational_policy(rng, 4)
+        policy = enumeration.rational_policy(rng, 4)
         for step, formula in kinds:
             observed = _centred_moments(policy, correct, size, step)
             claimed = formula(policy[0], policy[1], 1 - policy[3], size, Fraction(1))
@@ -143,14 +142,18 @@ def drift_alone_spreads(rng: np.random.Generator) -> Evidence:
 
 def _balance_symbols() -> tuple[Any, Any, Any]:
     """A policy over 6 answers, what is correct, and what was sampled: every kind is there."""
-    return symbolic_policy(6), exact(1, 1, 0, 1, 0, 0), exact(1, 1, 1, 0, 0, 1)
+    return (
+        enumeration.symbolic_policy(6),
+        enumeration.exact(1, 1, 0, 1, 0, 0),
+        enumeration.exact(1, 1, 1, 0, 0, 1),
+    )
 
 
 @ledger.claim(
     "C7.1",
     "One-step mass balance of the surrogate step dz_i = (eta/N) p_i (R_i - S_R): dQ and dQ_unsampled.",
     latex=r"dQ=\tfrac{\eta}{N}\big[(R_c-S_R)(1-Q)A_2+(S_R-R_w)QB_2+S_R(QU^-_2-(1-Q)U^+_2)\big]",
-    hypotheses="each sampled answer counts once, R = 0 if unsampled; first order; 6 answers, free p, R_c, R_w",
+    hypotheses="each sampled answer counts once, R = 0 if unsampled; first order; free p, R_c, R_w",
     source=BRORL,
     kind="symbolic",
     tolerance=EXACT,
@@ -175,7 +178,7 @@ def surrogate_mass_balance(rng: np.random.Generator) -> Evidence:
         group_size=num_draws,
         learning_rate=eta,
     )
-    moved = policy * exact(*(sp.exp(t * value) for value in sp.symbols("d1:7")))
+    moved = policy * enumeration.exact(*(sp.exp(t * value) for value in sp.symbols("d1:7")))
     residuals = []
     for members, change in zip((correct, correct * (1 - is_sampled)), claimed, strict=True):
         slope = sp.diff((moved * members).sum() / moved.sum(), t).subs(t, 0)
@@ -204,7 +207,7 @@ def score_step_breaks_the_balance(rng: np.random.Generator) -> Evidence:
     violations = []
     _, correct, is_sampled = _balance_symbols()
     for _ in range(5):
-        policy = rational_policy(rng, 6)
+        policy = enumeration.rational_policy(rng, 6)
         step = sampling.sampled_step(policy, is_sampled, 2 * correct - 1)
         observed = sampling.first_order_mass_change(policy, correct, step)
         size = Fraction(int(is_sampled.sum()))

@@ -12,8 +12,7 @@ import numpy as np
 import sympy as sp
 
 from theory import advantages, groups, policies, sampling
-from theory.claims import instances, ledger
-from theory.claims.enumeration import exact, outcomes, rational_policy
+from theory.claims import enumeration, instances, ledger
 from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
 
 OURS = "ours"
@@ -34,7 +33,11 @@ def _relative(observed: Any, exact_value: Any) -> float:
 
 
 def _rational_groups(rng: np.random.Generator, num_arms: int) -> Iterator[tuple[Any, int]]:
-    return ((rational_policy(rng, num_arms), group_size) for group_size in (1, 2, 3, 5) for _ in range(3))
+    return (
+        (enumeration.rational_policy(rng, num_arms), group_size)
+        for group_size in (1, 2, 3, 5)
+        for _ in range(3)
+    )
 
 
 @ledger.claim(
@@ -55,7 +58,7 @@ def inclusion(rng: np.random.Generator) -> Evidence:
     """
     violations = []
     for policy, group_size in _rational_groups(rng, 4):
-        present = sum(chance for counts, chance in outcomes(policy, group_size) if counts[0] > 0)
+        present = sum(chance for counts, chance in enumeration.outcomes(policy, group_size) if counts[0] > 0)
         violations.append(_relative(sampling.inclusion_probability(_log(policy[0]), group_size), present))
     for power, group_size in itertools.product((12, 100, 300), (2, 7, 64)):
         rare = Fraction(1, 10**power)
@@ -82,7 +85,7 @@ def absence(rng: np.random.Generator) -> Evidence:
     def violation(policy: Any, group_size: int) -> float:
         rarer, likelier = int(np.argmin(policy)), int(np.argmax(policy))
         absent = [
-            sum(chance for counts, chance in outcomes(policy, group_size) if counts[arm] == 0)
+            sum(chance for counts, chance in enumeration.outcomes(policy, group_size) if counts[arm] == 0)
             for arm in (rarer, likelier)
         ]
         claimed = sampling.absence_ratio(_log(policy[likelier]), _log(policy[rarer]), group_size)
@@ -114,7 +117,7 @@ def presence(rng: np.random.Generator) -> Evidence:
         chance = sampling.inclusion_probability(np.log([rarer, likelier]), group_size)
         ratio = float(chance[0] / chance[1])
         low, high = sampling.presence_ratio_bounds(likelier, rarer, group_size)
-        return max(low - ratio, ratio - high) / low
+        return float(max(low - ratio, ratio - high) / low)
 
     return ledger.worst(violation() for _ in range(300))
 
@@ -138,7 +141,7 @@ def tail_miss_by_counting(rng: np.random.Generator) -> Evidence:
     for policy, group_size in _rational_groups(rng, 4):
         missed = sum(
             chance
-            for counts, chance in outcomes(policy, group_size)
+            for counts, chance in enumeration.outcomes(policy, group_size)
             if counts[0] + counts[1] == 0 and 0 < counts[2] < group_size
         )
         claimed = sampling.tail_miss(1 - float(policy[3]), float(policy[0] + policy[1]), group_size)
@@ -231,8 +234,8 @@ def centred_advantages_balance(rng: np.random.Generator) -> Evidence:
     """
     residuals = []
     for group_size in range(2, 7):
-        scale = exact(*sp.symbols(f"s0:{group_size + 1}"))
-        share = exact(*(sp.Rational(count, group_size) for count in range(group_size + 1)))
+        scale = enumeration.exact(*sp.symbols(f"s0:{group_size + 1}"))
+        share = enumeration.exact(*(sp.Rational(count, group_size) for count in range(group_size + 1)))
         given_correct, given_wrong = groups.expected_advantages(
             np.stack([-share * scale, (1 - share) * scale]), Q
         )
@@ -285,10 +288,10 @@ def distinct_mass(rng: np.random.Generator) -> Evidence:
     """
     violations = []
     for _ in range(3):
-        policy = rational_policy(rng, 5)
+        policy = enumeration.rational_policy(rng, 5)
         is_correct = slice(0, 3)
         seen, total = [Fraction(0)] * 5, [Fraction(0)] * 5
-        for counts, chance in outcomes(policy, 4):
+        for counts, chance in enumeration.outcomes(policy, 4):
             num_correct = counts[is_correct].sum()
             total[num_correct] += chance
             seen[num_correct] += chance * (policy[is_correct] * np.minimum(counts[is_correct], 1)).sum()

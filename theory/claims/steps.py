@@ -11,15 +11,7 @@ import numpy as np
 import sympy as sp
 
 from theory import advantages, groups, sampling
-from theory.claims import ledger
-from theory.claims.enumeration import (
-    advantages_of,
-    exact,
-    expectation,
-    outcomes,
-    rational_policy,
-    symbolic_policy,
-)
+from theory.claims import enumeration, ledger
 from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
 
 OURS = "ours"
@@ -37,11 +29,12 @@ IPS_TERM = Mutant(
 
 def _mean_step(policy: Any, correct: Any, table: Any) -> Any:
     """The mean of the sampled step of a method with this table over all groups."""
-    return expectation(
-        policy,
-        table.shape[1] - 1,
-        lambda counts: sampling.sampled_step(policy, counts, advantages_of(table, correct, counts)),
-    )
+
+    def step(counts: Any) -> Any:
+        advantage = enumeration.advantages_of(table, correct, counts)
+        return sampling.sampled_step(policy, counts, advantage)
+
+    return enumeration.expectation(policy, table.shape[1] - 1, step)
 
 
 def _method_tables(group_size: int) -> Iterator[tuple[str, Any]]:
@@ -76,9 +69,10 @@ def universality(rng: np.random.Generator) -> Evidence:
     (a_i - Q a_C - (1-Q) a_W), which is p_i (1-Q)(a_C - a_W) on C and -p_i Q (a_C - a_W) on W.
     """
     residuals = []
-    for correct, group_size in ((exact(1, 1, 0, 0), 2), (exact(1, 1, 0, 0), 3), (exact(1, 1, 0), 4)):
-        policy = symbolic_policy(len(correct))
-        table = exact(*(sp.symbols(f"f{label}_0:{group_size + 1}") for label in (0, 1)))
+    for labels, group_size in (((1, 1, 0, 0), 2), ((1, 1, 0, 0), 3), ((1, 1, 0), 4)):
+        correct = enumeration.exact(*labels)
+        policy = enumeration.symbolic_policy(len(correct))
+        table = enumeration.exact(*(sp.symbols(f"f{label}_0:{group_size + 1}") for label in (0, 1)))
         claimed = groups.expected_step(policy, correct, table)
         residuals += [sp.expand(value) for value in _mean_step(policy, correct, table) - claimed]
     return ledger.symbolic(residuals, rng)
@@ -142,9 +136,9 @@ def no_method_lifts_the_rare(rng: np.random.Generator) -> Evidence:
     violations = []
     for _, table in _method_tables(16):
         violations.append(float(np.max(table[0, :-1] - table[1, 1:])))
-    correct = exact(1, 1, 1, 0)
+    correct = enumeration.exact(1, 1, 1, 0)
     for group_size in (2, 3, 4):
-        policy = rational_policy(rng, 4)
+        policy = enumeration.rational_policy(rng, 4)
         order = np.argsort(policy[:3])
         for _, table in _method_tables(group_size):
             rational = np.vectorize(Fraction, otypes=[object])(np.nan_to_num(table))
@@ -205,15 +199,16 @@ def natural_steps_keep_log_ratios(rng: np.random.Generator) -> Evidence:
     average. The mutant is the softmax gradient.
     """
     violations = []
-    correct = exact(1, 1, 1, 0)
+    correct = enumeration.exact(1, 1, 1, 0)
     for group_size in (2, 3, 4):
-        policy = rational_policy(rng, 4)
+        policy = enumeration.rational_policy(rng, 4)
         table = rng.integers(-9, 10, (2, group_size + 1)).astype(object)
 
         def step(counts: Any, policy: Any = policy, table: Any = table) -> Any:
-            return sampling.natural_sampled_step(policy, counts, advantages_of(table, correct, counts))
+            advantage = enumeration.advantages_of(table, correct, counts)
+            return sampling.natural_sampled_step(policy, counts, advantage)
 
-        mean = expectation(policy, group_size, step)
+        mean = enumeration.expectation(policy, group_size, step)
         violations += [abs(mean[0] - mean[1]), abs(mean[0] - mean[2])]
     return ledger.worst(violations)
 
@@ -235,16 +230,16 @@ def natural_steps_move_shares(rng: np.random.Generator) -> Evidence:
     +eta and -eta, which removes the third order.
     """
     violations = []
-    correct, group_size = exact(1, 1, 0), 4
+    correct, group_size = enumeration.exact(1, 1, 0), 4
     for _ in range(4):
-        policy = np.sort(rational_policy(rng, 3))[::-1]
+        policy = np.sort(enumeration.rational_policy(rng, 3))[::-1]
         share = float(policy[0] / (policy[0] + policy[1]))
         moments = sampling.natural_drift(policy[0], policy[1], 1 - policy[2], group_size, 1)
         rate = STEP / math.sqrt(moments.variance)
         table = groups.advantage_table(advantages.dr_grpo, group_size, is_exact=True)
         shift = 0.0
-        for counts, chance in outcomes(policy, group_size):
-            values = advantages_of(table, correct, counts)
+        for counts, chance in enumeration.outcomes(policy, group_size):
+            values = enumeration.advantages_of(table, correct, counts)
             step = sampling.natural_sampled_step(policy, counts, values)
             move = rate * float(step[0] - step[1])
             odds = (1 - share) / share
@@ -270,7 +265,7 @@ def centring_shrinks_the_gradient(rng: np.random.Generator) -> Evidence:
 
     The other draws' rewards are independent of its score: E[(r - mean) score] = (1-1/G) E[r score].
     """
-    policy, reward = symbolic_policy(3), exact(*sp.symbols("r1:4"))
+    policy, reward = enumeration.symbolic_policy(3), enumeration.exact(*sp.symbols("r1:4"))
     residuals: list[Any] = []
     for group_size in (2, 3, 4):
 
@@ -278,7 +273,8 @@ def centring_shrinks_the_gradient(rng: np.random.Generator) -> Evidence:
             return sampling.sampled_step(policy, counts, reward - (counts * reward).sum() / size)
 
         claimed = groups.centred_expected_step(policy, reward, sp.Integer(group_size))
-        residuals += [sp.expand(value) for value in expectation(policy, group_size, step) - claimed]
+        mean = enumeration.expectation(policy, group_size, step)
+        residuals += [sp.expand(value) for value in mean - claimed]
     return ledger.symbolic(residuals, rng)
 
 
@@ -297,7 +293,7 @@ def pkpo_is_unbiased(rng: np.random.Generator) -> Evidence:
 
     Averaging over subsets gives k on correct and k rho(G-1, X, k-1) on wrong draws. Then B4.2 applies.
     """
-    policy, correct = symbolic_policy(3), exact(1, 1, 0)
+    policy, correct = enumeration.symbolic_policy(3), enumeration.exact(1, 1, 0)
     mass = (policy * correct).sum()
     residuals: list[Any] = []
     for group_size in (2, 3, 4):
@@ -321,7 +317,7 @@ def pkpo_is_unbiased(rng: np.random.Generator) -> Evidence:
 def pkpo_climbs_pass_at_k(rng: np.random.Generator) -> Evidence:
     """Chain rule: d/dQ of 1-(1-Q)^k is k(1-Q)^(k-1), and dQ/dz_i = p_i (r_i - Q) for a softmax."""
     scale = sp.symbols("e1:4", positive=True)  # exp(z_i); d/dz = e d/de
-    policy, correct = exact(*scale) / sum(scale), exact(1, 1, 0)
+    policy, correct = enumeration.exact(*scale) / sum(scale), enumeration.exact(1, 1, 0)
     mass = (policy * correct).sum()
     residuals = []
     for k in range(1, 6):

@@ -1,0 +1,53 @@
+"""The look of every figure: sizes, colours, and one colour, marker and line style per method.
+
+Okabe-Ito colours on white; a method looks the same in every figure, and differs from the others in grey as well.
+Nothing here changes global state: pass STYLE to `matplotlib.rc_context`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+GOLDEN = 0.618
+COLUMN = (3.25, 3.25 * GOLDEN)  # inches
+PAGE = (6.75, 6.75 * GOLDEN)
+STYLE: dict[str, Any] = {
+    "font.size": 8,
+    "font.family": "DejaVu Sans",
+    "axes.labelsize": 8,
+    "axes.titlesize": 8,
+    "legend.fontsize": 7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,
+}
+
+
+class Look(NamedTuple):
+    """How a method is drawn, and what it is called in a legend."""
+
+    label: str
+    color: str
+    marker: str
+    linestyle: str
+
+    def line(self) -> dict[str, Any]:
+        """Keyword arguments of `Axes.plot` without the label."""
+        return {"color": self.color, "marker": self.marker, "linestyle": self.linestyle}
+
+
+LOOKS = {
+    "vanilla": Look("vanilla", "#000000", "o", "-"),
+    "entropy_bonus": Look("entropy bonus", "#0072B2", "s", "--"),
+    "entropy_penalty": Look("entropy penalty", "#CC79A7", "v", ":"),
+    "ds": Look("DS", "#D55E00", "^", "-"),
+    "ds_with_charge": Look("DS + charge", "#009E73", "D", "-."),
+}

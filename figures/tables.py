@@ -1,0 +1,207 @@
+"""Text tables: what `check` and `predict` print, and the ledger as Markdown and LaTeX. Strings from rows, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from figures.theory_figures import select, series
+
+Row = Mapping[str, Any]
+OUTCOME_HEADER = "id      status  margin   <= tol    kind         instances seconds  statement"
+METHOD_NAMES = {
+    "vanilla": "vanilla",
+    "entropy_bonus": "entropy bonus",
+    "entropy_penalty": "entropy penalty",
+    "ds": "DS",
+    "ds_with_charge": "DS + charge (g_w = g_c)",
+}
+
+
+def outcome_line(outcome: Row) -> str:
+    """One claim's result as one line of `check`."""
+    return (
+        f"{outcome['id']:<7} {outcome['status']:<6}  {outcome['worst_margin']:<8.2g} {outcome['tolerance']:<9.2g} "
+        f"{outcome['kind']:<12} {outcome['instances']:>9} {outcome['seconds']:>7.2f}  {outcome['statement']}"
+    )
+
+
+def claims_markdown(outcomes: Iterable[Row]) -> str:
+    """The ledger as a Markdown table, without times."""
+    lines = ["| claim | statement | source | check | status |", "|---|---|---|---|---|"]
+    for outcome in outcomes:
+        cells = (outcome["id"], outcome["statement"], outcome["source"], outcome["kind"], outcome["status"])
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def claims_latex(outcomes: Iterable[Row]) -> str:
+    """The ledger as a LaTeX longtable (package `longtable`), without times."""
+    lines = [r"\begin{longtable}{l p{0.62\linewidth} l l}", r"claim & formula & check & status \\ \hline"]
+    for outcome in outcomes:
+        lines.append(f"{outcome['id']} & ${outcome['latex']}$ & {outcome['kind']} & {outcome['status']} \\\\")
+    return "\n".join([*lines, r"\end{longtable}", ""])
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Right-aligned columns; floats with four significant digits."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join("  " + line for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def prediction_report(rows: list[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
+    """What `predict` prints: sections with a sentence on how to read each; `likeliest` is the top correct answer."""
+    kl_strengths = list(dict.fromkeys(row["kl_strength"] for row in select(rows, section="optimum")))
+    sections = [_base_section(rows, likeliest, num_samples, num_singletons), _path_section(rows, likeliest)]
+    for kl_strength in kl_strengths:
+        sections.append(_optimum_section(rows, kl_strength))
+        sections.append(_dominance_section(rows, kl_strength))
+    sections += [_global_section(rows, kl_strengths), _selection_section(rows)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _value(rows: list[Row], **where: Any) -> Any:
+    return select(rows, **where)[0]["value"]
+
+
+def _base_section(rows: list[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
+    base = {row["quantity"]: row["value"] for row in select(rows, section="base")}
+    lines = [
+        "BASE POLICY",
+        f"  {base['num_answers']:.0f} distinct answers, {base['num_correct']:.0f} of them correct; correctness Q = "
+        f"{base['correctness']:.4f}.",
+        f"  Solution diversity {base['solution_diversity']:.4g} (exp of the entropy among correct answers); the "
+        f"likeliest, {likeliest!r}, has {base['top_share']:.1%} of the correct mass.",
+    ]
+    if num_samples is not None:
+        lines.append(
+            f"  From {num_samples} samples; {num_singletons} answers were seen once, so about "
+            f"{num_singletons / num_samples:.1%} of the model's mass is on answers that are not in this file"
+            " (Good-Turing). They are left out of everything below."
+        )
+    return "\n".join(lines)
+
+
+def _path_section(rows: list[Row], likeliest: str) -> str:
+    flows = {(row["method"], row["strength"]): None for row in select(rows, section="path")}
+    times = [0.0, 1.0, 10.0, 100.0, 1000.0, 10000.0]
+    body = []
+    for method, strength in flows:
+        where = {"section": "path", "method": method, "strength": strength}
+        q = dict(zip(*series(rows, "at", quantity="correctness", **where), strict=True))
+        diversity = dict(zip(*series(rows, "at", quantity="solution_diversity", **where), strict=True))
+        name = METHOD_NAMES[method] + ("" if method == "vanilla" else f" {strength:g}")
+        body.append([name, *(f"{_nearest(q, time):.3f} / {_nearest(diversity, time):.3g}" for time in times)])
+    milestones = {row["quantity"]: row["value"] for row in select(rows, section="milestone")}
+    marks = [
+        f"{name.removeprefix('time_to_').replace('_', ' ')} at t = {value:.4g}"
+        for name, value in milestones.items()
+        if name.startswith("time_to")
+    ]
+    return "\n".join(
+        [
+            "SHARPENING PATH without KL (claims B1-B3, B6, B7): correctness / solution diversity at time t",
+            "  Exact flow of a tabular softmax policy; t = number of updates times learning rate. DS and the bonus",
+            "  use the sampling policy as reference and are added after the baseline.",
+            table(["method, strength", *(f"t = {time:g}" for time in times)], body),
+            f"  Vanilla: {', '.join(marks)}." if marks else "  Vanilla: already past every milestone.",
+            f"  In the end all mass is on {_end(milestones['num_top'], likeliest)}; "
+            f"1 - Q falls like {milestones['collapse_constant']:.3g}/t.",
+        ]
+    )
+
+
+def _end(num_top: float, likeliest: str) -> str:
+    return repr(likeliest) if num_top == 1 else f"the {num_top:.0f} tied likeliest correct answers, {likeliest!r} among them"
+
+
+def _nearest(values: Mapping[float, float], at: float) -> float:
+    return values[min(values, key=lambda key: abs(key - at))]
+
+
+def _optimum_section(rows: list[Row], kl_strength: float) -> str:
+    body = []
+    found = select(rows, section="optimum", kl_strength=kl_strength)
+    keys = {(row["method"], row["reference"], row["strength"]): None for row in found}
+    shown = {0.0, 0.1, 0.3, 1.0}
+    for method, reference, strength in keys:
+        if round(strength / kl_strength, 9) not in shown:
+            continue
+        chosen = select(found, method=method, reference=reference, strength=strength)
+        values = {row["quantity"]: row["value"] for row in chosen}
+        columns = ("correctness", "solution_diversity", "top_share", "kl_to_base")
+        body.append([METHOD_NAMES[method], reference, strength, *(values[column] for column in columns)])
+    return "\n".join(
+        [
+            f"OPTIMUM at KL strength {kl_strength:g} (claims A2, A3, A5)",
+            "  Where training ends if it runs to the optimum of reward minus KL strength x KL(p||b). Vanilla keeps",
+            "  the base's diversity there: its collapse comes from finite, KL-free training (the path above).",
+            table(["method", "reference", "strength", "Q", "diversity", "top share", "KL(p||b)"], body),
+        ]
+    )
+
+
+def _dominance_section(rows: list[Row], kl_strength: float) -> str:
+    body = []
+    found = select(rows, section="dominance", kl_strength=kl_strength)
+    for strength in dict.fromkeys(row["strength"] for row in found):
+        values = {row["quantity"]: row["value"] for row in select(found, strength=strength)}
+        reach = "yes" if values["literal_slack_base"] > 0 else "no"
+        columns = ("solution_diversity", "kl_to_base", "correctness", "ds_correctness", "saving")
+        body.append([strength, *(values[column] for column in columns), reach])
+    return "\n".join(
+        [
+            f"DOMINANCE at equal KL, KL strength {kl_strength:g} (claim A7)",
+            "  Each entropy bonus (H form) against DS with the same diversity at the same KL(p||b). DS always has at",
+            "  least its Q if the reward gap may be chosen; 'gap 1' says whether the literal reward of 1 is enough.",
+            table(["strength", "diversity", "KL(p||b)", "Q bonus", "Q DS", "KL saved at equal Q", "gap 1"], body),
+        ]
+    )
+
+
+def _global_section(rows: list[Row], kl_strengths: Sequence[float]) -> str:
+    lines = ["DOES A GLOBAL ENTROPY TERM HELP CORRECTNESS HERE? (claims A4, B11)"]
+    for kl_strength in kl_strengths:
+        where = {"section": "global_term", "kl_strength": kl_strength}
+        for quantity, form in (("reward_form_slope", "reward form"), ("entropy_form_slope", "H form")):
+            slope = _value(rows, quantity=quantity, **where)
+            lines.append(
+                f"  KL strength {kl_strength:g}, {form}: a small {_helper(slope)}; d logit Q / d strength = {slope:+.4g}."
+            )
+    for quantity, geometry in (("no_kl_softmax_slope", "softmax"), ("no_kl_natural_slope", "natural")):
+        slope = _value(rows, quantity=quantity, kl_strength=kl_strengths[0])
+        lines.append(
+            f"  No KL, first moment, {geometry} gradient: a {_helper(slope)}; it adds {slope:+.4g} x strength"
+            " to d logit Q / dt."
+        )
+    correct, wrong = (_value(rows, quantity=f"surprisal_{side}") for side in ("correct", "wrong"))
+    lines.append(f"  Mean surprisal of correct answers {correct:.4g}, of wrong ones {wrong:.4g} nats.")
+    return "\n".join(lines)
+
+
+def _helper(slope: float) -> str:
+    return "bonus raises Q, a penalty lowers it" if slope > 0 else "bonus lowers Q, a penalty raises it"
+
+
+def _selection_section(rows: list[Row]) -> str:
+    found = select(rows, section="selection")
+    tail = _value(found, quantity="tail_mass")
+    columns = ("inclusion_top", "inclusion_middle", "inclusion_rarest", "coverage", "tail_miss")
+    body = []
+    for group_size in sorted({row["at"] for row in found if row["at"] > 0}):
+        values = {row["quantity"]: row["value"] for row in select(found, at=group_size)}
+        body.append([f"{group_size:.0f}", *(values.get(column, "-") for column in columns)])
+    return "\n".join(
+        [
+            "SELECTION BIAS (claims C1, C2): what one group of G samples contains",
+            f"  The tail: the rarest correct answers that hold at most a tenth of the correct mass (mass {tail:.4g}).",
+            "  'tail missed' is the probability of a group with a signal (0 < correct < G) and nothing of the tail.",
+            table(["G", "likeliest drawn", "middle drawn", "rarest drawn", "coverage", "tail missed"], body),
+        ]
+    )

@@ -1,0 +1,127 @@
+"""Figures of the exact theory, drawn from the rows of `predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from math import log, log10
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from figures.style import LOOKS, PAGE
+
+Row = Mapping[str, Any]
+CORRECTNESS_TICKS = {"10%": 0.1, "50%": 0.5, "90%": 0.9, "99%": 0.99, "99.9%": 0.999, "99.99%": 0.9999, "99.999%": 0.99999}
+
+
+def select(rows: Iterable[Row], **where: Any) -> list[Row]:
+    """The rows whose columns equal the given values, in their order."""
+    return [row for row in rows if all(row[column] == value for column, value in where.items())]
+
+
+def series(rows: Iterable[Row], over: str, **where: Any) -> tuple[list[float], list[float]]:
+    """The column `over` and the values of the selected rows, as two lists."""
+    chosen = select(rows, **where)
+    return [row[over] for row in chosen], [row["value"] for row in chosen]
+
+
+def draw_prediction(rows: list[Row]) -> Figure:
+    """Four panels for one base policy: the flows, the optima, dominance at equal budget, and selection.
+
+    Shapes:   rows of `predict`, tidy. Returns a page-wide figure.
+    """
+    figure = Figure(figsize=(PAGE[0], 1.45 * PAGE[1]), layout="constrained")
+    panels = figure.subplots(2, 2)
+    kl_strength = max(row["kl_strength"] for row in select(rows, section="optimum"))
+    _draw_path(panels[0, 0], rows)
+    _draw_optima(panels[0, 1], rows, kl_strength)
+    _draw_dominance(panels[1, 0], rows, kl_strength)
+    _draw_selection(panels[1, 1], rows)
+    for letter, panel in zip("abcd", panels.flat, strict=True):
+        panel.text(-0.16, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize=9)
+    return figure
+
+
+def _draw_path(panel: Axes, rows: list[Row]) -> None:
+    """Solution diversity against correctness along each exact flow, with dots one decade of time apart."""
+    drawn = {(row["method"], row["strength"]): None for row in select(rows, section="path")}
+    strongest = max(strength for _, strength in drawn)
+    for method, strength in drawn:
+        where = {"section": "path", "method": method, "strength": strength}
+        times, logit = series(rows, "at", quantity="logit_correctness", **where)
+        _, diversity = series(rows, "at", quantity="solution_diversity", **where)
+        look = LOOKS[method]
+        weight = 1.0 if method == "vanilla" or strength == strongest else 0.45
+        label = look.label if method == "vanilla" else f"{look.label}, {strength:g}"
+        decades = [k for k, time in enumerate(times) if k == 0 or abs(log10(time) - round(log10(time))) < 1e-9]
+        panel.plot(logit, diversity, **look.line(), markevery=decades, alpha=weight, label=label)
+    _label_correctness(panel)
+    panel.set(xlabel="correctness Q (logit scale)", ylabel="solution diversity (exp nats)", yscale="log")
+    _legend_below(panel)
+
+
+def _draw_optima(panel: Axes, rows: list[Row], kl_strength: float) -> None:
+    """Diversity against correctness of the KL-regularised optima as the strength grows, sampling reference."""
+    for method, look in LOOKS.items():
+        reference = "none" if method == "vanilla" else "sampling"
+        where = {"section": "optimum", "method": method, "reference": reference, "kl_strength": kl_strength}
+        _, logit = series(rows, "strength", quantity="logit_correctness", **where)
+        _, diversity = series(rows, "strength", quantity="solution_diversity", **where)
+        panel.plot(logit, diversity, **look.line(), label=look.label)
+    _label_correctness(panel)
+    panel.set(xlabel="correctness Q (logit scale)", ylabel="solution diversity (exp nats)", yscale="log")
+    _legend_below(panel, f"optima at KL strength {kl_strength:g}")
+
+
+def _draw_dominance(panel: Axes, rows: list[Row], kl_strength: float) -> None:
+    """Correctness of the bonus, and of smoothing with the same p_C at the same KL, against the diversity they share."""
+    where = {"section": "dominance", "kl_strength": kl_strength}
+    _, diversity = series(rows, "strength", quantity="solution_diversity", **where)
+    _, slack = series(rows, "strength", quantity="literal_slack_base", **where)
+    for quantity, method, label in (
+        ("correctness", "entropy_bonus", "entropy bonus"),
+        ("ds_correctness", "ds", "DS"),
+    ):
+        _, q = series(rows, "strength", quantity=quantity, **where)
+        panel.plot(diversity, q, **LOOKS[method].line(), label=label)
+    fails = [x for x, s in zip(diversity, slack, strict=True) if s <= 0]
+    if fails:
+        panel.axvspan(min(fails), max(fails), color="0.85", linewidth=0, label="DS needs a reward gap > 1")
+    panel.set(xlabel="solution diversity (exp nats)", ylabel="correctness Q", xscale="log")
+    _legend_below(panel, f"optima at KL strength {kl_strength:g}, equal KL(p||b)")
+
+
+def _draw_selection(panel: Axes, rows: list[Row]) -> None:
+    """How often a group holds the likeliest, middle and rarest correct answer, and how often it misses the tail."""
+    curves = (
+        ("inclusion_top", "likeliest correct drawn", LOOKS["vanilla"]),
+        ("inclusion_middle", "middle correct drawn", LOOKS["entropy_bonus"]),
+        ("inclusion_rarest", "rarest correct drawn", LOOKS["ds"]),
+        ("tail_miss", "rare tenth missed", LOOKS["entropy_penalty"]),
+    )
+    for quantity, label, look in curves:
+        group_sizes, probability = series(rows, "at", section="selection", quantity=quantity)
+        panel.plot(group_sizes, probability, **look.line(), label=label)
+    panel.set(xlabel="group size G (log base 2)", ylabel="probability", ylim=(-0.02, 1.05))
+    panel.set_xscale("log", base=2)
+    _legend_below(panel)
+
+
+def _legend_below(panel: Axes, title: str | None = None) -> None:
+    panel.legend(
+        loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, title=title, title_fontsize=7, columnspacing=1.0
+    )
+
+
+def _label_correctness(panel: Axes) -> None:
+    """Labels a logit axis with correctness, cut at the largest tick, without labels that touch."""
+    odds = {label: log(q / (1 - q)) for label, q in CORRECTNESS_TICKS.items()}
+    low, high = panel.get_xlim()
+    high = min(high, max(odds.values()))
+    panel.set_xlim(low, high)
+    shown: dict[str, float] = {}
+    for label, place in odds.items():
+        if low <= place <= high and all(place - other > 0.13 * (high - low) for other in shown.values()):
+            shown[label] = place
+    panel.set_xticks(list(shown.values()), list(shown))
