@@ -77,7 +77,17 @@ def check(options: CheckOptions) -> int:
     return 1 if failed else 0
 
 
-JSON_KEYS = ("id", "statement", "source", "kind", "status", "instances", "worst_margin", "tolerance", "seconds")
+JSON_KEYS = (
+    "id",
+    "statement",
+    "source",
+    "kind",
+    "status",
+    "instances",
+    "worst_margin",
+    "tolerance",
+    "seconds",
+)
 
 
 def _outcomes(ids: Sequence[str], seed: int, jobs: int) -> Iterator[dict[str, Any]]:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 GOLDEN = 0.618
 COLUMN = (3.25, 3.25 * GOLDEN)  # inches
 PAGE = (6.75, 6.75 * GOLDEN)
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "font.size": 8,
     "font.family": "DejaVu Sans",
     "axes.labelsize": 8,

@@ -55,7 +55,7 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def prediction_report(rows: list[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
+def prediction_report(rows: Sequence[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
     """What `predict` prints: sections with a sentence on how to read each; `likeliest` is the top correct answer."""
     kl_strengths = list(dict.fromkeys(row["kl_strength"] for row in select(rows, section="optimum")))
     sections = [_base_section(rows, likeliest, num_samples, num_singletons), _path_section(rows, likeliest)]
@@ -66,11 +66,11 @@ def prediction_report(rows: list[Row], likeliest: str, num_samples: int | None, 
     return "\n\n".join(sections) + "\n"
 
 
-def _value(rows: list[Row], **where: Any) -> Any:
+def _value(rows: Sequence[Row], **where: Any) -> Any:
     return select(rows, **where)[0]["value"]
 
 
-def _base_section(rows: list[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
+def _base_section(rows: Sequence[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
     base = {row["quantity"]: row["value"] for row in select(rows, section="base")}
     lines = [
         "BASE POLICY",
@@ -88,7 +88,7 @@ def _base_section(rows: list[Row], likeliest: str, num_samples: int | None, num_
     return "\n".join(lines)
 
 
-def _path_section(rows: list[Row], likeliest: str) -> str:
+def _path_section(rows: Sequence[Row], likeliest: str) -> str:
     flows = {(row["method"], row["strength"]): None for row in select(rows, section="path")}
     times = [0.0, 1.0, 10.0, 100.0, 1000.0, 10000.0]
     body = []
@@ -118,14 +118,18 @@ def _path_section(rows: list[Row], likeliest: str) -> str:
 
 
 def _end(num_top: float, likeliest: str) -> str:
-    return repr(likeliest) if num_top == 1 else f"the {num_top:.0f} tied likeliest correct answers, {likeliest!r} among them"
+    return (
+        repr(likeliest)
+        if num_top == 1
+        else f"the {num_top:.0f} tied likeliest correct answers, {likeliest!r} among them"
+    )
 
 
 def _nearest(values: Mapping[float, float], at: float) -> float:
     return values[min(values, key=lambda key: abs(key - at))]
 
 
-def _optimum_section(rows: list[Row], kl_strength: float) -> str:
+def _optimum_section(rows: Sequence[Row], kl_strength: float) -> str:
     body = []
     found = select(rows, section="optimum", kl_strength=kl_strength)
     keys = {(row["method"], row["reference"], row["strength"]): None for row in found}
@@ -147,7 +151,7 @@ def _optimum_section(rows: list[Row], kl_strength: float) -> str:
     )
 
 
-def _dominance_section(rows: list[Row], kl_strength: float) -> str:
+def _dominance_section(rows: Sequence[Row], kl_strength: float) -> str:
     body = []
     found = select(rows, section="dominance", kl_strength=kl_strength)
     for strength in dict.fromkeys(row["strength"] for row in found):
@@ -165,14 +169,15 @@ def _dominance_section(rows: list[Row], kl_strength: float) -> str:
     )
 
 
-def _global_section(rows: list[Row], kl_strengths: Sequence[float]) -> str:
+def _global_section(rows: Sequence[Row], kl_strengths: Sequence[float]) -> str:
     lines = ["DOES A GLOBAL ENTROPY TERM HELP CORRECTNESS HERE? (claims A4, B11)"]
     for kl_strength in kl_strengths:
         where = {"section": "global_term", "kl_strength": kl_strength}
         for quantity, form in (("reward_form_slope", "reward form"), ("entropy_form_slope", "H form")):
             slope = _value(rows, quantity=quantity, **where)
             lines.append(
-                f"  KL strength {kl_strength:g}, {form}: a small {_helper(slope)}; d logit Q / d strength = {slope:+.4g}."
+                f"  KL strength {kl_strength:g}, {form}: a small {_helper(slope)}; d logit Q / d strength = "
+                f"{slope:+.4g}."
             )
     for quantity, geometry in (("no_kl_softmax_slope", "softmax"), ("no_kl_natural_slope", "natural")):
         slope = _value(rows, quantity=quantity, kl_strength=kl_strengths[0])
@@ -189,7 +194,7 @@ def _helper(slope: float) -> str:
     return "bonus raises Q, a penalty lowers it" if slope > 0 else "bonus lowers Q, a penalty raises it"
 
 
-def _selection_section(rows: list[Row]) -> str:
+def _selection_section(rows: Sequence[Row]) -> str:
     found = select(rows, section="selection")
     tail = _value(found, quantity="tail_mass")
     columns = ("inclusion_top", "inclusion_middle", "inclusion_rarest", "coverage", "tail_miss")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from math import log, log10
 from typing import Any
 
@@ -12,7 +12,15 @@ from matplotlib.figure import Figure
 from figures.style import LOOKS, PAGE
 
 Row = Mapping[str, Any]
-CORRECTNESS_TICKS = {"10%": 0.1, "50%": 0.5, "90%": 0.9, "99%": 0.99, "99.9%": 0.999, "99.99%": 0.9999, "99.999%": 0.99999}
+CORRECTNESS_TICKS = {
+    "10%": 0.1,
+    "50%": 0.5,
+    "90%": 0.9,
+    "99%": 0.99,
+    "99.9%": 0.999,
+    "99.99%": 0.9999,
+    "99.999%": 0.99999,
+}
 
 
 def select(rows: Iterable[Row], **where: Any) -> list[Row]:
@@ -26,7 +34,7 @@ def series(rows: Iterable[Row], over: str, **where: Any) -> tuple[list[float], l
     return [row[over] for row in chosen], [row["value"] for row in chosen]
 
 
-def draw_prediction(rows: list[Row]) -> Figure:
+def draw_prediction(rows: Sequence[Row]) -> Figure:
     """Four panels for one base policy: the flows, the optima, dominance at equal budget, and selection.
 
     Shapes:   rows of `predict`, tidy. Returns a page-wide figure.
@@ -43,7 +51,7 @@ def draw_prediction(rows: list[Row]) -> Figure:
     return figure
 
 
-def _draw_path(panel: Axes, rows: list[Row]) -> None:
+def _draw_path(panel: Axes, rows: Sequence[Row]) -> None:
     """Solution diversity against correctness along each exact flow, with dots one decade of time apart."""
     drawn = {(row["method"], row["strength"]): None for row in select(rows, section="path")}
     strongest = max(strength for _, strength in drawn)
@@ -61,7 +69,7 @@ def _draw_path(panel: Axes, rows: list[Row]) -> None:
     _legend_below(panel)
 
 
-def _draw_optima(panel: Axes, rows: list[Row], kl_strength: float) -> None:
+def _draw_optima(panel: Axes, rows: Sequence[Row], kl_strength: float) -> None:
     """Diversity against correctness of the KL-regularised optima as the strength grows, sampling reference."""
     for method, look in LOOKS.items():
         reference = "none" if method == "vanilla" else "sampling"
@@ -74,7 +82,7 @@ def _draw_optima(panel: Axes, rows: list[Row], kl_strength: float) -> None:
     _legend_below(panel, f"optima at KL strength {kl_strength:g}")
 
 
-def _draw_dominance(panel: Axes, rows: list[Row], kl_strength: float) -> None:
+def _draw_dominance(panel: Axes, rows: Sequence[Row], kl_strength: float) -> None:
     """Correctness of the bonus, and of smoothing with the same p_C at the same KL, against the diversity they share."""
     where = {"section": "dominance", "kl_strength": kl_strength}
     _, diversity = series(rows, "strength", quantity="solution_diversity", **where)
@@ -92,7 +100,7 @@ def _draw_dominance(panel: Axes, rows: list[Row], kl_strength: float) -> None:
     _legend_below(panel, f"optima at KL strength {kl_strength:g}, equal KL(p||b)")
 
 
-def _draw_selection(panel: Axes, rows: list[Row]) -> None:
+def _draw_selection(panel: Axes, rows: Sequence[Row]) -> None:
     """How often a group holds the likeliest, middle and rarest correct answer, and how often it misses the tail."""
     curves = (
         ("inclusion_top", "likeliest correct drawn", LOOKS["vanilla"]),
@@ -110,7 +118,12 @@ def _draw_selection(panel: Axes, rows: list[Row]) -> None:
 
 def _legend_below(panel: Axes, title: str | None = None) -> None:
     panel.legend(
-        loc="upper center", bbox_to_anchor=(0.45, -0.2), ncols=2, title=title, title_fontsize=7, columnspacing=1.0
+        loc="upper center",
+        bbox_to_anchor=(0.45, -0.2),
+        ncols=2,
+        title=title,
+        title_fontsize=7,
+        columnspacing=1.0,
     )
 
 

@@ -98,9 +98,7 @@ def dapo(*, reward: Array, correct: Array, ddof: int = 0, epsilon: float = 1e-6)
     return xp.where(is_kept, advantage, xp.zeros_like(advantage))
 
 
-def f_grpo(
-    *, reward: Array, correct: Array, gamma: float = 1.0, ddof: int = 0, epsilon: float = 1e-6
-) -> Array:
+def f_grpo(*, reward: Array, correct: Array, gamma: float = 1.0, ddof: int = 0, epsilon: float = 1e-6) -> Array:
     """GRPO times (share of wrong samples in the group)^gamma.
 
     Shapes:   (..., group_size) each, group_size >= 2. Returns the same shape.

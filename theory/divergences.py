@@ -134,9 +134,9 @@ def kl_parts(log_policy: Floats, log_base: Floats, correct: Floats) -> KLParts:
 
 
 def _log_odds_pair(log_policy: Floats, correct: Floats) -> Floats:
-    """log Q and log(1 - Q), (2,)."""
+    """Log Q and log(1 - Q), (2,)."""
     logit = policies.logit_correctness(log_policy, correct)
-    return -np.logaddexp(0.0, np.array([-logit, logit]))
+    return np.asarray(-np.logaddexp(0.0, np.array([-logit, logit])), dtype=np.float64)
 
 
 def wrong_part_saving(correctness: Any, base_correctness: Any, wrong: dict[str, Any]) -> dict[str, Any]:

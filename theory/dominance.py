@@ -44,7 +44,7 @@ def bonus_exponent(kl_strength: float, strength: float, form: Form) -> float:
 
 
 def needed_tilt_base(problem: Problem, logit: float, exponent: float) -> float:
-    """gap / kl_strength at which DS with base reference and g_w = 0 has the given logit Q and exponent on C.
+    """Gap / kl_strength at which DS with base reference and g_w = 0 has the given logit Q and exponent on C.
 
     With the literal gap 1 this is 1 / kl_strength and must be above 0; otherwise any kl_strength does.
     Shapes:   returns a scalar, nats.
@@ -106,7 +106,7 @@ def is_bonus_modest(strength: float, num_wrong: int, base_correctness: float) ->
 
 
 def centred_logit(problem: Problem, log_policy: Floats, inverse_strength: float) -> float:
-    """logit Q of DS with base reference whose log b is centred under p_C, with the p_C of `log_policy`.
+    """Logit Q of DS with base reference whose log b is centred under p_C, with the p_C of `log_policy`.
 
     Shapes:   log_policy: (num_arms,), nats; inverse_strength: 1 / kl_strength > 0. Returns a scalar.
     Source:   claim A7.1, ours.
@@ -125,14 +125,13 @@ def centred_inverse_strength(problem: Problem, log_policy: Floats, smallest: flo
 
 
 def _kl_inside_correct(problem: Problem, log_policy: Floats) -> float:
-    pair = [policies.conditional(log, problem.correct, given_correct=True) for log in
-            (log_policy, problem.base_log_policy)]
+    pair = [
+        policies.conditional(log, problem.correct, given_correct=True) for log in (log_policy, problem.base_log_policy)
+    ]
     return float(divergences.kl(*pair))
 
 
-def logit_at_budget(
-    problem: Problem, log_policy: Floats, distance: divergences.Divergence = divergences.kl
-) -> float:
+def logit_at_budget(problem: Problem, log_policy: Floats, distance: divergences.Divergence = divergences.kl) -> float:
     """The largest logit Q of a policy with the p_C of `log_policy`, p_W = b_W and at most its distance from the base.
 
     Shapes:   log_policy: (num_arms,), nats. Returns a scalar, inf where even Q -> 1 costs no more.
@@ -158,7 +157,10 @@ def exponents_correspond(
 
     Source:   claim A8.
     """
-    ours, theirs = optima.sampling_exponents(kl_strength, sampling), optima.base_exponents(other_strength, base)
+    ours, theirs = (
+        optima.sampling_exponents(kl_strength, sampling),
+        optima.base_exponents(other_strength, base),
+    )
     return ours.correct - theirs.correct, ours.wrong - theirs.wrong
 
 

@@ -74,9 +74,7 @@ def collapse_constant(num_top: Any, num_wrong: Any) -> Any:
     return num_top * num_wrong / (num_top + num_wrong)
 
 
-def smoothing_potential(
-    policy: Any, log_policy: Any, correct: Any, gamma_correct: Any, gamma_incorrect: Any
-) -> Any:
+def smoothing_potential(policy: Any, log_policy: Any, correct: Any, gamma_correct: Any, gamma_incorrect: Any) -> Any:
     """The function whose exact softmax gradient is differential smoothing with sampling reference and no KL.
 
     Shapes:   (num_arms,) each, log_policy in nats. Returns a scalar.

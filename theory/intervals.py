@@ -121,9 +121,7 @@ def _checked(values: ArrayLike, *, num_axes: int, confidence: float, num_resampl
     """The values as float64, refused if a resampled axis is shorter than 2 or an entry is not finite."""
     data = np.asarray(values, dtype=np.float64)
     if data.ndim < num_axes or min(data.shape[-num_axes:]) < 2:
-        raise ValueError(
-            f"values has shape {data.shape}: its last {num_axes} axes must have length 2 or more"
-        )
+        raise ValueError(f"values has shape {data.shape}: its last {num_axes} axes must have length 2 or more")
     policies.refuse(data, ~np.isfinite(data), "values", "finite")
     policies.refuse(confidence, not 0 < confidence < 1, "confidence", "between 0 and 1, exclusive")
     policies.refuse(num_resamples, num_resamples < 2, "num_resamples", "at least 2")

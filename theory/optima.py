@@ -138,7 +138,7 @@ def require_positive(value: float, name: str) -> None:
 
 
 def logit_gain_base(problem: Problem, exponents: Exponents) -> float:
-    """logit Q of the optimum minus logit Q of vanilla, base reference, from the exponents alone.
+    """Logit Q of the optimum minus logit Q of vanilla, base reference, from the exponents alone.
 
     Shapes:   returns a scalar; >= 0 whenever exponents.correct <= 1 <= exponents.wrong.
     Source:   claim A5.
@@ -151,7 +151,7 @@ def logit_gain_base(problem: Problem, exponents: Exponents) -> float:
 
 
 def logit_gain_sampling(problem: Problem, log_policy: Floats, kl_strength: float, strengths: Strengths) -> float:
-    """logit Q of the fixed point minus logit Q of vanilla, sampling reference, given the fixed point.
+    """Logit Q of the fixed point minus logit Q of vanilla, sampling reference, given the fixed point.
 
     Shapes:   log_policy: (num_arms,), nats. Returns a scalar; >= 0 for non-negative strengths.
     Source:   claim A5, ours.
@@ -165,7 +165,7 @@ def logit_gain_sampling(problem: Problem, log_policy: Floats, kl_strength: float
 
 
 def global_term_slope(surprisal_correct: Any, surprisal_wrong: Any, kl_strength: Any, strength: Any) -> Any:
-    """d logit Q / d strength of a global bonus in reward form with base reference.
+    """D logit Q / d strength of a global bonus in reward form with base reference.
 
     The surprisals are means of -log b under the optimum's conditionals on C and on W, nats.
     Source:   claim A4, ours.
@@ -174,7 +174,7 @@ def global_term_slope(surprisal_correct: Any, surprisal_wrong: Any, kl_strength:
 
 
 def entropy_form_slope(surprisal_correct: Any, surprisal_wrong: Any, kl_strength: Any, strength: Any) -> Any:
-    """d logit Q / d strength of a global bonus in H form (entropy added to the objective).
+    """D logit Q / d strength of a global bonus in H form (entropy added to the objective).
 
     The surprisals are means of -log b under the optimum's conditionals on C and on W, nats.
     Source:   claim A4, ours.

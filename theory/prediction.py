@@ -7,6 +7,7 @@ Left out: sampling noise, shared parameters between prompts, and answers that th
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -105,7 +106,7 @@ def _optima(problem: Problem, kl_strength: float) -> Iterator[Row]:
             strength = ratio * kl_strength
             log_policy = family.optimum(problem, kl_strength, family.strengths(strength))
             cost = float(divergences.kl(log_policy, problem.base_log_policy))
-            where = {"method": family.method, "reference": family.reference, "kl_strength": kl_strength}
+            where: Row = {"method": family.method, "reference": family.reference, "kl_strength": kl_strength}
             for quantity, value in {**_summary(log_policy, problem.correct), "kl_to_base": cost}.items():
                 yield _row("optimum", quantity, value, strength=strength, **where)
 
@@ -147,7 +148,7 @@ def _dominance(problem: Problem, kl_strength: float) -> Iterator[Row]:
             "literal_slack_sampling": dominance.literal_slack(problem, exponent, inverse, "sampling"),
         }
         for quantity, value in values.items():
-            where = {"method": "entropy_bonus", "reference": "sampling", "kl_strength": kl_strength}
+            where: Row = {"method": "entropy_bonus", "reference": "sampling", "kl_strength": kl_strength}
             yield _row("dominance", quantity, value, strength=strength, **where)
 
 
@@ -156,22 +157,25 @@ def _path(problem: Problem) -> Iterator[Row]:
     times = np.array([0.0, *TIMES])
     paths = {("vanilla", 0.0): vanilla_path.vanilla_path(problem, times)}
     for strength in FLOW_STRENGTHS:
-        for method, strengths in (("ds", Strengths(strength, 0.0)), ("entropy_bonus", Strengths(strength, -strength))):
+        for method, strengths in (
+            ("ds", Strengths(strength, 0.0)),
+            ("entropy_bonus", Strengths(strength, -strength)),
+        ):
             paths[method, strength] = dynamics.integrate(
                 problem.base_log_policy,
-                lambda log, pair=strengths: dynamics.smoothing_advantage(log, problem.correct, *pair),
+                functools.partial(dynamics.smoothing_advantage, correct=problem.correct, **strengths._asdict()),
                 times,
             )
     for (method, strength), path in paths.items():
         reference = "none" if method == "vanilla" else "sampling"
         for time, log_policy in zip(times, path, strict=True):
             for quantity, value in _summary(log_policy, problem.correct).items():
-                where = {"method": method, "reference": reference, "strength": strength, "at": float(time)}
+                where: Row = {"method": method, "reference": reference, "strength": strength, "at": float(time)}
                 yield _row("path", quantity, value, **where)
 
 
 def _milestones(problem: Problem) -> Iterator[Row]:
-    """Times at which vanilla reaches a correctness or loses half of its solutions, and the constants of its end (B3)."""
+    """Times at which vanilla reaches a correctness or loses half of its solutions, and how it ends (B3)."""
     start = _summary(problem.base_log_policy, problem.correct)
     for level in (0.9, 0.99):
         if start["correctness"] < level:
@@ -206,8 +210,10 @@ def _selection(problem: Problem) -> Iterator[Row]:
     mass = policies.correctness(problem.base_log_policy, problem.correct)
     tail = tail_mass(right)
     for group_size in GROUP_SIZES:
-        values = {f"inclusion_{name}": float(sampling.inclusion_probability(right[rank], group_size))
-                  for name, rank in ranks.items()}
+        values = {
+            f"inclusion_{name}": float(sampling.inclusion_probability(right[rank], group_size))
+            for name, rank in ranks.items()
+        }
         values["coverage"] = float(estimators.coverage(np.exp(right), group_size))
         if tail > 0:
             values["tail_miss"] = float(sampling.tail_miss(mass, tail, group_size))

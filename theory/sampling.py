@@ -126,9 +126,7 @@ def tail_miss(correctness: ArrayLike, tail_mass: ArrayLike, group_size: ArrayLik
     """
     mass, tail, size = (np.asarray(value, dtype=np.float64) for value in (correctness, tail_mass, group_size))
     if not np.all((tail >= 0) & (tail <= mass) & (mass <= 1) & (tail < 1)):
-        raise ValueError(
-            f"tail_mass is {tail_mass!r}: want 0 <= tail_mass <= correctness <= 1, tail_mass < 1"
-        )
+        raise ValueError(f"tail_mass is {tail_mass!r}: want 0 <= tail_mass <= correctness <= 1, tail_mass < 1")
     if not np.all(size >= 1):
         raise ValueError(f"group_size is {group_size!r}: it must be at least 1")
     smaller = np.minimum(mass - tail, 1 - mass) / (1 - tail)
@@ -198,13 +196,9 @@ def mass_balance(
     missed_correct = (square * correct * unsampled).sum()  # Upos2
     missed_wrong = (square * (1 - correct) * unsampled).sum()  # Uneg2
     mass, unsampled_mass = (policy * correct).sum(), (policy * correct * unsampled).sum()
-    mean_reward = (
-        policy * is_sampled * (reward_correct * correct + reward_wrong * (1 - correct))
-    ).sum()  # S_R
+    mean_reward = (policy * is_sampled * (reward_correct * correct + reward_wrong * (1 - correct))).sum()  # S_R
     gain_correct, gain_wrong = reward_correct - mean_reward, reward_wrong - mean_reward
-    total = (
-        gain_correct * hit_correct + gain_wrong * hit_wrong - mean_reward * (missed_correct + missed_wrong)
-    )
+    total = gain_correct * hit_correct + gain_wrong * hit_wrong - mean_reward * (missed_correct + missed_wrong)
     leak = mean_reward * (mass * missed_wrong - (1 - mass) * missed_correct)
     rate = learning_rate / group_size
     return MassChange(

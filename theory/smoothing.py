@@ -120,9 +120,7 @@ def turning_strengths(
     slope = secant(*(log_policy[arm] - log_mass for arm in arms))
     wrong = log_policy[~inside]
     charge = gamma_incorrect * float(-(np.exp(wrong) * wrong).sum())
-    added = turning_strength(
-        mass, prompt_weight, added_bracket(entropy, slope, mass, log_mass), charge=charge
-    )
+    added = turning_strength(mass, prompt_weight, added_bracket(entropy, slope, mass, log_mass), charge=charge)
     factor = centring_factor(mass, group_size)
     return added, turning_strength(mass, prompt_weight, centred_bracket(entropy, slope), factor=factor)
 
@@ -226,9 +224,7 @@ def stationary_variance(
     return 2 * learning_rate * common_advantage**2 / (group_size * gamma_correct * pull)
 
 
-def small_step_variance(
-    learning_rate: Any, gamma_correct: Any, group_size: Any, common_advantage: Any
-) -> Any:
+def small_step_variance(learning_rate: Any, gamma_correct: Any, group_size: Any, common_advantage: Any) -> Any:
     """The limit of `stationary_variance` for small steps, the same for any number of answers.
 
     Source:   claim E5, ours.

@@ -4,10 +4,36 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from theory.claims import coverage, dominance, drift, flow, groups, limits, methods, optimum, steps
+from theory.claims import (
+    budget,
+    coverage,
+    dominance,
+    drift,
+    flow,
+    gains,
+    groups,
+    limits,
+    methods,
+    optimum,
+    references,
+    steps,
+)
 from theory.claims.ledger import Claim
 
-MODULES: tuple[ModuleType, ...] = (optimum, dominance, flow, limits, steps, groups, drift, coverage, methods)
+MODULES: tuple[ModuleType, ...] = (
+    optimum,
+    gains,
+    budget,
+    dominance,
+    references,
+    flow,
+    limits,
+    steps,
+    groups,
+    drift,
+    coverage,
+    methods,
+)
 CLAIMS: tuple[Claim, ...] = tuple(
     sorted(
         (value for module in MODULES for value in vars(module).values() if isinstance(value, Claim)),
@@ -28,5 +54,5 @@ def select(ids: tuple[str, ...]) -> tuple[Claim, ...]:
     return tuple(claim for claim in CLAIMS if not ids or any(_is_part_of(claim.id, wanted) for wanted in ids))
 
 
-def _is_part_of(id: str, wanted: str) -> bool:  # noqa: A002
+def _is_part_of(id: str, wanted: str) -> bool:
     return id == wanted or id.startswith(wanted + ".")

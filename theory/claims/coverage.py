@@ -214,9 +214,7 @@ def estimator_counts_subsets(rng: np.random.Generator) -> Evidence:
     source="arXiv 2504.10478",
     kind="search",
     tolerance=FLOAT64,
-    mutant=Mutant(
-        "theory.estimators:pass_at_k_bound", "(mean * (2 - mean) - variance)", "(mean * (2 - mean))"
-    ),
+    mutant=Mutant("theory.estimators:pass_at_k_bound", "(mean * (2 - mean) - variance)", "(mean * (2 - mean))"),
 )
 def spread_bounds_mean_pass_at_k(rng: np.random.Generator) -> Evidence:
     """By Jensen E(1-a)^k >= (E(1-a)^2)^(k/2), because x^(k/2) is convex for k >= 2.
@@ -244,9 +242,7 @@ def _rational_policy(rng: np.random.Generator, num_arms: int) -> list[Fraction]:
 
 def _rational_pass_at_k(policy: list[Fraction], success: Any, k: int) -> Fraction:
     """The mean over prompts of 1 - (probability of a strategy that fails)^k, in Fractions."""
-    failures = [
-        sum((p for p, solves in zip(policy, row, strict=True) if not solves), Fraction(0)) for row in success
-    ]
+    failures = [sum((p for p, solves in zip(policy, row, strict=True) if not solves), Fraction(0)) for row in success]
     return sum((1 - failure**k for failure in failures), Fraction(0)) / len(failures)
 
 

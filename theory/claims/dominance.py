@@ -1,7 +1,8 @@
-"""Claims A7 and A8: when differential smoothing dominates a global bonus, and how its two references correspond."""
+"""Claim A7: when differential smoothing dominates a global bonus, and when it does not."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -31,7 +32,7 @@ class Bonus(NamedTuple):
 
     @property
     def logit(self) -> float:
-        """logit Q of the optimum."""
+        """Logit Q of the optimum."""
         return policies.logit_correctness(self.log_policy, self.problem.correct)
 
 
@@ -62,7 +63,8 @@ def _random_bonuses(rng: np.random.Generator, count: int) -> list[Bonus]:
 
 @ledger.claim(
     "A7.1.1",
-    "With an adjustable reward gap, DS with g_w = 0 has the bonus's Q and p_C, p_W = b_W, and costs no more in 12 divergences.",
+    "With an adjustable reward gap, DS with g_w = 0 has the bonus's Q and p_C, p_W = b_W, and costs no more "
+    "in 12 divergences.",
     latex=r"Q_{DS}=Q,\ p_C^{DS}=p_C,\ p_W^{DS}=b_W,\ D(p^{DS}\|b)\le D(p\|b)",
     hypotheses="bonus g >= 0 in reward or H form; gap of any size; every f- and Renyi divergence, both orders",
     source=OURS,
@@ -71,17 +73,21 @@ def _random_bonuses(rng: np.random.Generator, count: int) -> list[Bonus]:
     mutant=Mutant("theory.dominance:needed_tilt_base", "- policies.log_p", "+ policies.log_p"),
 )
 def adjustable_gap_dominates(rng: np.random.Generator) -> Evidence:
-    """Choose g_DS/beta = 1 - s and gap/beta = logit Q - log Z_C(s) + log Z_W(1). The DS optimum, computed from its shaped
-    reward, then has the bonus's Q and p_C with p_W = b_W, and A6.2 says that nothing is cheaper. (A centred or
-    adjustable gap is needed: A7.3. A baseline over the whole group shifts C and W alike and does not change the gap.)
+    """Choose g_DS/beta = 1 - s and gap/beta = logit Q - log Z_C(s) + log Z_W(1).
+
+    The DS optimum, computed from its shaped reward, then has the bonus's Q and p_C with p_W = b_W, and A6.2
+    says that nothing is cheaper. (A centred or adjustable gap is needed: A7.3. A baseline over the whole group
+    shifts C and W alike and does not change the gap.)
     """
 
     def violation(bonus: Bonus) -> float:
         gap = dominance.needed_tilt_base(bonus.problem, bonus.logit, bonus.exponent)
         smooth = optima.base_optimum(bonus.problem, 1.0, Strengths(1 - bonus.exponent, 0.0), gap)
         wanted = optima.cheapest_at(bonus.problem, bonus.log_policy)
-        distances = [d(np.array([smooth, bonus.log_policy]), bonus.problem.base_log_policy)
-                     for d in divergences.DIVERGENCES.values()]
+        distances = [
+            d(np.array([smooth, bonus.log_policy]), bonus.problem.base_log_policy)
+            for d in divergences.DIVERGENCES.values()
+        ]
         excess = max((d[0] - d[1]) / (1 + abs(d[1])) for d in distances)
         return float(max(np.abs(smooth - wanted).max() / (1 + np.abs(wanted).max()), excess))
 
@@ -90,25 +96,26 @@ def adjustable_gap_dominates(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "A7.1.2",
-    "The saving is (1-Q) KL(p_W||b_W), (1-Q_b) KL(b_W||p_W), (1-Q)^2/(1-Q_b) chi2(p_W||b_W) in KL(p||b), KL(b||p), chi2(p||b).",
+    "The saving is (1-Q) KL(p_W||b_W), (1-Q_b) KL(b_W||p_W), (1-Q)^2/(1-Q_b) chi2(p_W||b_W) in KL(p||b), "
+    "KL(b||p), chi2(p||b).",
     latex=r"(1-Q)\mathrm{KL}(p_W\|b_W),\ (1-Q_b)\mathrm{KL}(b_W\|p_W),\ \tfrac{(1-Q)^2}{1-Q_b}\chi^2(p_W\|b_W)",
     hypotheses="same Q and p_C, p_W replaced by b_W",
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant(
-        "theory.divergences:wrong_part_saving", "(1 - correctness) ** 2 / (1", "(1 - correctness) / (1"
-    ),
+    mutant=Mutant("theory.divergences:wrong_part_saving", "(1 - correctness) ** 2 / (1", "(1 - correctness) / (1"),
 )
 def savings(rng: np.random.Generator) -> Evidence:
     """Only the W part of each sum changes. With p_W = (y, 1-y), b_W = (z, 1-z): write both sums out and subtract."""
     q, q_b, y, z = sp.symbols("Q Q_b y z", positive=True)
     p_wrong, b_wrong = (y, 1 - y), (z, 1 - z)
 
-    def part(term, left, right) -> sp.Expr:  # noqa: ANN001
+    def part(
+        term: Callable[[sp.Expr, sp.Expr], sp.Expr], left: tuple[sp.Expr, ...], right: tuple[sp.Expr, ...]
+    ) -> sp.Expr:
         return sum(term((1 - q) * p, (1 - q_b) * b) for p, b in zip(left, right, strict=True))
 
-    terms = {
+    terms: dict[str, Callable[[sp.Expr, sp.Expr], sp.Expr]] = {
         "KL(p||b)": lambda p, b: p * (sp.log(p) - sp.log(b)),
         "KL(b||p)": lambda p, b: b * (sp.log(b) - sp.log(p)),
         "chi2(p||b)": lambda p, b: p**2 / b,
@@ -133,9 +140,10 @@ def savings(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.optima:cheapest_at", "tempered(wrong, 1)", "tempered(wrong, 0.2)"),
 )
 def savings_buy_correctness(rng: np.random.Generator) -> Evidence:
-    """The cost is continuous in Q at fixed p_C and p_W = b_W, and below the budget at the bonus's Q (A6.3). The margin
-    counts bonuses for which the cheap policy saves nothing, or the frontier at equal budget has no larger Q; plus the
-    saving in total variation of one bonus whose wrong answers all lose mass.
+    """The cost is continuous in Q at fixed p_C and p_W = b_W, and below the budget at the bonus's Q (A6.3).
+
+    The margin counts bonuses for which the cheap policy saves nothing, or the frontier at equal budget has no
+    larger Q; plus the saving in total variation of one bonus whose wrong answers all lose mass.
     """
 
     def broken(bonus: Bonus) -> float:
@@ -156,7 +164,8 @@ def savings_buy_correctness(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "A7.1.4",
-    "Centring log b by its mean under p_C gives logit Q = logit Q_b + 1/beta - KL(p_C||b_C), and still dominates in KL(p||b).",
+    "Centring log b by its mean under p_C gives logit Q = logit Q_b + 1/beta - KL(p_C||b_C), and still "
+    "dominates in KL(p||b).",
     latex=r"\operatorname{logit}Q=\operatorname{logit}Q_b+1/\beta-\mathrm{KL}(p_C\|b_C)",
     hypotheses="base reference, gap 1, g_w = 0, beta free; same p_C",
     source=OURS,
@@ -165,9 +174,12 @@ def savings_buy_correctness(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dominance:centred_logit", "- inside", "+ inside"),
 )
 def centring_dominates_in_kl(rng: np.random.Generator) -> Evidence:
-    """Centring adds g sum p_C log b to the gap, which turns log Z_C(s) into H(p_C) - S_C = -KL(p_C||b_C) + log Q_b. At
-    that Q the KL cost at given p_C is least for 1/beta -> 0. So if the bonus's Q is above it, some beta > 0 gives the
-    same Q; if below, 1/beta -> 0 gives a larger Q at the least cost (here 1/beta = 1e-8, hence the tolerance).
+    """Centring makes the tilt minus the KL inside C.
+
+    Centring adds g sum p_C log b to the gap, which turns log Z_C(s) into H(p_C) - S_C = -KL(p_C||b_C) + log
+    Q_b. At that Q the KL cost at given p_C is least for 1/beta -> 0. So if the bonus's Q is above it, some beta
+    > 0 gives the same Q; if below, 1/beta -> 0 gives a larger Q at the least cost (here 1/beta = 1e-8, hence
+    the tolerance).
     """
 
     def violation(bonus: Bonus) -> float:
@@ -197,8 +209,10 @@ def centring_dominates_in_kl(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dominance:centred_logit", "+ inverse_strength", "- inverse_strength"),
 )
 def centring_can_fail_in_chi_squared(rng: np.random.Generator) -> Evidence:
-    """The centred policy has at least the Q that is cheapest in KL, which is far from the cheapest in chi-squared. The
-    margin is by how much the cheapest centred policy of the same p_C stays below the bonus's cost (0: never).
+    """The centred policy has at least the Q that is cheapest in KL, which is far from the cheapest in chi-squared.
+
+    The margin is by how much the cheapest centred policy of the same p_C stays below the bonus's cost (0:
+    never).
     """
     problem = policies.problem_from_probabilities([0.94, 0.01, 0.02, 0.03], [1, 1, 0, 0])
     bonus = _bonus(problem, 0.9, 9.0, "entropy")
@@ -206,14 +220,18 @@ def centring_can_fail_in_chi_squared(rng: np.random.Generator) -> Evidence:
     wrong = policies.conditional(problem.base_log_policy, problem.correct, given_correct=False)
     budget = divergences.chi_squared(bonus.log_policy, problem.base_log_policy)
     logits = [dominance.centred_logit(problem, bonus.log_policy, x) for x in np.logspace(-6, 6, 200)]
-    costs = [divergences.chi_squared(policies.compose(logit, right, wrong, problem.correct), problem.base_log_policy)
-             for logit in logits if logit < dominance.LARGEST_LOGIT]
+    costs = [
+        divergences.chi_squared(policies.compose(logit, right, wrong, problem.correct), problem.base_log_policy)
+        for logit in logits
+        if logit < dominance.LARGEST_LOGIT
+    ]
     return ledger.worst([budget - min(costs)], f"bonus {budget:.3f}, cheapest centred DS {min(costs):.3f}")
 
 
 @ledger.claim(
     "A7.2.1",
-    "With gap 1, DS (g_w = 0) reaches the bonus's Q and p_C iff e^(1/beta_eff) > Z_W(s)/Z_W(1), base reference; then it dominates.",
+    "With gap 1, DS (g_w = 0) reaches the bonus's Q and p_C iff e^(1/beta_eff) > Z_W(s)/Z_W(1), base "
+    "reference; then it dominates.",
     latex=r"e^{1/\beta_{eff}}>Z_W(s)/Z_W(1)",
     hypotheses="s in (0, 1]; beta_eff = beta (reward form) or beta + g (H form); beta_DS free",
     source=OURS,
@@ -222,8 +240,10 @@ def centring_can_fail_in_chi_squared(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dominance:literal_slack", "inverse_strength - growth", "inverse_strength"),
 )
 def literal_base_condition(rng: np.random.Generator) -> Evidence:
-    """Equal Q and p_C force 1/beta_DS = 1/beta_eff - log Z_W(s)/Z_W(1). Where that is positive the optimum of the literal
-    reward is computed and compared; where it is not, the whole range of beta_DS misses Q from above.
+    """Equal Q and p_C force 1/beta_DS = 1/beta_eff - log Z_W(s)/Z_W(1).
+
+    Where that is positive the optimum of the literal reward is computed and compared; where it is not, the
+    whole range of beta_DS misses Q from above.
     """
     drawn = _random_bonuses(rng, 150)
     return ledger.worst(_literal_violation(bonus, "base") for bonus in drawn)
@@ -231,7 +251,8 @@ def literal_base_condition(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "A7.2.2",
-    "With sampling reference the condition is e^(1/beta_eff) > e^((1-s) mu) Z_W(s)/Z_W(1), Z_C(s) e^(-s mu) + Z_W(1) e^(-mu) = 1.",
+    "With sampling reference the condition is e^(1/beta_eff) > e^((1-s) mu) Z_W(s)/Z_W(1), Z_C(s) e^(-s mu) + "
+    "Z_W(1) e^(-mu) = 1.",
     latex=r"e^{1/\beta_{eff}}>e^{(1-s)\mu}Z_W(s)/Z_W(1),\quad Z_C(s)e^{-s\mu}+Z_W(1)e^{-\mu}=1",
     hypotheses="as A7.2.1; it needs more than base reference because mu >= 0",
     source=OURS,
@@ -240,8 +261,10 @@ def literal_base_condition(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dominance:literal_slack", "growth += (1 - exponent)", "growth -= (1 - exponent)"),
 )
 def literal_sampling_condition(rng: np.random.Generator) -> Evidence:
-    """At the fixed point log p = s (log b + 1/beta - mu) on C and log b - mu on W. Q rises with 1/beta at fixed s, from the
-    Q of 1/beta = 0, whose mu solves the second equation: the bonus's Q must be larger.
+    """At the fixed point log p = s (log b + 1/beta - mu) on C and log b - mu on W.
+
+    Q rises with 1/beta at fixed s, from the Q of 1/beta = 0, whose mu solves the second equation: the bonus's Q
+    must be larger.
     """
     drawn = _random_bonuses(rng, 150)
     return ledger.worst(_literal_violation(bonus, "sampling") for bonus in drawn)
@@ -271,7 +294,8 @@ def _literal_violation(bonus: Bonus, reference: dominance.Reference) -> float:
 
 @ledger.claim(
     "A7.2.3",
-    "Sufficient: g log(w/(1-Q_b)) < 1, the bonus cannot outbid the reward; in H form for g >= 0, in reward form for g <= beta.",
+    "Sufficient: g log(w/(1-Q_b)) < 1, the bonus cannot outbid the reward; in H form for g >= 0, in reward "
+    "form for g <= beta.",
     latex=r"g\log\frac{w}{1-Q_b}<1\Rightarrow e^{1/\beta_{eff}}>Z_W(s)/Z_W(1)",
     hypotheses="0 <= g (g <= beta in reward form), base reference",
     source=OURS,
@@ -280,8 +304,11 @@ def _literal_violation(bonus: Bonus, reference: dominance.Reference) -> float:
     mutant=Mutant("theory.dominance:is_bonus_modest", "base_correctness)) < 1", "base_correctness)) < 3"),
 )
 def modest_bonus_suffices(rng: np.random.Generator) -> Evidence:
-    """By concavity Z_W(s)/Z_W(1) <= (w/(1-Q_b))^(1-s), equal for tied wrong answers; 1 - s is g/beta or g/(beta+g). Half of
-    the drawn strengths sit just inside the condition, half at random; ties come from the search.
+    """A power mean bounds the growth of Z_W.
+
+    By concavity Z_W(s)/Z_W(1) <= (w/(1-Q_b))^(1-s), equal for tied wrong answers; 1 - s is g/beta or
+    g/(beta+g). Half of the drawn strengths sit just inside the condition, half at random; ties come from the
+    search.
     """
 
     def violation(drawn: tuple[Problem, float, float, float]) -> float:
@@ -293,7 +320,8 @@ def modest_bonus_suffices(rng: np.random.Generator) -> Evidence:
         price = float(np.log(num_wrong / (1 - base_correctness)))
         edge = 2.9 if closeness > 1 else 0.999  # a weaker condition would let the first through
         worst = 0.0
-        for form, most in (("reward", kl_strength), ("entropy", np.inf)):
+        limits: tuple[tuple[dominance.Form, float], ...] = (("reward", kl_strength), ("entropy", np.inf))
+        for form, most in limits:
             strength = min(ratio * kl_strength if closeness > 2 else edge / max(price, 1e-9), most, 1e6)
             if not dominance.is_bonus_modest(strength, num_wrong, base_correctness):
                 continue
@@ -308,7 +336,8 @@ def modest_bonus_suffices(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "A7.3",
-    "Outside A7.2 dominance can fail: b = (.173, .313 | .206, .308), s .379, 1/beta_eff .167 costs .0172, the cheapest literal DS .0987.",
+    "Outside A7.2 dominance can fail: b = (.173, .313 | .206, .308), s .379, 1/beta_eff .167 costs .0172, the "
+    "cheapest literal DS .0987.",
     latex=r"\min_{DS:\,Q\ge Q_g,\ \sigma\ge\sigma_g}\mathrm{KL}(p\|b)=.0987>.0172",
     hypotheses="gap 1, base reference, any g_w >= 0, at least the bonus's Q and spread on C",
     source=OURS,
@@ -317,9 +346,10 @@ def modest_bonus_suffices(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dominance:needed_tilt_base", "logit - policies", "-logit - policies"),
 )
 def literal_dominance_can_fail(rng: np.random.Generator) -> Evidence:
-    """Two correct answers: at least the bonus's spread means |s'| <= s for every symmetric concave diversity. Literal DS
-    has exponents (s', t >= 1) and tilt x = 1/beta > 0. The bonus needs x = -.672 < 0, so none has its Q; the minimum of
-    KL over the three numbers, by SLSQP from many starts, is at x -> 0, s' = s, t = 1.
+    """Two correct answers: at least the bonus's spread means |s'| <= s for every symmetric concave diversity.
+
+    Literal DS has exponents (s', t >= 1) and tilt x = 1/beta > 0. The bonus needs x = -.672 < 0, so none has
+    its Q; the minimum of KL over the three numbers, by SLSQP from many starts, is at x -> 0, s' = s, t = 1.
     """
     problem = policies.problem_from_probabilities([0.173, 0.313, 0.206, 0.308], [1, 1, 0, 0])
     base, s, tilt = problem.base_log_policy, 0.379, 0.167
@@ -338,92 +368,13 @@ def literal_dominance_can_fail(rng: np.random.Generator) -> Evidence:
             [rng.uniform(-s, s), rng.uniform(1, 3), rng.uniform(0, 1)],
             method="SLSQP",
             bounds=[(-s, s), (1.0, 20.0), (0.0, 20.0)],
-            constraints={"type": "ineq",
-                         "fun": lambda v: policies.logit_correctness(smooth(v), problem.correct) - logit},
+            constraints={
+                "type": "ineq",
+                "fun": lambda v: policies.logit_correctness(smooth(v), problem.correct) - logit,
+            },
         )
         for _ in range(12)
     ]
     cheapest = min(result.fun for result in found if result.success)
     margins = [abs(budget - 0.0172), abs(cheapest - 0.0987), abs(needed + 0.672), max(0.0, needed)]
     return ledger.worst(margins, f"bonus {budget:.4f}, cheapest literal DS {cheapest:.4f}, 1/beta needed {needed:.3f}")
-
-
-@ledger.claim(
-    "A8.1",
-    "Exponents of the two references agree iff 1 - g_c'/beta' = beta/(beta+g_c) and 1 + g_w'/beta' = beta/(beta-g_w).",
-    latex=r"1-g_c'/\beta'=\frac{\beta}{\beta+g_c},\quad 1+g_w'/\beta'=\frac{\beta}{\beta-g_w}",
-    hypotheses="g_w < beta",
-    source="our reading of App. B.3 of arXiv 2511.19942",
-    kind="symbolic",
-    tolerance=EXACT,
-    mutant=Mutant(
-        "theory.dominance:exponents_correspond", "ours.wrong - theirs.wrong", "ours.correct - theirs.wrong"
-    ),
-)
-def exponents_of_references(rng: np.random.Generator) -> Evidence:
-    """Solve the two vanishing differences for the primed strengths: g_c' = beta' g_c/(beta+g_c), g_w' = beta' g_w/(beta-g_w),
-    one solution each.
-    """
-    beta, beta_2, g_c, g_w, c_2, w_2 = sp.symbols("beta beta_2 g_c g_w c_2 w_2", positive=True)
-    differences = dominance.exponents_correspond(beta, Strengths(g_c, g_w), beta_2, Strengths(c_2, w_2))
-    solved = sp.solve(differences, [c_2, w_2], dict=True)[0]
-    return ledger.symbolic(
-        [solved[c_2] - beta_2 * g_c / (beta + g_c), solved[w_2] - beta_2 * g_w / (beta - g_w)], rng
-    )
-
-
-@ledger.claim(
-    "A8.2",
-    "The policies of the two references are equal iff moreover 1/beta' = (s + (t-s) lambda)/beta, lambda = E_p[A].",
-    latex=r"1/\beta'=(s+(t-s)\lambda)/\beta,\quad\lambda=E_p[A]",
-    hypotheses="p the sampling fixed point, A its advantage including the KL term; exists iff the right side is above 0",
-    source=OURS,
-    kind="numeric",
-    tolerance=FLOAT64,
-    mutant=Mutant(
-        "theory.dominance:equivalent_inverse_strength", "(exponents.wrong - exponents.correct) * multiplier", "0"
-    ),
-)
-def references_are_equivalent(rng: np.random.Generator) -> Evidence:
-    """At the fixed point log p = s log b + s (1-mu)/beta on C and t log b - t mu/beta on W, with mu = E_p[A] the common
-    advantage; the difference of the constants is the tilt 1/beta' of the base form.
-    """
-
-    def violation(problem: Problem) -> float:
-        strength = instances.kl_strengths(rng)
-        sampling = Strengths(float(rng.exponential()) * strength, float(rng.uniform(0.0, 0.8)) * strength)
-        found = dominance.equivalent_base(problem, strength, sampling)
-        if found is None:
-            return 0.0
-        left = optima.sampling_optimum(problem, strength, sampling)
-        right = optima.base_optimum(problem, *found)
-        return float(np.abs(np.exp(left) - np.exp(right)).max())
-
-    return ledger.worst(violation(problem) for problem in instances.problems(rng, 200))
-
-
-@ledger.claim(
-    "A8.3",
-    "The two families overlap and neither contains the other: sampling with g_w = 0 lies inside base.",
-    latex=r"\{g_w=0,\text{sampling}\}\subset\text{base},\quad\text{neither}\subset\text{the other}",
-    hypotheses="strengths >= 0, beta > 0; two explicit instances",
-    source=OURS,
-    kind="numeric",
-    tolerance=EXACT,
-    mutant=Mutant("theory.dominance:equivalent_base", "inverse <= 0", "inverse <= 1e9"),
-)
-def neither_family_contains_the_other(rng: np.random.Generator) -> Evidence:
-    """With g_w = 0, t = 1 and mu >= 0 (Z_C(s) >= Z_C(1)), so 1/beta' > 0. Sampling exponents on C are positive, so base DS
-    with g_c > beta has no sampling twin; and for b = (.034, .802 | .074, .09), beta 15, g_c 1.66, g_w 14 the needed
-    1/beta' is negative. The margin counts failures.
-    """
-    inside = []
-    for problem in instances.problems(rng, 100):
-        strength = instances.kl_strengths(rng)
-        sampling = Strengths(float(rng.exponential()) * strength, 0.0)
-        inside.append(float(dominance.equivalent_base(problem, strength, sampling) is None))
-    outside = policies.problem_from_probabilities([0.034, 0.802, 0.074, 0.09], [1, 1, 0, 0])
-    has_twin = dominance.equivalent_base(outside, 15.0, Strengths(1.66, 14.0)) is not None
-    inverted = optima.base_exponents(1.0, Strengths(1.5, 0.0)).correct
-    reachable = min(optima.sampling_exponents(1.0, Strengths(c, 0.0)).correct for c in (0.0, 1.0, 1e6))
-    return ledger.worst([*inside, float(has_twin), float(not inverted < 0 < reachable)])

@@ -30,9 +30,7 @@ def _centred_moments(policy: Any, correct: Any, group_size: Any, step: Callable[
     return mean, square - mean**2
 
 
-def _drift_residuals(
-    step: Callable[..., Any], formula: Callable[..., Any], sizes: tuple[int, ...]
-) -> list[Any]:
+def _drift_residuals(step: Callable[..., Any], formula: Callable[..., Any], sizes: tuple[int, ...]) -> list[Any]:
     p_i, p_j, error = sp.symbols("p_i p_j R", positive=True)
     policy, correct = enumeration.exact(p_i, p_j, 1 - p_i - p_j - error, error), enumeration.exact(1, 1, 1, 0)
     residuals: list[Any] = []
@@ -72,9 +70,7 @@ def softmax_drift(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant(
-        "theory.sampling:natural_drift", "1 / policy_i + 1 / policy_j", "1 / (policy_i + policy_j)"
-    ),
+    mutant=Mutant("theory.sampling:natural_drift", "1 / policy_i + 1 / policy_j", "1 / (policy_i + policy_j)"),
 )
 def natural_gradient_drift(rng: np.random.Generator) -> Evidence:
     """Now dz_i - dz_j = (eta/G)(1-X/G)(n_i/p_i - n_j/p_j).
@@ -82,9 +78,7 @@ def natural_gradient_drift(rng: np.random.Generator) -> Evidence:
     Given X the bracket has mean 0 and mean square (X/Q)(1/p_i + 1/p_j): the cross terms X(X-1)(1 - 2 + 1)/Q^2
     cancel. E[X(G-X)^2] as in C6.1.
     """
-    return ledger.symbolic(
-        _drift_residuals(sampling.natural_sampled_step, sampling.natural_drift, (2, 3, 4)), rng
-    )
+    return ledger.symbolic(_drift_residuals(sampling.natural_sampled_step, sampling.natural_drift, (2, 3, 4)), rng)
 
 
 @ledger.claim(

@@ -46,6 +46,4 @@ def expectation(policy: Any, group_size: int, value: Callable[[Any], Any]) -> An
 def advantages_of(table: Any, correct: Any, counts: Any) -> Any:
     """The advantage f(r, X) of each arm, (num_arms,), in a group with these counts; 0 if not drawn."""
     num_correct = int((correct * counts).sum())
-    return exact(
-        *(table[label, num_correct] if drawn else 0 for label, drawn in zip(correct, counts, strict=True))
-    )
+    return exact(*(table[label, num_correct] if drawn else 0 for label, drawn in zip(correct, counts, strict=True)))

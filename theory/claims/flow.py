@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import sympy as sp
 
-from theory import divergences, dynamics, policies, shaping, vanilla_path
+from theory import divergences, dynamics, shaping, vanilla_path
 from theory.claims import instances, ledger
 from theory.claims.ledger import EXACT, INTEGRATED, Evidence, Mutant
 from theory.policies import Problem
@@ -18,10 +18,14 @@ PAPER = "our reading of the reinforcement bias of arXiv 2511.19942"
 TEXTBOOK = "textbook"
 
 CORRECT = np.array([1, 1, 0, 0])
-z = sp.symbols("z1:5", real=True)
+GEOMETRIES: tuple[tuple[dynamics.Geometry, Callable[[Any, Any], Any]], ...] = (
+    ("softmax", dynamics.softmax_flow),
+    ("natural", dynamics.natural_flow),
+)
+LOGITS = sp.symbols("z1:5", real=True)
 
 
-def _softmax(logits: Sequence[sp.Symbol]) -> tuple[Any, Any]:
+def softmax(logits: Sequence[sp.Symbol]) -> tuple[Any, Any]:
     """Probabilities and log-probabilities of symbolic logits, as object arrays."""
     total = sum(sp.exp(logit) for logit in logits)
     policy = np.array([sp.exp(logit) / total for logit in logits])
@@ -30,7 +34,7 @@ def _softmax(logits: Sequence[sp.Symbol]) -> tuple[Any, Any]:
 
 def _along(value: sp.Expr, velocity: Any) -> sp.Expr:
     """The derivative of an expression in the logits z along a velocity of the logits."""
-    return sum(sp.diff(value, logit) * speed for logit, speed in zip(z, velocity, strict=False))
+    return sum(sp.diff(value, logit) * speed for logit, speed in zip(LOGITS, velocity, strict=False))
 
 
 def _free_policy() -> Any:
@@ -51,24 +55,23 @@ def _free_policy() -> Any:
 )
 def flow_is_the_gradient(rng: np.random.Generator) -> Evidence:
     """Differentiate sum p_j A_j by z_i with dp_j/dz_i = p_j (1[i=j] - p_i)."""
-    policy, _ = _softmax(z)
+    policy, _ = softmax(LOGITS)
     advantage = np.array(sp.symbols("A1:5", real=True))
     value = (policy * advantage).sum()
     flow = dynamics.softmax_flow(policy, advantage)
-    return ledger.symbolic([sp.diff(value, logit) - speed for logit, speed in zip(z, flow, strict=True)], rng)
+    return ledger.symbolic([sp.diff(value, logit) - speed for logit, speed in zip(LOGITS, flow, strict=True)], rng)
 
 
 @ledger.claim(
     "B1.2",
-    "Reinforcement bias, vanilla: d/dt log(p_i/p_j) = (1-Q)(p_i - p_j) on C, the likelier gains; -Q (p_i - p_j) on W, errors flatten.",
+    "Reinforcement bias, vanilla: d/dt log(p_i/p_j) = (1-Q)(p_i - p_j) on C, the likelier gains; -Q (p_i - "
+    "p_j) on W, errors flatten.",
     latex=r"\tfrac{d}{dt}\log\tfrac{p_i}{p_j}=(1-Q)(p_i-p_j)\text{ on }C,\ -Q(p_i-p_j)\text{ on }W",
     hypotheses="exact softmax gradient of E[r], r = 1 on C and 0 on W",
     source=PAPER,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant(
-        "theory.dynamics:vanilla_log_ratio_rate", "(correct - correctness)", "(correctness + correct - 1)"
-    ),
+    mutant=Mutant("theory.dynamics:vanilla_log_ratio_rate", "(correct - correctness)", "(correctness + correct - 1)"),
 )
 def likelier_correct_answers_gain(rng: np.random.Generator) -> Evidence:
     """log(p_i/p_j) = z_i - z_j, and dz_i/dt = p_i (r_i - Q) with mean r = Q."""
@@ -95,18 +98,20 @@ def likelier_correct_answers_gain(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dynamics:softmax_flow", "policy * (advantage", "policy**2 * (advantage"),
 )
 def reciprocal_weights_move_together(rng: np.random.Generator) -> Evidence:
-    """d e^(-z_i)/dt = -e^(-z_i) p_i (r_i - Q) = -(r_i - Q)/sum e^z: the same for all of C, the same for all of W. And
-    sum p_i (r_i - Q) = Q - Q.
+    """D e^(-z_i)/dt = -e^(-z_i) p_i (r_i - Q) = -(r_i - Q)/sum e^z: the same for all of C, the same for all of W.
+
+    And sum p_i (r_i - Q) = Q - Q.
     """
-    policy, _ = _softmax(z)
+    policy, _ = softmax(LOGITS)
     flow = dynamics.softmax_flow(policy, CORRECT)
-    differences = [sp.exp(-z[i]) - sp.exp(-z[j]) for i, j in ((0, 1), (2, 3))]
+    differences = [sp.exp(-LOGITS[i]) - sp.exp(-LOGITS[j]) for i, j in ((0, 1), (2, 3))]
     return ledger.symbolic([*(_along(value, flow) for value in differences), flow.sum()], rng)
 
 
 @ledger.claim(
     "B2.2",
-    "The path closes: e^(-z_i) on C is fixed by that of the most likely correct answer, z_i(0) - z_i = log(gap + (1-gap) e^(-rise)).",
+    "The path closes: e^(-z_i) on C is fixed by that of the most likely correct answer, z_i(0) - z_i = "
+    "log(gap + (1-gap) e^(-rise)).",
     latex=r"e^{z_i(0)-z_i}=\delta_i+(1-\delta_i)e^{-\Delta},\quad\delta_i=1-p_i(0)/p_{top}(0)",
     hypotheses="vanilla softmax flow; Delta the rise of the top correct logit",
     source=OURS,
@@ -115,8 +120,10 @@ def reciprocal_weights_move_together(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.vanilla_path:inverse_growth", "gap + (1 - gap)", "gap - (1 - gap)"),
 )
 def path_closes(rng: np.random.Generator) -> Evidence:
-    """Put the closed form into dz_i = p_i (1-Q) dt with d Delta = p_top (1-Q) dt: both sides equal
-    p_i/p_top along the path, since p_i/p_top = (p_i(0)/p_top(0)) e^(-Delta) / (gap + (1-gap) e^(-Delta)).
+    """Both sides of the flow equal p_i/p_top.
+
+    Put the closed form into dz_i = p_i (1-Q) dt with d Delta = p_top (1-Q) dt: both sides equal p_i/p_top along
+    the path, since p_i/p_top = (p_i(0)/p_top(0)) e^(-Delta) / (gap + (1-gap) e^(-Delta)).
     """
     gap, remaining = sp.symbols("gap remaining", positive=True)
     growth = vanilla_path.inverse_growth(gap, remaining)
@@ -158,8 +165,9 @@ def reduction_matches_the_integrator(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dynamics:natural_flow", "return advantage -", "return policy * advantage -"),
 )
 def natural_gradient_keeps_ratios(rng: np.random.Generator) -> Evidence:
-    """F (A - mean A) = p (A - mean A), the softmax gradient. With A = r the difference of two correct answers is 0: the
-    sharpening belongs to the parametrisation.
+    """F (A - mean A) = p (A - mean A), the softmax gradient.
+
+    With A = r the difference of two correct answers is 0: the sharpening belongs to the parametrisation.
     """
     policy = _free_policy()
     advantage = np.array(sp.symbols("A1:5", real=True))
@@ -182,10 +190,13 @@ def natural_gradient_keeps_ratios(rng: np.random.Generator) -> Evidence:
 )
 def entropy_moves_with_the_covariance(rng: np.random.Generator) -> Evidence:
     """dH/dz_i = -p_i (log p_i + H); sum against dz. Checked for both velocities and one arbitrary one."""
-    policy, log_policy = _softmax(z[:3])
+    policy, log_policy = softmax(LOGITS[:3])
     advantage = np.array(sp.symbols("A1:4", real=True))
     value = -(policy * log_policy).sum()
-    velocities = [advantage, *(flow(policy, advantage) for flow in (dynamics.softmax_flow, dynamics.natural_flow))]
+    velocities = [
+        advantage,
+        *(flow(policy, advantage) for flow in (dynamics.softmax_flow, dynamics.natural_flow)),
+    ]
     return ledger.symbolic(
         [_along(value, speed) - dynamics.entropy_rate(policy, log_policy, speed) for speed in velocities], rng
     )
@@ -193,7 +204,8 @@ def entropy_moves_with_the_covariance(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "B11",
-    "A global bonus g adds g (S_C - S_W) (natural) or g (E_C[p(u-H)] - E_W[p(u-H)]) (softmax) to d logit Q/dt, at the current p.",
+    "A global bonus g adds g (S_C - S_W) (natural) or g (E_C[p(u-H)] - E_W[p(u-H)]) (softmax) to d logit "
+    "Q/dt, at the current p.",
     latex=r"g(S_C-S_W)\ \text{(natural)},\quad g\big(E_C[p(u-H)]-E_W[p(u-H)]\big)\ \text{(softmax)},\ u=-\log p",
     hypotheses="no KL; this, not A4, is what a run without KL shows at first; three answers in the symbolic check",
     source=OURS,
@@ -202,14 +214,14 @@ def entropy_moves_with_the_covariance(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dynamics:global_term_effect", "in_correct - in_wrong", "in_correct + in_wrong"),
 )
 def global_term_acts_at_the_current_policy(rng: np.random.Generator) -> Evidence:
-    """d logit Q = E_C[dz] - E_W[dz]. The bonus adds dz = g u (natural) or g p (u - H) (softmax) to the velocity."""
-    policy, log_policy = _softmax(z[:3])  # two correct answers and a wrong one
+    """D logit Q = E_C[dz] - E_W[dz]. The bonus adds dz = g u (natural) or g p (u - H) (softmax) to the velocity."""
+    policy, log_policy = softmax(LOGITS[:3])  # two correct answers and a wrong one
     correct = CORRECT[:3]
     strength = sp.Symbol("g", positive=True)
     logit = sp.log(policy[0] + policy[1]) - sp.log(policy[2])
     term = shaping.entropy_bonus(0, log_policy, correct, strength=strength)
     residuals = []
-    for geometry, flow in (("softmax", dynamics.softmax_flow), ("natural", dynamics.natural_flow)):
+    for geometry, flow in GEOMETRIES:
         claimed = dynamics.global_term_effect(policy, log_policy, correct, strength, geometry)
         residuals.append(_along(logit, flow(policy, term)) - claimed)
     return ledger.symbolic(residuals, rng)
@@ -217,8 +229,10 @@ def global_term_acts_at_the_current_policy(rng: np.random.Generator) -> Evidence
 
 @ledger.claim(
     "B12",
-    "On-policy, k3 as a loss follows KL(b||p); k3 times the ratio, or k1 in the reward, follows KL(p||b); k1 as a loss nothing.",
-    latex=r"E_p\nabla k_3=\nabla\mathrm{KL}(b\|p),\quad\nabla E_p[k_3]=E_p[k_1\nabla\log p]=\nabla\mathrm{KL}(p\|b),\quad E_p\nabla k_1=0",
+    "On-policy, k3 as a loss follows KL(b||p); k3 times the ratio, or k1 in the reward, follows KL(p||b); k1 "
+    "as a loss nothing.",
+    latex=r"E_p\nabla k_3=\nabla\mathrm{KL}(b\|p),\quad\nabla E_p[k_3]=E_p[k_1\nabla\log "
+    r"p]=\nabla\mathrm{KL}(p\|b),\quad E_p\nabla k_1=0",
     hypotheses="samples from p, one update; three answers in the symbolic check",
     source="ours; part A is about KL(p||b)",
     kind="symbolic",
@@ -226,11 +240,13 @@ def global_term_acts_at_the_current_policy(rng: np.random.Generator) -> Evidence
     mutant=Mutant("theory.divergences:kl_score_weight", "return 1 - base_ratio", "return base_ratio - 1"),
 )
 def kl_estimators_follow_different_divergences(rng: np.random.Generator) -> Evidence:
-    """With u = b/p, du = -u d log p. Loss: sum p d k3 = sum p (1 - u) d log p = -sum b d log p. With the ratio the weight
-    itself is differentiated too, which leaves sum p (-log u) d log p. Each placement's gradient is taken from its
+    """With u = b/p, du = -u d log p.
+
+    Loss: sum p d k3 = sum p (1 - u) d log p = -sum b d log p. With the ratio the weight itself is
+    differentiated too, which leaves sum p (-log u) d log p. Each placement's gradient is taken from its
     definition, samples fixed, and compared with the score weight and with the divergence it follows.
     """
-    policy, log_policy = _softmax(z[:3])
+    policy, log_policy = softmax(LOGITS[:3])
     log_base = np.array(sp.symbols("lb1:4", real=True))
     base = np.array([sp.exp(log) for log in log_base])
     weights = np.array(sp.symbols("w1:4", positive=True))  # the sampling probabilities, held fixed
@@ -238,7 +254,7 @@ def kl_estimators_follow_different_divergences(rng: np.random.Generator) -> Evid
     log_ratio, ratio = log_base - log_policy, base / policy
     forward = (policy * (log_policy - log_base)).sum()
     reverse = (base * (log_base - log_policy)).sum()
-    surrogates = {
+    surrogates: dict[divergences.KLPlacement, tuple[sp.Expr | None, sp.Expr]] = {
         "k3_loss": ((weights * divergences.k3(ratio, log_ratio)).sum(), reverse),
         "k3_times_ratio": ((policy * divergences.k3(ratio, log_ratio)).sum(), forward),
         "k1_loss": ((weights * divergences.k1(ratio, log_ratio)).sum(), sp.Integer(0)),
@@ -247,7 +263,7 @@ def kl_estimators_follow_different_divergences(rng: np.random.Generator) -> Evid
     residuals = []
     for placement, (surrogate, target) in surrogates.items():
         score_weight = divergences.kl_score_weight(placement, ratio, log_ratio)
-        for index, logit in enumerate(z[:3]):
+        for index, logit in enumerate(LOGITS[:3]):
             score = np.array([(1 if arm == index else 0) - policy[index] for arm in range(3)])
             by_weight = (policy * score_weight * score).sum()
             residuals.append(by_weight - sp.diff(target, logit))

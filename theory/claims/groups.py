@@ -33,11 +33,7 @@ def _relative(observed: Any, exact_value: Any) -> float:
 
 
 def _rational_groups(rng: np.random.Generator, num_arms: int) -> Iterator[tuple[Any, int]]:
-    return (
-        (enumeration.rational_policy(rng, num_arms), group_size)
-        for group_size in (1, 2, 3, 5)
-        for _ in range(3)
-    )
+    return ((enumeration.rational_policy(rng, num_arms), group_size) for group_size in (1, 2, 3, 5) for _ in range(3))
 
 
 @ledger.claim(
@@ -75,9 +71,7 @@ def inclusion(rng: np.random.Generator) -> Evidence:
     source=SELECTION,
     kind="enumeration",
     tolerance=FLOAT64,
-    mutant=Mutant(
-        "theory.sampling:absence_ratio", "log_absent_rarer - log_absent_likelier", "log_absent_rarer"
-    ),
+    mutant=Mutant("theory.sampling:absence_ratio", "log_absent_rarer - log_absent_likelier", "log_absent_rarer"),
 )
 def absence(rng: np.random.Generator) -> Evidence:
     """Absence of i has probability (1-p_i)^G. The check sums both absences over all groups, in Fractions."""
@@ -236,9 +230,7 @@ def centred_advantages_balance(rng: np.random.Generator) -> Evidence:
     for group_size in range(2, 7):
         scale = enumeration.exact(*sp.symbols(f"s0:{group_size + 1}"))
         share = enumeration.exact(*(sp.Rational(count, group_size) for count in range(group_size + 1)))
-        given_correct, given_wrong = groups.expected_advantages(
-            np.stack([-share * scale, (1 - share) * scale]), Q
-        )
+        given_correct, given_wrong = groups.expected_advantages(np.stack([-share * scale, (1 - share) * scale]), Q)
         residuals.append(sp.expand(Q * given_correct + (1 - Q) * given_wrong))
     return ledger.symbolic(residuals, rng)
 

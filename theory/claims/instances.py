@@ -34,7 +34,12 @@ def tied(rng: np.random.Generator, num_arms: int) -> Floats:
     return policies.log_softmax(rng.choice(rng.normal(scale=2.0, size=3), size=num_arms))
 
 
-SHAPES: tuple[Callable[[np.random.Generator, int], Floats], ...] = (smooth, log_uniform, near_deterministic, tied)
+SHAPES: tuple[Callable[[np.random.Generator, int], Floats], ...] = (
+    smooth,
+    log_uniform,
+    near_deterministic,
+    tied,
+)
 
 
 def problems(rng: np.random.Generator, count: int, *, max_arms: int = 12, min_correct: int = 1) -> Iterator[Problem]:

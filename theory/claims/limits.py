@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import sympy as sp
 
 from theory import dynamics, policies, shaping, vanilla_path
-from theory.claims import instances, ledger
-from theory.claims.flow import CORRECT, _softmax, z
-from theory.claims.ledger import EXACT, FLOAT64, INTEGRATED, PRINTED, Evidence, Mutant
+from theory.claims import flow, instances, ledger
+from theory.claims.flow import CORRECT
+from theory.claims.ledger import EXACT, INTEGRATED, Evidence, Mutant
 from theory.policies import Floats, Problem
 
 OURS = "ours"
 MODERATE = 1.5  # standard deviation of logits whose flows settle within the times integrated here
+
+
+def _smoothing(problem: Problem, gamma_correct: float, gamma_incorrect: float) -> Callable[[Floats], Floats]:
+    return functools.partial(
+        dynamics.smoothing_advantage,
+        correct=problem.correct,
+        gamma_correct=gamma_correct,
+        gamma_incorrect=gamma_incorrect,
+    )
 
 
 def _moderate(rng: np.random.Generator, num_correct: int, num_wrong: int) -> Problem:
@@ -33,8 +44,11 @@ def _moderate(rng: np.random.Generator, num_correct: int, num_wrong: int) -> Pro
     mutant=Mutant("theory.vanilla_path:logits_at_rise", "right + gain", "right - gain"),
 )
 def mass_ends_on_the_likeliest(rng: np.random.Generator) -> Evidence:
-    """By B2 the others keep a finite e^(-z) above 0 while that of the top goes to 0. p_j/p_top falls like t^(-w/(w+k)),
-    so the time is chosen as 1e6 to the power (w+k)/w; the margin is the distance from the uniform law on the top.
+    """Only the top reciprocal weight goes to 0.
+
+    By B2 the others keep a finite e^(-z) above 0 while that of the top goes to 0. p_j/p_top falls like
+    t^(-w/(w+k)), so the time is chosen as 1e6 to the power (w+k)/w; the margin is the distance from the uniform
+    law on the top.
     """
 
     def violation(num_top: int, num_rest: int, num_wrong: int) -> float:
@@ -60,8 +74,9 @@ def mass_ends_on_the_likeliest(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dynamics:collapse_constant", "(num_top + num_wrong)", "(num_top + num_wrong + 1)"),
 )
 def collapse_rate(rng: np.random.Generator) -> Evidence:
-    """Near the end p_top = 1/k and p_W = (1-Q)/w, so d log(p_W/p_top)/dt = -(1-Q)(1/w + 1/k). The margin is the relative
-    error of t (1-Q) at a time at which the slower answers are gone.
+    """Near the end p_top = 1/k and p_W = (1-Q)/w, so d log(p_W/p_top)/dt = -(1-Q)(1/w + 1/k).
+
+    The margin is the relative error of t (1-Q) at a time at which the slower answers are gone.
     """
 
     def violation(num_top: int, num_rest: int, num_wrong: int) -> float:
@@ -69,7 +84,7 @@ def collapse_rate(rng: np.random.Generator) -> Evidence:
         time = 10.0 ** min(6.0 * (num_wrong + num_top) / num_wrong, 200.0)
         final = vanilla_path.vanilla_path(problem, [time])[0]
         log_product = np.log(time) - np.logaddexp(0.0, policies.logit_correctness(final, problem.correct))
-        return abs(float(np.exp(log_product)) / dynamics.collapse_constant(num_top, num_wrong) - 1)
+        return float(abs(np.exp(log_product) / dynamics.collapse_constant(num_top, num_wrong) - 1))
 
     shapes = itertools.product((1, 2, 3), (0, 1, 3), (1, 2, 6))
     return ledger.worst(violation(*shape) for shape in shapes)
@@ -114,14 +129,18 @@ def worked_example(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dynamics:smoothing_potential", "gain - gamma_incorrect", "gain + gamma_incorrect"),
 )
 def smoothing_has_a_potential(rng: np.random.Generator) -> Evidence:
-    """d/dp_i of the potential is 1 - g_c log p_i on C and g_w log p_i on W, the shaped reward; so its softmax gradient is
-    the flow of the shaped reward.
+    """Differentiate the potential by p.
+
+    d/dp_i of the potential is 1 - g_c log p_i on C and g_w log p_i on W, the shaped reward; so its softmax
+    gradient is the flow of the shaped reward.
     """
     g_c, g_w = sp.symbols("g_c g_w", positive=True)
-    policy, log_policy = _softmax(z)
+    policy, log_policy = flow.softmax(flow.LOGITS)
     potential = dynamics.smoothing_potential(policy, log_policy, CORRECT, g_c, g_w)
-    flow = dynamics.softmax_flow(policy, dynamics.smoothing_advantage(log_policy, CORRECT, g_c, g_w))
-    return ledger.symbolic([sp.diff(potential, logit) - speed for logit, speed in zip(z, flow, strict=True)], rng)
+    velocity = dynamics.softmax_flow(policy, dynamics.smoothing_advantage(log_policy, CORRECT, g_c, g_w))
+    return ledger.symbolic(
+        [sp.diff(potential, logit) - speed for logit, speed in zip(flow.LOGITS, velocity, strict=True)], rng
+    )
 
 
 @ledger.claim(
@@ -135,8 +154,10 @@ def smoothing_has_a_potential(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.dynamics:smoothing_potential_maximum", "(1 + log_num_correct)", "log_num_correct"),
 )
 def uniform_on_correct_is_the_maximum(rng: np.random.Generator) -> Evidence:
-    """H_W >= 0 and 1-Q >= 0 only cost; g_c H_C + (1+g_c) Q is concave and largest at Q = 1, p uniform. Checked: the value
-    at the uniform policy, that no point of the flow exceeds it, and that the potential never falls along the flow.
+    """H_W >= 0 and 1-Q >= 0 only cost; g_c H_C + (1+g_c) Q is concave and largest at Q = 1, p uniform.
+
+    Checked: the value at the uniform policy, that no point of the flow exceeds it, and that the potential never
+    falls along the flow.
     """
 
     def violation(problem: Problem) -> float:
@@ -145,7 +166,7 @@ def uniform_on_correct_is_the_maximum(rng: np.random.Generator) -> Evidence:
         top = dynamics.smoothing_potential_maximum(g_c, np.log(num_correct))
         path = dynamics.integrate(
             problem.base_log_policy,
-            lambda log: dynamics.smoothing_advantage(log, problem.correct, g_c, g_w),
+            _smoothing(problem, g_c, g_w),
             np.linspace(0.0, 60.0, 40),
         )
         uniform = np.where(problem.is_correct, -np.log(num_correct), -1e3)  # exp(-1000) is 0
@@ -172,7 +193,7 @@ def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
     def violation(problem: Problem, g_w: float) -> float:
         final = dynamics.integrate(
             problem.base_log_policy,
-            lambda log: dynamics.smoothing_advantage(log, problem.correct, 0.5, g_w),
+            _smoothing(problem, 0.5, g_w),
             [0.0, 4000.0],
         )[-1]
         return float(np.abs(np.exp(final) - problem.correct / problem.correct.sum()).max())
@@ -188,11 +209,17 @@ def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dynamics:entropy_ceiling", "num_correct * boost + num_wrong", "num_correct * boost - num_wrong"),
+    mutant=Mutant(
+        "theory.dynamics:entropy_ceiling",
+        "num_correct * boost + num_wrong",
+        "num_correct * boost - num_wrong",
+    ),
 )
 def bonus_has_a_ceiling(rng: np.random.Generator) -> Evidence:
-    """Q + g H is strictly concave; its slope r - g log p - g is constant iff log p = r/g + const. With Q from the claimed
-    formula, p = Q/m on C and (1-Q)/w on W make the shaped reward equal on both sides, for m = 1..3, w = 1..3.
+    """Q + g H is strictly concave; its slope r - g log p - g is constant iff log p = r/g + const.
+
+    With Q from the claimed formula, p = Q/m on C and (1-Q)/w on W make the shaped reward equal on both sides,
+    for m = 1..3, w = 1..3.
     """
     strength, boost = sp.symbols("g boost", positive=True)  # boost = exp(1/g), so log boost = 1/g
     residuals = []
@@ -212,7 +239,11 @@ def bonus_has_a_ceiling(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=INTEGRATED,
-    mutant=Mutant("theory.dynamics:entropy_ceiling", "num_correct * boost + num_wrong", "num_correct * boost - num_wrong"),
+    mutant=Mutant(
+        "theory.dynamics:entropy_ceiling",
+        "num_correct * boost + num_wrong",
+        "num_correct * boost - num_wrong",
+    ),
 )
 def flows_meet_the_ceiling(rng: np.random.Generator) -> Evidence:
     """The bonus's objective is strictly concave in p, so its flow ends at the one stationary point."""
@@ -225,7 +256,7 @@ def flows_meet_the_ceiling(rng: np.random.Generator) -> Evidence:
             policies.correctness(
                 dynamics.integrate(
                     problem.base_log_policy,
-                    lambda log, pair=pair: dynamics.smoothing_advantage(log, problem.correct, *pair),
+                    _smoothing(problem, *pair),
                     [0.0, 2000.0],
                 )[-1],
                 problem.correct,
@@ -239,7 +270,8 @@ def flows_meet_the_ceiling(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "B8.1",
-    "DS with base reference and no KL has a linear objective; its maximiser is the correct answer least likely under b, for every g_w >= 0.",
+    "DS with base reference and no KL has a linear objective; its maximiser is the correct answer least "
+    "likely under b, for every g_w >= 0.",
     latex=r"\arg\max_p E_p[s]=\arg\min_{i\in C}b_i",
     hypotheses="g_c > 0, g_w >= 0, the rarest correct answer unique",
     source=OURS,
@@ -248,8 +280,9 @@ def flows_meet_the_ceiling(rng: np.random.Generator) -> Evidence:
     mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
 )
 def base_reference_picks_the_rarest(rng: np.random.Generator) -> Evidence:
-    """The score is 1 - g_c log b > 1 on C, largest for the rarest, and g_w log b <= 0 on W. The margin counts problems whose
-    best-scored answer is another one.
+    """The score is 1 - g_c log b > 1 on C, largest for the rarest, and g_w log b <= 0 on W.
+
+    The margin counts problems whose best-scored answer is another one.
     """
 
     def violation(problem: Problem) -> float:
@@ -269,7 +302,11 @@ def base_reference_picks_the_rarest(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=5e-2,
-    mutant=Mutant("theory.dynamics:base_reference_limit", "base_log_policy, np.inf).argmin", "-base_log_policy, np.inf).argmin"),
+    mutant=Mutant(
+        "theory.dynamics:base_reference_limit",
+        "base_log_policy, np.inf).argmin",
+        "-base_log_policy, np.inf).argmin",
+    ),
 )
 def base_reference_flow_ends_on_the_rarest(rng: np.random.Generator) -> Evidence:
     """A linear objective under the softmax gradient goes to its best vertex; the margin is the mass elsewhere."""
@@ -294,12 +331,13 @@ def base_reference_flow_ends_on_the_rarest(rng: np.random.Generator) -> Evidence
     kind="symbolic",
     tolerance=EXACT,
     mutant=Mutant(
-        "theory.dynamics:mirror_descent_exponent", "(1 - learning_rate * gamma_correct) ** num_steps",
+        "theory.dynamics:mirror_descent_exponent",
+        "(1 - learning_rate * gamma_correct) ** num_steps",
         "1 - num_steps * learning_rate * gamma_correct",
     ),
 )
 def mirror_descent_tempers(rng: np.random.Generator) -> Evidence:
-    """log p' = log p + eta (1 - g_c log p) + const on C multiplies each log-ratio by 1 - eta g_c."""
+    """Log p' = log p + eta (1 - g_c log p) + const on C multiplies each log-ratio by 1 - eta g_c."""
     eta, g_c = sp.symbols("eta g_c", positive=True)
     start = sp.symbols("l_i l_j", real=True)
     residuals = []

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, seed, settings, target
+from hypothesis import HealthCheck, Phase, configuration, given, seed, settings, target
 from hypothesis import strategies as st
-from hypothesis.configuration import set_hypothesis_home_dir
 
 from theory import policies
-from theory.claims.ledger import Evidence, worst
+from theory.claims import ledger
+from theory.claims.ledger import Evidence
 from theory.policies import Floats, Problem
 
 Instance = TypeVar("Instance")
 
-set_hypothesis_home_dir(tempfile.gettempdir())  # no .hypothesis folder in the user's directory
+
+@contextmanager
+def _storage_elsewhere() -> Iterator[None]:
+    """Keeps Hypothesis from leaving a .hypothesis folder where the user works."""
+    with tempfile.TemporaryDirectory(prefix="hypothesis-") as folder:
+        configuration.set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            configuration.set_hypothesis_home_dir(None)
 
 
 def search(
@@ -46,8 +56,9 @@ def search(
         seen.append(value)
         target(value if np.isfinite(value) else 1e9)
 
-    climb()
-    return worst(seen)
+    with _storage_elsewhere():
+        climb()
+    return ledger.worst(seen)
 
 
 @st.composite
