@@ -64,7 +64,7 @@ def check(options: CheckOptions) -> int:
     outcomes = []
     for outcome in _outcomes(ids, options.seed, options.jobs):
         outcomes.append(outcome)
-        print(tables.outcome_line(outcome), flush=True)
+        print(tables.result_line(outcome), flush=True)
     for path, text in (
         (options.json_file, _json([{key: outcome[key] for key in JSON_KEYS} for outcome in outcomes])),
         (options.latex, tables.claims_latex(outcomes)),

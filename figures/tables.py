@@ -18,11 +18,11 @@ METHOD_NAMES = {
 }
 
 
-def outcome_line(outcome: Row) -> str:
+def result_line(result: Row) -> str:
     """One claim's result as one line of `check`."""
     return (
-        f"{outcome['id']:<7} {outcome['status']:<6}  {outcome['worst_margin']:<8.2g} {outcome['tolerance']:<9.2g} "
-        f"{outcome['kind']:<12} {outcome['instances']:>9} {outcome['seconds']:>7.2f}  {outcome['statement']}"
+        f"{result['id']:<7} {result['status']:<6}  {result['worst_margin']:<8.2g} {result['tolerance']:<9.2g} "
+        f"{result['kind']:<12} {result['instances']:>9} {result['seconds']:>7.2f}  {result['statement']}"
     )
 
 
@@ -98,6 +98,7 @@ def _path_section(rows: Sequence[Row], likeliest: str) -> str:
         diversity = dict(zip(*series(rows, "at", quantity="solution_diversity", **where), strict=True))
         name = METHOD_NAMES[method] + ("" if method == "vanilla" else f" {strength:g}")
         body.append([name, *(f"{_nearest(q, time):.3f} / {_nearest(diversity, time):.3g}" for time in times)])
+    levels, matched = _matched(rows)
     milestones = {row["quantity"]: row["value"] for row in select(rows, section="milestone")}
     marks = [
         f"{name.removeprefix('time_to_').replace('_', ' ')} at t = {value:.4g}"
@@ -110,11 +111,36 @@ def _path_section(rows: Sequence[Row], likeliest: str) -> str:
             "  Exact flow of a tabular softmax policy; t = number of updates times learning rate. DS and the bonus",
             "  use the sampling policy as reference and are added after the baseline.",
             table(["method, strength", *(f"t = {time:g}" for time in times)], body),
+            "  Compare at equal correctness, not at equal time (claim E2): solution diversity / time where Q is first",
+            table(["method, strength", *(f"Q = {level:g}" for level in levels)], matched),
             f"  Vanilla: {', '.join(marks)}." if marks else "  Vanilla: already past every milestone.",
             f"  In the end all mass is on {_end(milestones['num_top'], likeliest)}; "
             f"1 - Q falls like {milestones['collapse_constant']:.3g}/t.",
         ]
     )
+
+
+def _matched(rows: Sequence[Row]) -> tuple[list[float], list[list[str]]]:
+    """The levels of correctness that some flow rises to, and each flow's diversity and time there."""
+    found = select(rows, section="matched")
+    levels = sorted({row["at"] for row in found})
+    body = []
+    for method, strength in {(row["method"], row["strength"]): None for row in select(rows, section="path")}:
+        line = [METHOD_NAMES[method] + ("" if method == "vanilla" else f" {strength:g}")]
+        for level in levels:
+            chosen = select(found, method=method, strength=strength, at=level)
+            values = {row["quantity"]: row["value"] for row in chosen}
+            line.append(f"{values['solution_diversity']:.3g} / {values['time']:.3g}" if values else "never")
+        body.append(line)
+    return levels, body
+
+
+def matched_markdown(rows: Sequence[Row]) -> str:
+    """The comparison at equal correctness as a Markdown table: solution diversity and time."""
+    levels, body = _matched(rows)
+    header = ["flow, strength", *(f"Q = {level:g}" for level in levels)]
+    lines = [header, ["---"] * len(header), *([cell.replace(" / ", " at t = ") for cell in line] for line in body)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def _end(num_top: float, likeliest: str) -> str:

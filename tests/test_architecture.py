@@ -27,12 +27,13 @@ MAX_BODY_LINES = 60
 TEXT_SUFFIXES = {".cff", ".csv", ".json", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
 TEXT_NAMES = {"Makefile", "run"}
 
-# The column "do not use" of the glossary: one word for one thing.
+# The column "do not use" of the glossary: one word for one thing. Two words of it mean another thing here and stay
+# allowed: num_samples, draws per problem and not per group, and success, the matrix of the shared-strategy bandit.
 BANNED_ARGUMENTS = frozenset(
     {"T", "acc", "alpha", "avg_logp", "behaviour", "coef", "collapse", "dist", "diversity", "episode"}
     | {"episodes", "final", "generations", "init", "kl_coef", "lambda_", "length", "logp", "mode", "modified"}
-    | {"normalised_reward", "num_samples", "old", "outcome", "pi", "probs", "query", "ref", "response"}
-    | {"score", "success", "tau", "trajectory"}
+    | {"normalised_reward", "old", "outcome", "pi", "probs", "query", "ref", "response"}
+    | {"score", "tau", "trajectory"}
 )
 FILE_WRITERS = frozenset(
     {"dump", "makedirs", "mkdir", "rmdir", "rmtree", "save", "savetxt", "savez", "savez_compressed"}
@@ -110,11 +111,7 @@ def imports_follow_the_arrows(file: File) -> Iterator[str]:
 def theory_imports_modules_not_functions(file: File) -> Iterator[str]:
     """Types and constants may go by name; a function may not: a mutant replaces it in its module for all."""
     for node in ast.walk(file.tree):
-        if (
-            file.home == "theory"
-            and isinstance(node, ast.ImportFrom)
-            and str(node.module).startswith("theory")
-        ):
+        if file.home == "theory" and isinstance(node, ast.ImportFrom) and str(node.module).startswith("theory"):
             folder = ROOT.joinpath(*str(node.module).split("."))
             for name in (alias.name for alias in node.names):
                 is_module = (folder / name).is_dir() or (folder / f"{name}.py").exists()
@@ -299,17 +296,13 @@ GOOD_CODE: dict[Rule, list[Sample]] = {
         ("theory/x.py", 'def f():\n    """F.' + "\n" * MAX_BODY_LINES + '    """'),
     ],
     tolerances_have_names: [("tests/test_x.py", "assert_allclose(a, b, rtol=FLOAT64, atol=0)")],
-    no_path_of_one_machine: [
-        ("README.md", "--json out/x, /dev/full, https://example.org/home/x, and/or/tmp")
-    ],
+    no_path_of_one_machine: [("README.md", "--json out/x, /dev/full, https://example.org/home/x, and/or/tmp")],
 }
 
 
 def files_of_the_tree() -> list[File]:
     """The text files at the root and in the project's own folders, whether git knows them yet or not."""
-    folders = [
-        ROOT / name for name in (*LAYERS, ".ci", "benchmarks", "examples", "results/reference", "tests")
-    ]
+    folders = [ROOT / name for name in (*LAYERS, ".ci", "benchmarks", "examples", "results/reference", "tests")]
     paths = [*ROOT.iterdir(), *(path for folder in folders for path in folder.rglob("*"))]
     texts = [path for path in paths if path.suffix in TEXT_SUFFIXES or path.name in TEXT_NAMES]
     return [File(path.relative_to(ROOT), path.read_text(encoding="utf-8")) for path in sorted(texts)]

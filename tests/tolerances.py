@@ -1,11 +1,15 @@
 """Tolerances of the tests, each with its reason."""
 
 FLOAT64 = 1e-10  # relative; float64 arithmetic of a few hundred operations keeps 1e-13 or better
-MONTE_CARLO_Z = (
-    5.0  # |z| with the standard error of the sample itself: one false alarm in 1.7 million comparisons
-)
+MONTE_CARLO_Z = 5.0  # |z| with the standard error of the sample itself: one false alarm in 1.7 million comparisons
 ADVANTAGE64 = 1e-12  # one group of at most 24 numbers of size 1: a few dozen float64 operations
 ADVANTAGE32 = 1e-5  # the same in float32, whose rounding unit is 6e-8
 FROM_RATIONALS = 1e-11  # float64 expectations over 8 to 1,024 binomial terms against exact sums
 PRINTED_DIGITS = 5.001e-6  # five printed decimals
 PRINTED_BALANCE = 5.001e-6  # 2.6e-4 is printed with two digits
+EXACT_POWER = 1000.0  # a mutant of a symbolic or enumerated claim errs by this many tolerances (float size at least)
+SAMPLED_POWER = 10.0  # a mutant of a numeric or searched claim errs by this many tolerances
+PATH_LIMIT = 1e-3  # what the power laws of the shared-strategy flow leave to be moved at t = 1e8
+PRINTED_THREE = 5.001e-4  # three printed decimals
+SECOND_ORDER = 1e-3  # the size of the second order of an expansion that is compared with its first order
+ROOT = 1e-9  # a logit of at most 500 found by root search to a relative 1e-14 in another variable

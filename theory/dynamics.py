@@ -114,13 +114,13 @@ def base_reference_limit(base_log_policy: Floats, correct: Floats) -> int:
     return int(np.where(correct == 1.0, base_log_policy, np.inf).argmin())
 
 
-def mirror_descent_step(log_policy: Any, score: Any, learning_rate: Any) -> Any:
+def mirror_descent_step(log_policy: Any, shaped_reward: Any, learning_rate: Any) -> Any:
     """Unnormalised log-probabilities after one step of mirror descent (multiplicative weights).
 
     Shapes:   (num_arms,) each or scalars.
     Source:   textbook; claim B9.
     """
-    return log_policy + learning_rate * score
+    return log_policy + learning_rate * shaped_reward
 
 
 def mirror_descent_exponent(learning_rate: Any, gamma_correct: Any, num_steps: int) -> Any:

@@ -49,13 +49,13 @@ def bonus_strengths(strength: Any) -> Strengths:
     return Strengths(strength, -strength)
 
 
-def optimum_log_weights(base_log_policy: Any, score: Any, kl_strength: Any) -> Any:
-    """Unnormalised log-probabilities of the maximiser of E_p[score] - kl_strength KL(p||b).
+def optimum_log_weights(base_log_policy: Any, shaped_reward: Any, kl_strength: Any) -> Any:
+    """Unnormalised log-probabilities of the maximiser of E_p[shaped_reward] - kl_strength KL(p||b).
 
-    Shapes:   base_log_policy, score: (num_arms,) or scalars; SymPy symbols are welcome.
+    Shapes:   base_log_policy, shaped_reward: (num_arms,) or scalars; SymPy symbols are welcome.
     Source:   Gibbs' variational principle; claim A1.
     """
-    return base_log_policy + score / kl_strength
+    return base_log_policy + shaped_reward / kl_strength
 
 
 def base_exponents(kl_strength: Any, strengths: Strengths) -> Exponents:
@@ -86,10 +86,10 @@ def base_optimum(problem: Problem, kl_strength: float, strengths: Strengths, gap
     Source:   arXiv 2511.19942, Eq. 4 (as summarised); claims A1, A3.
     """
     require_positive(kl_strength, "kl_strength")
-    score = shaping.differential_smoothing(
+    shaped_reward = shaping.differential_smoothing(
         gap * problem.correct, problem.base_log_policy, problem.correct, **strengths._asdict()
     )
-    return policies.log_softmax(optimum_log_weights(problem.base_log_policy, score, kl_strength))
+    return policies.log_softmax(optimum_log_weights(problem.base_log_policy, shaped_reward, kl_strength))
 
 
 def sampling_optimum(problem: Problem, kl_strength: float, strengths: Strengths, gap: float = 1.0) -> Floats:

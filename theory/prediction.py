@@ -24,6 +24,7 @@ Row = dict[str, str | float]
 STRENGTH_RATIOS = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # of the KL strength
 GROUP_SIZES = tuple(2**power for power in range(2, 11))
 TIMES = tuple(float(time) for time in np.logspace(-1, 5, 97))
+MATCHED_LEVELS = (0.8, 0.9, 0.95, 0.99)  # correctness at which flows are compared (claim E2)
 FLOW_STRENGTHS = (0.1, 1.0)  # of the smoothing and the bonus that are followed beside vanilla
 TAIL_SHARE = 0.1  # the tail is the rarest correct answers that together hold at most this share of correct mass
 
@@ -168,10 +169,29 @@ def _path(problem: Problem) -> Iterator[Row]:
             )
     for (method, strength), path in paths.items():
         reference = "none" if method == "vanilla" else "sampling"
-        for time, log_policy in zip(times, path, strict=True):
-            for quantity, value in _summary(log_policy, problem.correct).items():
-                where: Row = {"method": method, "reference": reference, "strength": strength, "at": float(time)}
-                yield _row("path", quantity, value, **where)
+        where: Row = {"method": method, "reference": reference, "strength": strength}
+        summaries = [_summary(log_policy, problem.correct) for log_policy in path]
+        for time, summary in zip(times, summaries, strict=True):
+            for quantity, value in summary.items():
+                yield _row("path", quantity, value, at=float(time), **where)
+        for level in MATCHED_LEVELS:
+            for quantity, value in _first_at(level, times, summaries).items():
+                yield _row("matched", quantity, value, at=level, **where)
+
+
+def _first_at(level: float, times: Floats, summaries: list[dict[str, float]]) -> dict[str, float]:
+    """Time and diversity where a flow first rises to a correctness, interpolated in logit Q; empty if it never does."""
+    logits = np.array([summary["logit_correctness"] for summary in summaries])
+    goal = np.log(level / (1 - level))
+    if logits[0] >= goal or logits.max() < goal:
+        return {}
+    step = int(np.argmax(logits >= goal))
+    share = (goal - logits[step - 1]) / (logits[step] - logits[step - 1])
+    diversity = [summary["solution_diversity"] for summary in summaries[step - 1 : step + 1]]
+    return {
+        "time": float(times[step - 1] + share * (times[step] - times[step - 1])),
+        "solution_diversity": diversity[0] + share * (diversity[1] - diversity[0]),
+    }
 
 
 def _milestones(problem: Problem) -> Iterator[Row]:

@@ -136,8 +136,8 @@ def smoothing_onset(
 
     Infinite where smoothing starts only beyond a logit of 700.
     Shapes:   log_share: (num_correct,), log p_C; arms: (i, j), indices into it, i the most likely of all.
-    Requires: gamma_correct > 0, gamma_incorrect = 0, prompt_weight non-increasing in Q or that of GRPO. With
-              a group_size the bonus is centred within the group's correct samples, without one it is added
+    Requires: gamma_correct > 0, gamma_incorrect = 0, (1-Q) prompt_weight(Q) not increasing in Q. With a
+              group_size the bonus is centred within the group's correct samples, without one it is added
               after the baseline.      Raises ValueError unless gamma_correct > 0.
     Source:   claim E3, ours.
     """

@@ -1,6 +1,6 @@
 """Many prompts, one policy over strategies: what shared parameters show that a single prompt cannot.
 
-A strategy j solves prompt x or it does not (`success[x, j]`), and one policy over strategies serves all
+A strategy j solves prompt x or it does not (`solves[x, j]`), and one policy over strategies serves all
 prompts. On one prompt pass@k is a function of Q, so it cannot fall while Q rises (claim D1); here it can
 (claim D2), and methods that no single prompt tells apart go to different policies (claim E1).
 
@@ -25,38 +25,38 @@ PromptWeight = Callable[[Any], Any]  # correctness (num_prompts,) -> c_G(Q) (num
 FLAT_METHODS = ("reinforce", "rloo", "dr_grpo", "grpo", "dapo", "psr", "nsr", "w_reinforce")
 
 
-def require_success(success: ArrayLike) -> Floats:
+def require_solves(solves: ArrayLike) -> Floats:
     """The success matrix as floats.
 
     Shapes:   (num_prompts, num_strategies). Returns the same shape.
     Raises:   ValueError unless it is a non-empty matrix of 0 and 1.
     """
-    labels = np.asarray(success, dtype=np.float64)
+    labels = np.asarray(solves, dtype=np.float64)
     if labels.ndim != 2 or labels.size == 0:
-        raise ValueError(f"success has shape {labels.shape}: want (num_prompts, num_strategies), not empty")
-    policies.refuse(labels, (labels != 0) & (labels != 1), "success", "0 or 1")
+        raise ValueError(f"solves has shape {labels.shape}: want (num_prompts, num_strategies), not empty")
+    policies.refuse(labels, (labels != 0) & (labels != 1), "solves", "0 or 1")
     return labels
 
 
-def correctness(policy: Any, success: Any) -> Any:
+def correctness(policy: Any, solves: Any) -> Any:
     """Q of every prompt: the probability that the drawn strategy solves it.
 
-    Shapes:   policy: (num_strategies,), success: (num_prompts, num_strategies). Returns (num_prompts,).
+    Shapes:   policy: (num_strategies,), solves: (num_prompts, num_strategies). Returns (num_prompts,).
     Source:   claim D2, ours.
     """
-    return (success * policy).sum(axis=-1)
+    return (solves * policy).sum(axis=-1)
 
 
-def pass_at_k(policy: Any, success: Any, k: ArrayLike) -> Floats:
+def pass_at_k(policy: Any, solves: Any, k: ArrayLike) -> Floats:
     """The mean over prompts of pass@k, 1 - (1 - Q_x)^k.
 
-    Shapes:   policy: (num_strategies,), success: (num_prompts, num_strategies), k: (...). Returns (...).
+    Shapes:   policy: (num_strategies,), solves: (num_prompts, num_strategies), k: (...). Returns (...).
     Source:   claim D2, ours.
 
     >>> pass_at_k(np.array([0.5, 0.5]), np.eye(2), [1, 2])
     array([0.5 , 0.75])
     """
-    per_prompt = estimators.exact_pass_at_k(correctness(policy, success), np.asarray(k)[..., None])
+    per_prompt = estimators.exact_pass_at_k(correctness(policy, solves), np.asarray(k)[..., None])
     return np.asarray(per_prompt.mean(axis=-1))[()]
 
 
@@ -71,33 +71,33 @@ def shared_step(prompt_weights: Any, correctness_gradients: Any) -> Any:
     return (prompt_weights[:, None] * correctness_gradients).mean(axis=0)
 
 
-def shared_advantage(policy: Any, success: Any, prompt_weight: PromptWeight | None = None) -> Any:
-    """The advantage whose softmax flow is the expected step: mean over prompts of c_G(Q_x) success.
+def shared_advantage(policy: Any, solves: Any, prompt_weight: PromptWeight | None = None) -> Any:
+    """The advantage whose softmax flow is the expected step: mean over prompts of c_G(Q_x) solves.
 
-    Shapes:   policy: (num_strategies,), success: (num_prompts, num_strategies). Returns (num_strategies,).
+    Shapes:   policy: (num_strategies,), solves: (num_prompts, num_strategies). Returns (num_strategies,).
               Without a prompt weight (vanilla) it is the mean success.
     Source:   claims D2 and E1, ours.
     """
     if prompt_weight is None:
-        return success.mean(axis=0)
-    return (prompt_weight(correctness(policy, success))[:, None] * success).mean(axis=0)
+        return solves.mean(axis=0)
+    return (prompt_weight(correctness(policy, solves))[:, None] * solves).mean(axis=0)
 
 
-def limit_strategy(base_policy: ArrayLike, success: ArrayLike) -> int:
+def limit_strategy(base_policy: ArrayLike, solves: ArrayLike) -> int:
     """The strategy that takes all mass under the vanilla flow: largest mean success, a tie to the likelier.
 
     Strategies equal in both share the mass equally; the first of them is returned.
-    Shapes:   base_policy: (num_strategies,), success: (num_prompts, num_strategies).
+    Shapes:   base_policy: (num_strategies,), solves: (num_prompts, num_strategies).
     Source:   claim D2, ours.
 
     >>> limit_strategy([0.2, 0.5, 0.3], [[1, 0, 0], [1, 1, 0], [0, 1, 1]])
     1
     """
-    num_solved = require_success(success).sum(axis=0)
+    num_solved = require_solves(solves).sum(axis=0)
     return int(np.where(num_solved == num_solved.max(), base_policy, -np.inf).argmax())
 
 
-def first_losing_k(base_policy: ArrayLike, success: ArrayLike) -> int | None:
+def first_losing_k(base_policy: ArrayLike, solves: ArrayLike) -> int | None:
     """The first k whose base pass@k exceeds what the vanilla flow ends at; None if there is none.
 
     The end is the largest mean success. The base exceeds it once the expected number of solvable prompts that
@@ -106,14 +106,14 @@ def first_losing_k(base_policy: ArrayLike, success: ArrayLike) -> int | None:
     have the same mean success the exact flow does not move; sampled training drifts to one of them, and for
     its end the answer holds.
 
-    Shapes:   base_policy: (num_strategies,), all above 0; success: (num_prompts, num_strategies).
+    Shapes:   base_policy: (num_strategies,), all above 0; solves: (num_prompts, num_strategies).
     Raises:   ValueError naming the entry of base_policy that is not above 0.
     Source:   claim D2, ours.
 
     >>> first_losing_k([0.9, 0.1], [[1, 0], [1, 0], [0, 1]])
     2
     """
-    labels, policy = require_success(success), np.asarray(base_policy, dtype=np.float64)
+    labels, policy = require_solves(solves), np.asarray(base_policy, dtype=np.float64)
     policies.refuse(policy, ~(policy > 0), "base_policy", "above 0: a strategy never drawn is no strategy")
     solvable = labels[labels.any(axis=1)]
     if not solvable.size or solvable.all(axis=0).any():

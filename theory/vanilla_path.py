@@ -141,6 +141,6 @@ def _log_time(problem: Problem, starts: Floats, widths: Floats, prompt_weight: P
     log_top = log_policy[:, int(np.where(problem.is_correct, problem.base_log_policy, -np.inf).argmax())]
     log_speed = log_top + logsumexp(log_policy[:, ~problem.is_correct], axis=1)
     if prompt_weight is not None:
-        correctness = np.exp(logsumexp(log_policy[:, problem.is_correct], axis=1))
+        correctness = np.minimum(np.exp(logsumexp(log_policy[:, problem.is_correct], axis=1)), 1.0)
         log_speed = log_speed + np.log(prompt_weight(correctness))
     return np.asarray(np.log(half) + logsumexp(np.log(WEIGHTS) - log_speed.reshape(nodes.shape), axis=1))

@@ -16,6 +16,8 @@ from theory.claims import (
     methods,
     optimum,
     references,
+    robustness,
+    smoothing,
     steps,
 )
 from theory.claims.ledger import Claim
@@ -33,6 +35,8 @@ MODULES: tuple[ModuleType, ...] = (
     drift,
     coverage,
     methods,
+    smoothing,
+    robustness,
 )
 CLAIMS: tuple[Claim, ...] = tuple(
     sorted(

@@ -287,7 +287,10 @@ def _literal_violation(bonus: Bonus, reference: dominance.Reference) -> float:
         smallest = policies.logit_correctness(policy_at(1e-7), problem.correct)
         return max(0.0, bonus.logit - smallest)
     needed = dominance.needed_tilt_base if is_base else dominance.needed_tilt_sampling
-    smooth = policy_at(needed(problem, bonus.logit, s))
+    inverse = needed(problem, bonus.logit, s)
+    if inverse <= 0:  # the condition promises a policy that does not exist
+        return float(1 - inverse)
+    smooth = policy_at(inverse)
     wanted = optima.cheapest_at(problem, bonus.log_policy)
     return float(np.abs(np.exp(smooth) - np.exp(wanted)).max())
 

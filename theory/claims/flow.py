@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -18,10 +18,7 @@ PAPER = "our reading of the reinforcement bias of arXiv 2511.19942"
 TEXTBOOK = "textbook"
 
 CORRECT = np.array([1, 1, 0, 0])
-GEOMETRIES: tuple[tuple[dynamics.Geometry, Callable[[Any, Any], Any]], ...] = (
-    ("softmax", dynamics.softmax_flow),
-    ("natural", dynamics.natural_flow),
-)
+GEOMETRIES: tuple[dynamics.Geometry, ...] = ("softmax", "natural")
 LOGITS = sp.symbols("z1:5", real=True)
 
 
@@ -140,7 +137,7 @@ def path_closes(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=INTEGRATED,
-    mutant=Mutant("theory.vanilla_path:_losses", "share * wrong.size", "share"),
+    mutant=Mutant("theory.vanilla_path:logits_at_rise", "wrong - loss", "wrong + loss"),
 )
 def reduction_matches_the_integrator(rng: np.random.Generator) -> Evidence:
     """Two computations of the same path; the margin is the largest difference of a probability."""
@@ -221,7 +218,8 @@ def global_term_acts_at_the_current_policy(rng: np.random.Generator) -> Evidence
     logit = sp.log(policy[0] + policy[1]) - sp.log(policy[2])
     term = shaping.entropy_bonus(0, log_policy, correct, strength=strength)
     residuals = []
-    for geometry, flow in GEOMETRIES:
+    for geometry in GEOMETRIES:
+        flow = dynamics.softmax_flow if geometry == "softmax" else dynamics.natural_flow
         claimed = dynamics.global_term_effect(policy, log_policy, correct, strength, geometry)
         residuals.append(_along(logit, flow(policy, term)) - claimed)
     return ledger.symbolic(residuals, rng)

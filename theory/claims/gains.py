@@ -166,7 +166,7 @@ def sampling_smoothing_raises_correctness(rng: np.random.Generator) -> Evidence:
     kind="search",
     tolerance=FLOAT64,
     mutant=Mutant(
-        "theory.optima:bonus_strengths", "Strengths(strength, -strength)", "Strengths(strength, 3 * strength)"
+        "theory.optima:bonus_strengths", "Strengths(strength, -strength)", "Strengths(strength / 2, -strength)"
     ),
 )
 def smoothing_beats_the_bonus(rng: np.random.Generator) -> Evidence:

@@ -41,7 +41,7 @@ def _moderate(rng: np.random.Generator, num_correct: int, num_wrong: int) -> Pro
     source=OURS,
     kind="numeric",
     tolerance=1e-2,
-    mutant=Mutant("theory.vanilla_path:logits_at_rise", "right + gain", "right - gain"),
+    mutant=Mutant("theory.vanilla_path:logits_at_rise", "gap > 0, behind", "gap < 0, behind"),
 )
 def mass_ends_on_the_likeliest(rng: np.random.Generator) -> Evidence:
     """Only the top reciprocal weight goes to 0.

@@ -30,8 +30,8 @@ POWER_LAW = 1e-6  # relative; corrections are powers of 1 - Q below 1e-8
     "For A = f(r, X) and any policy, the expected step is the mean over prompts of c_G(Q_x) grad Q_x: it "
     "ascends the mean of Phi(Q_x), Phi' = c_G.",
     latex=r"\mathbb E[\Delta\theta]=\overline{c_G(Q_x)\nabla Q_x},\quad\Phi'=c_G",
-    hypotheses="on-policy, one score-function step, groups of independent samples, any differentiable policy, its "
-    "parameters shared by the prompts",
+    hypotheses="on-policy, one score-function step, groups of independent samples; any differentiable policy with "
+    "parameters that the prompts share",
     source=OURS,
     kind="enumeration",
     tolerance=EXACT,
@@ -87,15 +87,15 @@ def f_grpo_weighs_the_ends(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "E1.3",
-    "Two strategies, a share a > 1/2 of prompts solved only by the first: REINFORCE, RLOO, Dr. GRPO and GRPO end "
-    "on the first.",
+    "Two strategies, a share a > 1/2 of prompts solved only by the first: REINFORCE, RLOO, Dr. GRPO and GRPO "
+    "end on the first.",
     latex=r"p_1(t)\to1\quad\text{for }c_G(Q)=c_G(1-Q)",
-    hypotheses="the other prompts are solved only by the second; softmax gradient, any start with full support; "
+    hypotheses="the other prompts are solved only by the second; softmax gradient, full support at the start; "
     "GRPO with any G",
     source=OURS,
     kind="numeric",
     tolerance=1e-3,
-    mutant=Mutant("theory.strategies:shared_advantage", "None] * success", "None] * (1 - success)"),
+    mutant=Mutant("theory.strategies:shared_advantage", "None] * solves", "None] * (1 - solves)"),
 )
 def flat_methods_end_on_the_majority(rng: np.random.Generator) -> Evidence:
     """A share a of prompts has Q_x = p_1 and the rest p_2 = 1 - p_1.
@@ -315,7 +315,7 @@ def _enumerated_step(policy: Any, correct: Any, scores: Any, table: Any, group_s
 
 
 def _two_strategies(start: Floats, num_first: int, table: Any) -> Floats:
-    """The end of the flow with ten prompts, num_first of them solved only by the first strategy, (2,) nats."""
+    """The end of the flow with ten prompts, num_first solved only by the first strategy, (2,) nats."""
     success, prompt_weight = np.eye(2)[[0] * num_first + [1] * (10 - num_first)], _weight_of(table)
 
     def advantage_of(log_policy: Floats) -> Floats:

@@ -30,7 +30,7 @@ beta, g, g_c, g_w = sp.symbols("beta g g_c g_w", positive=True)
     source=TEXTBOOK,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.optima:optimum_log_weights", "score / kl_strength", "score * kl_strength"),
+    mutant=Mutant("theory.optima:optimum_log_weights", "reward / kl_strength", "reward * kl_strength"),
 )
 def tilt_is_the_optimum(rng: np.random.Generator) -> Evidence:
     """Write log p* = w - log Z with w = log b + s/beta.
@@ -56,7 +56,7 @@ def tilt_is_the_optimum(rng: np.random.Generator) -> Evidence:
     source=TEXTBOOK,
     kind="numeric",
     tolerance=OPTIMISER,
-    mutant=Mutant("theory.optima:optimum_log_weights", "score / kl_strength", "score * kl_strength"),
+    mutant=Mutant("theory.optima:optimum_log_weights", "reward / kl_strength", "reward * kl_strength"),
 )
 def optimiser_agrees(rng: np.random.Generator) -> Evidence:
     """L-BFGS on logits from a random start.
