@@ -13,3 +13,4 @@ PATH_LIMIT = 1e-3  # what the power laws of the shared-strategy flow leave to be
 PRINTED_THREE = 5.001e-4  # three printed decimals
 SECOND_ORDER = 1e-3  # the size of the second order of an expansion that is compared with its first order
 ROOT = 1e-9  # a logit of at most 500 found by root search to a relative 1e-14 in another variable
+FINITE_DIFFERENCE = 1e-6  # central differences of step 1e-5 or 1e-6: step squared, or rounding over the step

@@ -1,5 +1,8 @@
 """Group advantages that depend on correctness only: one formula, one function per method.
 
+Those that also see log-probabilities, ranks or frequencies are in `theory/shaped_advantages.py` and
+`theory/diversity_advantages.py`; `theory/methods.py` lists all of them.
+
 A function takes keyword arguments out of `reward` (verifier output) and `correct` (0.0 or 1.0), float arrays
 (num_groups, group_size) of any array-API library, and returns advantages of the same shape. What it needs is
 what its signature asks for without a default (`required_inputs`). With reward = correct every advantage is a
@@ -166,6 +169,7 @@ def pass_at_k_training(*, correct: Array, k: int = 2, epsilon: float = 1e-6) -> 
     require_non_negative(epsilon, "epsilon")
     xp = array_namespace(correct)
     group_size = correct.shape[-1]
+    require_order(k, group_size)
     num_wrong = group_size - xp.sum(correct, axis=-1, keepdims=True)  # (..., 1)
     failure = all_wrong(num_wrong, group_size, k)  # 1 - R
     companions = all_wrong(num_wrong - 1, group_size - 1, k - 1)  # M, for a wrong sample

@@ -1,9 +1,9 @@
 """Reward shapers: what a method pays for an answer, given its reward, correctness and log-probability.
 
 Every function is elementwise and uses only + - *, so SymPy symbols, Fractions, NumPy arrays and torch tensors share
-the line. All take `(reward, log_prob, correct)`; `log_prob` is the log-probability of the answer in nats under the
-reference policy, which is either the sampling policy or the base policy, and no gradient flows through it. `correct`
-is 0 or 1 from the verifier, never `reward > 0`. Strengths are in units of reward per nat.
+the line. All but `kl_penalty` take `(reward, log_prob, correct)`; `log_prob` is the log-probability of the answer in
+nats under the reference policy, which is either the sampling policy or the base policy, and no gradient flows through
+it. `correct` is 0 or 1 from the verifier, never `reward > 0`. Strengths are in units of reward per nat.
 
 Left out: sums and means over tokens, centring and group baselines; they belong to the advantage.
 """
@@ -66,6 +66,19 @@ def differential_smoothing(
     bonus_if_correct = -gamma_correct * log_prob  # >= 0, largest for the rarest answer
     charge_if_wrong = gamma_incorrect * log_prob  # <= 0, largest in size for the rarest answer
     return reward + correct * bonus_if_correct + (1 - correct) * charge_if_wrong
+
+
+def kl_penalty(reward: Operand, log_prob: Operand, base_log_prob: Operand, *, strength: Operand) -> Operand:
+    """The reward with a KL penalty: charged by how much likelier the answer is now than under the base policy.
+
+    Shapes:   all (..., group_size). Returns the same shape.
+    Units:    both log-probabilities in nats, log_prob under the sampling policy.
+    Source:   the estimator k1 in the reward, whose expected step is that of KL(p||b): claim B12.
+
+    >>> kl_penalty(1.0, -2.0, -3.0, strength=0.5)
+    0.5
+    """
+    return reward - strength * (log_prob - base_log_prob)
 
 
 def per_answer_log_prob(log_prob: Operand, num_tokens: Operand, *, is_token_mean: bool) -> Operand:

@@ -1,0 +1,171 @@
+"""Advantages with log-probabilities, ranks or frequencies as loops over the samples of one group.
+
+Written from the formulas of the methods; no import of `theory`. Advantages of plain 0/1 rewards come from the loops
+over Fractions of `reference_groups`; everything with a log-probability is summed with `math.fsum`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cache
+
+from tests import reference_groups
+
+EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group: what every sample of it carries."""
+
+    rewards: tuple[int, ...]
+    log_probs: tuple[float, ...]
+    base_log_probs: tuple[float, ...]
+    num_tokens: tuple[int, ...]
+    answers: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return len(self.rewards)
+
+
+def mean(values: list[float]) -> float:
+    return math.fsum(values) / len(values)
+
+
+@cache
+def plain(rewards: tuple[int, ...], normalise: str, ddof: int) -> tuple[float, ...]:
+    """Dr. GRPO or GRPO of 0/1 rewards, exact up to the last conversion."""
+    if normalise == "none":
+        exact = reference_groups.dr_grpo(rewards)
+    else:
+        exact = reference_groups.grpo(rewards, ddof=ddof, epsilon=Fraction(1, 10**6))
+    return tuple(float(value) for value in exact)
+
+
+def baseline(rewards: list[float], normalise: str, ddof: int = 0) -> list[float]:
+    """The same for any rewards."""
+    centre = mean(rewards)
+    if normalise == "none":
+        return [reward - centre for reward in rewards]
+    if max(rewards) == min(rewards):
+        return [0.0] * len(rewards)
+    variance = math.fsum((reward - centre) ** 2 for reward in rewards) / (len(rewards) - ddof)
+    return [(reward - centre) / (math.sqrt(variance) + EPSILON) for reward in rewards]
+
+
+def reduced(group: Group, values: tuple[float, ...], reduction: str) -> list[float]:
+    if reduction == "sum":
+        return list(values)
+    return [value / tokens for value, tokens in zip(values, group.num_tokens, strict=True)]
+
+
+def placed(
+    group: Group, terms: list[float], placement: str, normalise: str, centre: str, spread: str, ddof: int = 0
+) -> list[float]:
+    """The term of each sample, centred, spread and added to the advantage or to the reward."""
+    size = range(group.size)
+    if centre == "group":
+        terms = [term - mean(terms) for term in terms]
+    elif centre == "correct_only" and sum(group.rewards):
+        inside = mean([terms[i] for i in size if group.rewards[i]])
+        terms = [terms[i] - inside if group.rewards[i] else terms[i] for i in size]
+    if placement == "reward":
+        return baseline([group.rewards[i] + terms[i] for i in size], normalise, ddof)
+    if spread == "per_token_share":
+        terms = [terms[i] / group.num_tokens[i] for i in size]
+    return [base + term for base, term in zip(plain(group.rewards, normalise, ddof), terms, strict=True)]
+
+
+def ds(
+    group: Group,
+    gamma_correct: float = 0.1,
+    gamma_incorrect: float = 0.0,
+    reference: str = "sampling",
+    reduction: str = "sum",
+    placement: str = "advantage",
+    normalise: str = "none",
+    ddof: int = 0,
+    centre: str = "none",
+    spread: str = "whole",
+) -> list[float]:
+    """A - g_c log q on correct samples, A + g_w log q on wrong ones."""
+    values = reduced(group, group.log_probs if reference == "sampling" else group.base_log_probs, reduction)
+    terms = []
+    for reward, value in zip(group.rewards, values, strict=True):
+        terms.append(-gamma_correct * value if reward else gamma_incorrect * value)
+    return placed(group, terms, placement, normalise, centre, spread, ddof)
+
+
+def global_term(
+    group: Group,
+    strength: float,
+    reduction: str = "sum",
+    placement: str = "advantage",
+    normalise: str = "none",
+    centre: str = "none",
+    spread: str = "whole",
+) -> list[float]:
+    """A - g log p on every sample: a bonus, or a penalty for negative strength."""
+    terms = [-strength * value for value in reduced(group, group.log_probs, reduction)]
+    return placed(group, terms, placement, normalise, centre, spread)
+
+
+def kl_penalty(
+    group: Group, kl_strength: float, reduction: str = "sum", placement: str = "advantage", normalise: str = "none"
+) -> list[float]:
+    """A - beta (log p - log b)."""
+    ratios = tuple(own - base for own, base in zip(group.log_probs, group.base_log_probs, strict=True))
+    terms = [-kl_strength * value for value in reduced(group, ratios, reduction)]
+    return placed(group, terms, placement, normalise, "none", "whole")
+
+
+def unlikeliness(group: Group, rank_strength: float = 0.25, ddof: int = 0) -> list[float]:
+    """GRPO of r (1 - strength rank/N); a tie takes the mean of the ranks that its members would fill."""
+    values = reduced(group, group.log_probs, "mean")
+    ordered = sorted(values)
+    rewards = []
+    for reward, value in zip(group.rewards, values, strict=True):
+        places = [place for place, other in enumerate(ordered) if other == value]
+        rewards.append(reward * (1 - rank_strength * mean(places) / group.size))
+    return baseline(rewards, "std", ddof)
+
+
+def ucpo(group: Group, uniform_weight: float = 0.2, ddof: int = 1) -> list[float]:
+    """GRPO times n_c ((1-tau)/n_c + tau v/sum v) on correct samples of groups with at least two."""
+    advantages = list(plain(group.rewards, "std", ddof))
+    members = [i for i in range(group.size) if group.rewards[i]]
+    if len(members) < 2:
+        return advantages
+    values = reduced(group, group.log_probs, "mean")
+    top = max(values[i] for i in members)
+    total = math.fsum(math.exp(values[i] - top) for i in members)
+    inverse = {i: 1 / max(math.exp(values[i] - top) / total, 1e-6) for i in members}
+    inverse_total = math.fsum(inverse.values())
+    for i in members:
+        weight = (1 - uniform_weight) / len(members) + uniform_weight * inverse[i] / inverse_total
+        advantages[i] *= len(members) * weight
+    return advantages
+
+
+def mara(group: Group, strength: float = 0.1, normalise: str = "none") -> list[float]:
+    """R(z) + beta (log b(z) - log b(y)) on correct samples, z the one likeliest under the base."""
+    rewards = [float(reward) for reward in group.rewards]
+    members = [i for i in range(group.size) if group.rewards[i]]
+    if members:
+        anchor = max(members, key=lambda i: group.base_log_probs[i])
+        for i in members:
+            gap = group.base_log_probs[anchor] - group.base_log_probs[i]
+            rewards[i] = group.rewards[anchor] + strength * gap
+    return baseline(rewards, normalise)
+
+
+def ips(group: Group, exponent: float = 1.0, normalise: str = "none", floor: float = 1e-6) -> list[float]:
+    """r / max(frequency of the answer in the group, floor)^exponent."""
+    rewards = []
+    for reward, answer in zip(group.rewards, group.answers, strict=True):
+        frequency = group.answers.count(answer) / group.size
+        rewards.append(reward / max(frequency, floor) ** exponent)
+    return baseline(rewards, normalise)
