@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -51,6 +52,7 @@ class Method:
     order: str = ""
 
 
+@cache
 def named(function: Function, names: tuple[str, ...], *, only_required: bool = False) -> tuple[str, ...]:
     """The arguments of a function that are among `names`, in the order of its signature."""
     return tuple(
