@@ -214,6 +214,15 @@ def test_permuting_a_group_permutes_what_log_probabilities_give(name):
     np.testing.assert_allclose(observed, want, rtol=ADVANTAGE64, atol=ADVANTAGE64)
 
 
+@pytest.mark.parametrize("name", SHAPED)
+def test_groups_on_any_leading_axes_are_groups_of_their_own(name):
+    inputs = {key: values[:60] for key, values in drawn_groups(6).items()}
+    stacked = {key: values.reshape(4, 15, 6) for key, values in inputs.items()}
+    method, parameters = methods.resolve(name.split()[0]), SHAPED[name][0]
+    observed = methods.group_advantages(method, stacked, parameters).reshape(60, 6)
+    np.testing.assert_array_equal(observed, methods.group_advantages(method, inputs, parameters))
+
+
 def test_a_correct_only_centre_gives_the_expected_rate_of_the_theory():
     """The mean over all groups of 4 answers, 3 samples each, against claim E3's centred rate."""
     policy, marks, size, gamma = np.array([0.3, 0.1, 0.4, 0.2]), np.array([1.0, 1.0, 0.0, 0.0]), 3, 0.5

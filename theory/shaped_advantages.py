@@ -227,7 +227,7 @@ def kl_penalty(
 
 
 def token_terms(
-    *, correct: Array, token_log_prob: Array, is_token: Array, gamma_correct: float = 0.1, gamma_incorrect: float = 0.0
+    *, correct: Array, token_log_prob: Array, is_token: Array, gamma_correct: float, gamma_incorrect: float
 ) -> Array:
     """The term of differential smoothing of every token, from its own log-probability; 0 on padding.
 
