@@ -80,6 +80,41 @@ def test_every_method_and_parameter_has_a_source_and_its_functions_default(spec)
         assert parameter.choices == shaped_advantages.CHOICES.get(name, ())
 
 
+CLIPPED = {"clip_low": 0.2, "clip_high": 0.2}
+STATED = {
+    "grpo": {"ddof": 0, "epsilon": 1e-6},
+    "dapo": {"ddof": 0, "epsilon": 1e-6},
+    "maxrl": {"epsilon": 1e-6},
+    "w_reinforce": {"positive_weight": 0.1},
+    "pass_at_k_training": {"k": 2, "epsilon": 1e-6},
+    "pkpo": {"k": 2},
+    "f_grpo": {"gamma": 1.0},
+    "unlikeliness": {"rank_strength": 0.25, "ddof": 0, "epsilon": 1e-6},
+    "ucpo": {"uniform_weight": 0.2, "floor": 1e-6, "ddof": 1, "epsilon": 1e-6},
+    "mara": {"strength": 0.1, "normalise": "none"},
+    "ips": {"exponent": 1.0, "floor": 1e-6, "normalise": "none"},
+    "kl_penalty": {"kl_strength": 0.04, "form": "reward"},
+    "entropy_bonus": {"strength": 0.1, "form": "reward"},
+    "entropy_penalty": {"strength": 0.1, "form": "reward"},
+    "ds": {"gamma_correct": 0.1, "gamma_incorrect": 0.0, "reference": "sampling", "reduction": "sum"}
+    | {"placement": "advantage", "normalise": "none", "centre": "none", "spread": "whole"},
+    "clip": CLIPPED,
+    "clip_higher": {"clip_low": 0.2, "clip_high": 0.28},
+    "gspo": {"clip_low": 3e-4, "clip_high": 4e-4},
+    "cispo": {"clip_low": 1.0, "clip_high": 5.0},
+    "clip_cov": {"share": 2e-4, "covariance_low": 1.0, "covariance_high": 5.0, "clip_low": 1.0, "clip_high": 1.0},
+    "kl_cov": {"share": 2e-3, "strength": 1.0},
+    "entropy_advantage": {"strength": 0.4, "kappa": 2.0, **CLIPPED},
+    "simko_penalty": {"quantile": 0.8, "penalty": 1.1, **CLIPPED},
+}
+
+
+@pytest.mark.parametrize("spec", STATED)
+def test_defaults_are_the_stated_ones(spec):
+    defaults = methods.parameter_values(methods.resolve(spec))
+    assert {name: defaults[name] for name in STATED[spec]} == STATED[spec]
+
+
 def test_needs_follow_the_options():
     want = {
         "reinforce": ("reward",),

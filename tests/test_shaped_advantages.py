@@ -203,6 +203,18 @@ def test_ucpo_keeps_the_total_and_the_wrong_side():
     assert np.abs(observed - plain).max() > ADVANTAGE32
 
 
+def test_ucpo_sees_likelihoods_of_correct_samples_relative_to_each_other():
+    """Also where they underflow, alone or beside a likely wrong sample: one of three e^-1 as likely as the others."""
+    reward = np.array([[1.0, 1.0, 1.0, 0.0]])
+    near = np.array([[-1.0, -1.0, -2.0, -3.0]])
+    far = near + np.array([[-2000.0, -2000.0, -2000.0, 0.0]])
+    method, ones = methods.resolve("ucpo"), np.ones((1, 4))
+    inputs = {"reward": reward, "correct": reward, "num_tokens": ones}
+    want = methods.group_advantages(method, inputs | {"log_prob": near})
+    np.testing.assert_allclose(methods.group_advantages(method, inputs | {"log_prob": far}), want, rtol=ADVANTAGE64)
+    assert want[0, 2] > want[0, 0] == want[0, 1]
+
+
 @pytest.mark.parametrize("name", SHAPED)
 def test_permuting_a_group_permutes_what_log_probabilities_give(name):
     inputs = {key: values[:500] for key, values in drawn_groups(6).items()}

@@ -218,6 +218,24 @@ def test_ties_in_kl_cov_go_to_the_earlier_token():
     np.testing.assert_array_equal(observed - ratio * advantage, [[-1.0], [-1.0], [0.0], [0.0]])
 
 
+def test_many_ties_in_kl_cov_go_to_the_earlier_tokens():
+    """More tokens than an unstable sort leaves in place."""
+    advantage = np.tile([[1.0], [-1.0]], (200, 1))
+    ratio = np.full((400, 1), 1.5)
+    observed = token_weights.kl_cov(ratio=ratio, advantage=advantage, token_log_prob=advantage - 2, share=0.5)
+    np.testing.assert_array_equal((observed - ratio * advantage)[:, 0], [-1.0] * 200 + [0.0] * 200)
+
+
+def test_the_bounds_of_clip_cov_are_open():
+    """Two tokens of covariance 3: neither is dropped where 3 is a bound, one is where it lies inside."""
+    advantage, log_prob = np.array([[3.0], [-3.0]]), np.array([[-1.0], [-3.0]])
+    inputs = {"ratio": np.ones((2, 1)), "advantage": advantage, "token_log_prob": log_prob}
+    inputs |= {"uniform": np.array([[0.5], [0.25]])}
+    for low, high, want in ((3.0, 5.0, [3.0, -3.0]), (1.0, 3.0, [3.0, -3.0]), (1.0, 5.0, [3.0, 0.0])):
+        observed = weigh("clip_cov", inputs, {"covariance_low": low, "covariance_high": high})
+        np.testing.assert_array_equal(observed[:, 0], want)
+
+
 @pytest.mark.parametrize(
     ("name", "parameters", "message"),
     [

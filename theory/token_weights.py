@@ -112,7 +112,7 @@ def clip_cov(
     covariance = token_covariance(advantage, token_log_prob, mask)
     is_clipped = (weight == 0) & (advantage != 0)
     is_eligible = (covariance > covariance_low) & (covariance < covariance_high) & (mask > 0) & ~is_clipped
-    is_dropped = is_eligible & is_first(xp.where(is_eligible, uniform, 2 + 0 * uniform), share, mask)
+    is_dropped = is_eligible & is_first(xp.where(is_eligible, uniform, xp.full_like(uniform, 2.0)), share, mask)
     return mask * weight * xp.astype(~is_dropped, weight.dtype)
 
 
@@ -134,7 +134,7 @@ def kl_cov(
     xp = array_namespace(ratio)
     mask = token_mask(ratio, is_token)
     covariance = token_covariance(advantage, token_log_prob, mask)
-    is_picked = is_first(xp.where(mask > 0, -covariance, math.inf + 0 * covariance), share, mask)
+    is_picked = is_first(xp.where(mask > 0, -covariance, xp.full_like(covariance, math.inf)), share, mask)
     pull = xp.astype(ratio > 1, ratio.dtype) - xp.astype(ratio < 1, ratio.dtype)
     return mask * (ratio * advantage - strength * pull * xp.astype(is_picked, ratio.dtype))
 
@@ -158,7 +158,7 @@ def entropy_advantage(
     if not kappa > 0:
         raise ValueError(f"kappa is {kappa!r}: it must be above 0")
     xp = array_namespace(ratio)
-    bonus = xp.minimum(strength * token_entropy, 0 * token_entropy + xp.abs(advantage) / kappa)
+    bonus = xp.minimum(strength * token_entropy, xp.abs(advantage) / kappa)
     return clip(ratio=ratio, advantage=advantage + bonus, clip_low=clip_low, clip_high=clip_high)
 
 
@@ -189,7 +189,7 @@ def simko_penalty(
     xp = array_namespace(ratio)
     mask = token_mask(ratio, is_token)
     is_forking = token_entropy > entropy_quantile(token_entropy, mask, quantile)
-    is_charged = is_forking & (is_top_token > 0) & (advantage < 0) & (mask > 0)
+    is_charged = is_forking & (is_top_token > 0) & (advantage < 0)
     scale = 1 + (penalty - 1) * xp.astype(is_charged, ratio.dtype)
     return mask * clip(ratio=ratio, advantage=advantage * scale, clip_low=clip_low, clip_high=clip_high)
 
@@ -231,7 +231,7 @@ def token_covariance(advantage: Array, token_log_prob: Array, mask: Array) -> Ar
     xp = array_namespace(mask)
     num_tokens = at_least_one(xp.sum(mask, axis=(-2, -1), keepdims=True))  # (..., 1, 1)
     parts = []
-    for values in (advantage + 0 * mask, token_log_prob):
+    for values in (advantage + xp.zeros_like(mask), token_log_prob):
         known = xp.where(mask > 0, values, xp.zeros_like(values))
         parts.append(mask * (known - xp.sum(known, axis=(-2, -1), keepdims=True) / num_tokens))
     return parts[0] * parts[1]
@@ -258,7 +258,7 @@ def entropy_quantile(token_entropy: Array, mask: Array, quantile: float) -> Arra
     Shapes:   (..., num_completions, num_positions) each. Returns (..., num_completions, 1).
     """
     xp = array_namespace(token_entropy)
-    ordered = xp.sort(xp.where(mask > 0, token_entropy, math.inf + 0 * mask), axis=-1)
+    ordered = xp.sort(xp.where(mask > 0, token_entropy, xp.full_like(token_entropy, math.inf)), axis=-1)
     last = at_least_one(xp.sum(mask, axis=-1, keepdims=True)) - 1  # index of the largest, (..., 1)
     place = quantile * last
     index = xp.cumulative_sum(xp.ones_like(ordered), axis=-1) - 1
