@@ -42,7 +42,16 @@ def sampled_step(policy: Any, counts: Any, advantage: Any) -> Any:
     array([ 0.125, -0.125])
     """
     pushed = counts * advantage
-    return (pushed - policy * pushed.sum(-1, keepdims=True)) / counts.sum(-1, keepdims=True)
+    return pushed_step(policy, pushed, counts.sum(-1, keepdims=True))
+
+
+def pushed_step(policy: Any, pushed: Any, group_size: Any) -> Any:
+    """The logit step at learning rate 1, given the sum of the advantages of each answer's draws.
+
+    Shapes:   policy, pushed: (..., num_arms); group_size: a number or (..., 1). Returns (..., num_arms).
+    Source:   textbook (softmax policy gradient, on-policy).
+    """
+    return (pushed - policy * pushed.sum(-1, keepdims=True)) / group_size
 
 
 def natural_sampled_step(policy: Any, counts: Any, advantage: Any) -> Any:
