@@ -181,21 +181,22 @@ def uniform_on_correct_is_the_maximum(rng: np.random.Generator) -> Evidence:
     "B6.3",
     "The flow ends there: Q -> 1 with every correct answer at 1/m.",
     latex=r"p(t)\to\mathrm{uniform}(C)",
-    hypotheses="g_c = .5, g_w in {0, .5}, moderate logits, t = 4,000",
+    hypotheses="g_c = .5, g_w in {0, .5}, moderate logits, t = 1e7",
     source=OURS,
     kind="numeric",
-    tolerance=5e-3,
+    tolerance=INTEGRATED,
     mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
 )
 def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
-    """The vanilla part of the end is the 1/t of B3 over 1 + g_c log m; the margin is the distance from uniform."""
+    """The potential of B6.2 has no other maximum, and the end is as slow as the 1/t of B3.
+
+    A rare correct answer may first lose mass (E3) and, at probability p, needs a time of order 1/p to come back: from
+    (.11, .006 | .39, .28, .21) the policy at t = 4,000 is .99994 on one answer, and uniform only later. The margin is
+    the distance from uniform.
+    """
 
     def violation(problem: Problem, g_w: float) -> float:
-        final = dynamics.integrate(
-            problem.base_log_policy,
-            _smoothing(problem, 0.5, g_w),
-            [0.0, 4000.0],
-        )[-1]
+        final = dynamics.integrate(problem.base_log_policy, _smoothing(problem, 0.5, g_w), [0.0, 1e7])[-1]
         return float(np.abs(np.exp(final) - problem.correct / problem.correct.sum()).max())
 
     return ledger.worst(violation(_moderate(rng, 1 + k % 4, 1 + k % 3), 0.5 * (k % 2)) for k in range(12))
