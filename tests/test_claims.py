@@ -14,7 +14,9 @@ from theory import claims
 from theory.claims import ledger
 from theory.claims.ledger import Claim, Evidence, Mutant
 
-EXPECTED = [f"{part}{number}" for part, size in zip("ABCDE", (8, 12, 8, 4, 6), strict=True) for number in range(1, size + 1)]
+EXPECTED = [
+    f"{part}{number}" for part, size in zip("ABCDE", (8, 12, 8, 4, 6), strict=True) for number in range(1, size + 1)
+]
 SEEDS = (0, 1)
 ids = pytest.mark.parametrize("claim", claims.CLAIMS, ids=lambda claim: claim.id)
 

@@ -148,7 +148,7 @@ def compose(logit: float, log_policy_correct: Floats, log_policy_wrong: Floats, 
     Shapes:   log_policy_correct: (num_correct,), log_policy_wrong: (num_wrong,), correct: (num_arms,).
               Returns (num_arms,), log-probabilities in nats.
     """
-    log_policy = np.empty_like(correct)
+    log_policy = np.empty(np.shape(correct))
     log_policy[correct == 1.0] = log_policy_correct - np.logaddexp(0.0, -logit)
     log_policy[correct == 0.0] = log_policy_wrong - np.logaddexp(0.0, logit)
     return log_policy

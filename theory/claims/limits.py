@@ -203,6 +203,31 @@ def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
 
 
 @ledger.claim(
+    "B6.4",
+    "Q need not grow along it: from (.9, .05 | .05) with g_c = 10, g_w = 0 it first falls while the potential grows.",
+    latex=r"\dot\Phi=\|\nabla_z\Phi\|^2\ge0,\quad\dot Q<0\ \text{at}\ p=(.9,.05\,|\,.05),\ g_c=10",
+    hypotheses="as B6.1; one explicit instance",
+    source=OURS,
+    kind="numeric",
+    tolerance=EXACT,
+    mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
+)
+def correctness_may_fall(rng: np.random.Generator) -> Evidence:
+    """The likely correct answer loses mass to the rare one, and at first to the wrong one as well.
+
+    The logit of the first answer falls fastest, since its rate carries its probability .9, and a falling largest
+    logit raises all others. The flow is integrated for a time of .02; the margin counts a Q that does not fall and
+    a potential that does not grow.
+    """
+    problem = policies.problem_from_probabilities([0.9, 0.05, 0.05], [1, 1, 0])
+    path = dynamics.integrate(problem.base_log_policy, _smoothing(problem, 10.0, 0.0), np.linspace(0.0, 0.02, 5))
+    masses = [policies.correctness(log_policy, problem.correct) for log_policy in path]
+    values = [dynamics.smoothing_potential(np.exp(log), log, problem.correct, 10.0, 0.0) for log in path]
+    falls, grows = np.diff(masses).max() < 0, np.diff(values).min() > 0
+    return ledger.worst([float(not falls), float(not grows)], f"Q from {masses[0]:.4f} to {masses[-1]:.4f}")
+
+
+@ledger.claim(
     "B7.1",
     "A global bonus without KL is stationary at p ~ e^(r/g), where Q = m e^(1/g)/(m e^(1/g) + w) < 1.",
     latex=r"p\propto e^{r/g},\quad Q=\frac{me^{1/g}}{me^{1/g}+w}<1",
