@@ -131,8 +131,8 @@ REFUSED = {
     COUNTED + '"a\nb",1,0\n"c,1,1\nd,1,1\n': f"base.csv line 4: malformed CSV: unexpected end of data: {QUOTES}",
     COUNTED + '"a"b,1,1\n': f"base.csv line 2: malformed CSV: ',' expected after '\"': {QUOTES}",
     COUNTED + "a\0,1,1\n": "base.csv line 2: it has a null byte: want UTF-8 text",
-    WEIGHED + "a,0.5,1\nb,0.4,0\n": "base.csv: probability sums to 0.9: it must sum to 1 within 1e-06",
-    WEIGHED + "a,0.5,1\nb,0.50001,0\n": "base.csv: probability sums to 1.00001: it must sum to 1 within 1e-06",
+    WEIGHED + "a,0.5,1\nb,0.4,0\n": "base.csv: probability sums to 0.9: it must sum to 1 within 2e-06",
+    WEIGHED + "a,0.5,1\nb,0.50001,0\n": "base.csv: probability sums to 1.00001: it must sum to 1 within 2e-06",
 }
 
 

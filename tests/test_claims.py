@@ -123,5 +123,5 @@ def test_another_seed_draws_other_instances():
 def test_select_names_what_is_unknown():
     """A part and a whole claim select; anything else is refused with the known ids."""
     assert {claim.id for claim in claims.select(("A7.1",))} >= {"A7.1.1", "A7.1.2"}
-    with pytest.raises(ValueError, match=r"'A9' is not a claim: want one of A1, A2"):
+    with pytest.raises(ValueError, match=r"'A9' is not a claim: want A to E, one of A1, A2"):
         claims.select(("A9",))

@@ -39,8 +39,8 @@ def read_answers(lines: Iterable[str], name: str) -> AnswerTable:
     """The table in CSV lines with the columns answer, correct, and probability or count.
 
     Requires: distinct answers; correct 0, 1, true or false with both present; probabilities above 0 that sum to 1
-              within 1e-6, or positive integer counts. Raises ValueError with one line that names the file, the line
-              or arm, the column, the value and what is allowed.
+              within 1e-6 per answer, or positive integer counts. Raises ValueError with one line that names the file,
+              the line or arm, the column, the value and what is allowed.
 
     >>> table = read_answers(["answer,count,correct", "a,1,0", "b,3,1"], "example")
     >>> table.answers, np.exp(table.problem.base_log_policy).round(2).tolist()
