@@ -75,7 +75,7 @@ def _base_section(rows: Sequence[Row], likeliest: str, num_samples: int | None, 
     lines = [
         "BASE POLICY",
         f"  {base['num_answers']:.0f} distinct answers, {base['num_correct']:.0f} of them correct; correctness Q = "
-        f"{base['correctness']:.4f}.",
+        f"{base['correctness']:.4g}.",
         f"  Solution diversity {base['solution_diversity']:.4g} (exp of the entropy among correct answers); the "
         f"likeliest, {likeliest!r}, has {base['top_share']:.1%} of the correct mass.",
     ]
@@ -217,6 +217,8 @@ def _global_section(rows: Sequence[Row], kl_strengths: Sequence[float]) -> str:
 
 
 def _helper(slope: float) -> str:
+    if slope == 0:
+        return "bonus or penalty has no first-order effect on Q"
     return "bonus raises Q, a penalty lowers it" if slope > 0 else "bonus lowers Q, a penalty raises it"
 
 

@@ -127,9 +127,7 @@ def pkpo_by_subsets(rewards: Rewards, k: int) -> list[Fraction]:
     advantages = [Fraction(0)] * group_size
     for subset in itertools.combinations(range(group_size), k):
         for index in subset:
-            advantages[index] += Fraction(group_size, math.comb(group_size, k)) * max(
-                rewards[i] for i in subset
-            )
+            advantages[index] += Fraction(group_size, math.comb(group_size, k)) * max(rewards[i] for i in subset)
     return advantages
 
 
@@ -147,9 +145,7 @@ def expected_advantages(method: Method, group_size: int, correctness: Fraction) 
     return given_correct, given_wrong
 
 
-def expected_step(
-    method: Method, group_size: int, policy: list[Fraction], correct: list[int]
-) -> list[Fraction]:
+def expected_step(method: Method, group_size: int, policy: list[Fraction], correct: list[int]) -> list[Fraction]:
     """The mean over all K^G groups of (1/G) sum over samples of A grad log p, one entry per answer."""
     step = [Fraction(0)] * len(policy)
     for answers in itertools.product(range(len(policy)), repeat=group_size):

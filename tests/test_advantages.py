@@ -81,9 +81,7 @@ def test_orders_above_two_agree_with_the_loop_over_fractions(group_size):
             ),
         )
         for observed, loop in pairs:
-            np.testing.assert_allclose(
-                observed, expected(loop, group_size), rtol=ADVANTAGE64, atol=ADVANTAGE64
-            )
+            np.testing.assert_allclose(observed, expected(loop, group_size), rtol=ADVANTAGE64, atol=ADVANTAGE64)
 
 
 def test_pkpo_credits_every_subset_to_its_members():
@@ -109,9 +107,7 @@ def test_other_array_libraries_give_the_same_numbers(name, library, dtype, toler
         rewards = np.array(all_groups(group_size), dtype=np.float64)
         observed = evaluate(method, xp.asarray(rewards.tolist(), dtype=getattr(xp, dtype)))
         assert observed.dtype == getattr(xp, dtype)
-        np.testing.assert_allclose(
-            np.from_dlpack(observed), expected(loop, group_size), rtol=tolerance, atol=tolerance
-        )
+        np.testing.assert_allclose(np.from_dlpack(observed), expected(loop, group_size), rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -131,9 +127,7 @@ def test_centred_advantages_sum_to_zero_and_ignore_reward_shifts(rewards, shift)
     group = np.array([rewards])
     centred = advantages.dr_grpo(reward=group)
     assert abs(centred.sum()) < ADVANTAGE64 * (1 + np.abs(group).sum())
-    np.testing.assert_allclose(
-        advantages.dr_grpo(reward=group + shift), centred, atol=ADVANTAGE64 * (20 + abs(shift))
-    )
+    np.testing.assert_allclose(advantages.dr_grpo(reward=group + shift), centred, atol=ADVANTAGE64 * (20 + abs(shift)))
     assert abs(advantages.grpo(reward=group).sum()) < ADVANTAGE32
 
 

@@ -251,9 +251,7 @@ def test_hill_number_near_order_one_is_continuous():
     assert slope == pytest.approx(-at * surprisal_variance / 2, rel=NEAR_ONE_SLOPE)
 
 
-NEAR_ONE_SLOPE = (
-    1e-5  # rounding of 1e-16 over a step of 2e-9 leaves 1e-7; the naive form would be off by 1 or more
-)
+NEAR_ONE_SLOPE = 1e-5  # rounding of 1e-16 over a step of 2e-9 leaves 1e-7; the naive form would be off by 1 or more
 
 
 def test_hill_number_refuses_rows_without_support_by_index():
@@ -288,9 +286,7 @@ def test_corrections_remove_most_of_the_bias(order):
     chance = q[draws].prod(axis=1)
     bias = {
         is_corrected: abs(
-            chance
-            @ [estimators.hill_number_from_counts(row, order, is_corrected=is_corrected) for row in counts]
-            - 4
+            chance @ [estimators.hill_number_from_counts(row, order, is_corrected=is_corrected) for row in counts] - 4
         )
         for is_corrected in (False, True)
     }
@@ -305,9 +301,7 @@ def test_corrections_by_hand():
     expected = math.exp(entropy + 2 / 12)
     assert estimators.hill_number_from_counts([4, 1, 1], 1, **correct) == pytest.approx(expected, rel=FLOAT64)
     chao = 5 + 7 / 8 * (3 * 2) / (2 * 2)
-    assert estimators.hill_number_from_counts([3, 2, 1, 1, 1], 0, **correct) == pytest.approx(
-        chao, rel=FLOAT64
-    )
+    assert estimators.hill_number_from_counts([3, 2, 1, 1, 1], 0, **correct) == pytest.approx(chao, rel=FLOAT64)
     for counts, order in (([0, 0], 1), ([1], 2), ([2, 1], 3)):
         with pytest.raises(ValueError, match="must be"):
             estimators.hill_number_from_counts(counts, order, **correct)
@@ -315,9 +309,7 @@ def test_corrections_by_hand():
 
 def test_solution_diversity_reads_correct_answers_only():
     log_policy = np.log([[0.2, 0.2, 0.6], [0.9, 0.05, 0.05]])
-    np.testing.assert_allclose(
-        estimators.solution_diversity(log_policy, [1, 1, 0]), [2, 1.228989], rtol=SIX_DIGITS
-    )
+    np.testing.assert_allclose(estimators.solution_diversity(log_policy, [1, 1, 0]), [2, 1.228989], rtol=SIX_DIGITS)
     assert estimators.solution_diversity([-800.0, -800.0, 0.0], [1, 1, 0]) == pytest.approx(2, rel=FLOAT64)
     with pytest.raises(ValueError, match="-inf"):
         estimators.solution_diversity(log_policy, [0, 0, 0])

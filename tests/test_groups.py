@@ -92,20 +92,12 @@ def test_printed_numbers_of_the_method_summaries():
 def test_large_groups_agree_with_fifty_digits(group_size, mass):
     with mpmath.workdps(50):
         others, chance = group_size - 1, mpmath.mpf(mass)
-        terms = [
-            mpmath.binomial(others, k) * chance**k * (1 - chance) ** (others - k) for k in range(group_size)
-        ]
-        given_correct = mpmath.fsum(
-            t * mpmath.sqrt((others - k) / mpmath.mpf(k + 1)) for k, t in enumerate(terms)
-        )
-        given_wrong = -mpmath.fsum(
-            t * mpmath.sqrt(k / mpmath.mpf(group_size - k)) for k, t in enumerate(terms)
-        )
+        terms = [mpmath.binomial(others, k) * chance**k * (1 - chance) ** (others - k) for k in range(group_size)]
+        given_correct = mpmath.fsum(t * mpmath.sqrt((others - k) / mpmath.mpf(k + 1)) for k, t in enumerate(terms))
+        given_wrong = -mpmath.fsum(t * mpmath.sqrt(k / mpmath.mpf(group_size - k)) for k, t in enumerate(terms))
         exact = [float(given_correct), float(given_wrong)]
     closed = groups.grpo_expected_advantages(mass, group_size)
-    tabled = groups.expected_advantages(
-        groups.advantage_table(advantages.grpo, group_size, epsilon=0.0), mass
-    )
+    tabled = groups.expected_advantages(groups.advantage_table(advantages.grpo, group_size, epsilon=0.0), mass)
     np.testing.assert_allclose(closed, exact, rtol=FROM_RATIONALS)
     np.testing.assert_allclose(tabled, exact, rtol=FROM_RATIONALS)
 
@@ -225,9 +217,7 @@ def test_inclusion_and_absence_at_the_extremes():
     rare = math.log(1e-300)
     assert sampling.inclusion_probability(rare, 1024) == pytest.approx(1024e-300, rel=FLOAT64)
     assert sampling.inclusion_probability(0.0, 3) == 1
-    assert sampling.absence_ratio(math.log(0.3), math.log(0.1), 4) == pytest.approx(
-        (0.9 / 0.7) ** 4, rel=FLOAT64
-    )
+    assert sampling.absence_ratio(math.log(0.3), math.log(0.1), 4) == pytest.approx((0.9 / 0.7) ** 4, rel=FLOAT64)
 
 
 def test_the_sampled_step_is_the_mean_of_advantage_times_score():
@@ -282,9 +272,7 @@ def test_mass_balance_is_the_slope_of_the_mass(sampled):
             for sign in (1, -1)
         ]
         assert change == pytest.approx((masses[0] - masses[1]) / 2e-4, abs=FLOAT64)
-        assert change == pytest.approx(
-            0.3 * sampling.first_order_mass_change(policy, members, step), abs=FLOAT64
-        )
+        assert change == pytest.approx(0.3 * sampling.first_order_mass_change(policy, members, step), abs=FLOAT64)
 
 
 def test_distinct_correct_mass_agrees_with_every_sequence_of_draws():

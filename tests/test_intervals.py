@@ -97,9 +97,7 @@ def one_sided_statistic(values, axis):
     return np.where((np.diff(values, axis=axis) > 0).all(axis=axis), 1.0, values.mean(axis=axis) - 9)
 
 
-@pytest.mark.parametrize(
-    "function", [intervals.bootstrap_over_problems, intervals.bootstrap_over_problems_and_seeds]
-)
+@pytest.mark.parametrize("function", [intervals.bootstrap_over_problems, intervals.bootstrap_over_problems_and_seeds])
 def test_bad_input_is_named(function, rng):
     values = rng.random((4, 5))
     values[2, 3] = np.nan
@@ -118,9 +116,7 @@ def test_bad_input_is_named(function, rng):
 def test_interval_over_problems_covers_the_mean_at_its_rate(rng):
     """Skewed solve rates, 40 problems: within five standard errors of 90 %, and far above 75 %."""
     values = rng.beta(0.5, 2.0, size=(NUM_DATA_SETS, 40))
-    interval = intervals.bootstrap_over_problems(
-        values, rng=rng, confidence=CONFIDENCE, num_resamples=NUM_RESAMPLES
-    )
+    interval = intervals.bootstrap_over_problems(values, rng=rng, confidence=CONFIDENCE, num_resamples=NUM_RESAMPLES)
     share = is_covered(interval, 0.2).mean()
     assert abs(standard_errors_below(share, CONFIDENCE)) < MONTE_CARLO_Z
     assert standard_errors_below(share, 0.75) < -MONTE_CARLO_Z / 2

@@ -126,9 +126,7 @@ def test_the_published_llm_is_named_where_it_comes_first(user: Path, python_with
     assert "script.py:3: RuntimeWarning" in done.stderr
 
 
-def test_an_imported_llm_is_named_even_if_ours_comes_first_by_now(
-    user: Path, python_with_published_llm: Path
-) -> None:
+def test_an_imported_llm_is_named_even_if_ours_comes_first_by_now(user: Path, python_with_published_llm: Path) -> None:
     script = f"import sys\nimport llm\nsys.path.insert(0, {str(ROOT)!r})\nimport theory\n"
     (user / "script.py").write_text(script)
     done = run("script.py", folder=user, python=python_with_published_llm)

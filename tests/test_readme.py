@@ -23,7 +23,9 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [line for block in _blocks("bash") for line in block.splitlines() if line.startswith("python paper_repro.py")]
+COMMANDS = [
+    line for block in _blocks("bash") for line in block.splitlines() if line.startswith("python paper_repro.py")
+]
 
 
 def test_the_commands_were_found():

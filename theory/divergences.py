@@ -42,7 +42,7 @@ def renyi(log_policy: Floats, log_other: Floats, order: float) -> Any:
     Requires: order > 0; raises ValueError otherwise.
     """
     if not order > 0:
-        raise ValueError(f"order is {order!r}: it must be above 0")
+        raise ValueError(f"order is {float(order)!r}: it must be above 0")
     if order == 1:
         return kl(log_policy, log_other)
     if np.isinf(order):
@@ -51,11 +51,12 @@ def renyi(log_policy: Floats, log_other: Floats, order: float) -> Any:
 
 
 def chi_squared(log_policy: Floats, log_other: Floats) -> Any:
-    """chi2(p||q) = sum p^2/q - 1.
+    """chi2(p||q) = sum p^2/q - 1; inf where no float holds it.
 
     Shapes:   (..., num_arms) each -> (...).
     """
-    return np.expm1(renyi(log_policy, log_other, 2.0))
+    with np.errstate(over="ignore"):
+        return np.expm1(renyi(log_policy, log_other, 2.0))
 
 
 def total_variation(log_policy: Floats, log_other: Floats) -> Any:

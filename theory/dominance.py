@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.optimize import brentq, minimize_scalar
 
 from theory import divergences, optima, policies
 from theory.optima import Strengths
@@ -22,6 +22,7 @@ from theory.policies import Floats, Problem
 Reference = Literal["base", "sampling"]
 Form = Literal["reward", "entropy"]
 LARGEST_LOGIT = 690.0  # 1 - Q = 1e-300
+SEARCHED = 30.0  # logits above the base within which the cheapest correctness is looked for
 
 
 def bonus_optimum(problem: Problem, kl_strength: float, strength: float, form: Form) -> Floats:
@@ -147,7 +148,11 @@ def logit_at_budget(problem: Problem, log_policy: Floats, distance: divergences.
     lowest = policies.logit_correctness(log_policy, problem.correct)
     if excess(LARGEST_LOGIT) <= 0:
         return float(np.inf)
-    return lowest if excess(lowest) >= 0 else float(brentq(excess, lowest, LARGEST_LOGIT, xtol=1e-13))
+    start = lowest
+    if excess(lowest) >= 0:  # nothing was saved on W: there is room only where the cost falls before it rises
+        highest = max(lowest, policies.logit_correctness(problem.base_log_policy, problem.correct)) + SEARCHED
+        start = float(minimize_scalar(excess, bounds=(lowest, highest), method="bounded").x)
+    return lowest if excess(start) >= 0 else float(brentq(excess, start, LARGEST_LOGIT, xtol=1e-13))
 
 
 def exponents_correspond(

@@ -99,7 +99,7 @@ def entropy_ceiling(num_correct: Any, num_wrong: Any, boost: Any) -> Any:
 
     Source:   claim B7, ours.
 
-    >>> round(entropy_ceiling(2, 8, np.exp(1 / 0.5)), 3)
+    >>> round(float(entropy_ceiling(2, 8, np.exp(1 / 0.5))), 3)
     0.649
     """
     return num_correct * boost / (num_correct * boost + num_wrong)
@@ -162,27 +162,38 @@ def integrate_logits(
     advantage_of: Callable[[Floats], Floats],
     times: ArrayLike,
     geometry: Geometry = "softmax",
+    labels: ArrayLike | None = None,
 ) -> Floats:
     """Logits along an exact flow, by SciPy's LSODA.
 
     Shapes:   logits: (num_arms,); times: (num_times,) increasing, from 0 (the start) on;
-              advantage_of maps log-probabilities (num_arms,) to advantages (num_arms,).
+              advantage_of maps log-probabilities (num_arms,) to advantages (num_arms,);
+              labels: (num_arms,), a promise that arms of equal label have equal advantage whenever they have equal
+              probability. Arms of equal label and start are then integrated once.
               Returns (num_times, num_arms).
-    Raises:   RuntimeError with the integrator's message if it gives up.
+    Raises:   ValueError naming the first time out of order; RuntimeError with the integrator's message if it gives up.
     """
     flow = softmax_flow if geometry == "softmax" else natural_flow
+    at = np.asarray(times, dtype=np.float64)
+    if at.ndim != 1 or not at.size or at[-1] == 0:
+        raise ValueError(f"times is {at.tolist()}: want (num_times,), the last above 0")
+    policies.refuse(
+        at, ~(np.isfinite(at) & (np.diff(at, prepend=-1) > 0) & (at >= 0)), "times", "finite and increasing from 0"
+    )
+    start = np.asarray(logits, dtype=np.float64)
+    keys = np.stack([start, np.arange(start.size) if labels is None else np.asarray(labels, dtype=np.float64)])
+    _, first, group = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+    group = group.ravel()  # start[first][group] is start
 
     def rate(_: float, z: Floats) -> Floats:
-        log_policy = policies.log_softmax(z)
+        log_policy = policies.log_softmax(z[group])
         moved: Floats = flow(np.exp(log_policy), advantage_of(log_policy))
-        return moved
+        return moved[first]
 
-    at = np.asarray(times, dtype=np.float64)
-    start = np.asarray(logits, dtype=np.float64)
     solution = solve_ivp(
         rate,
         (0.0, float(at[-1])),
-        start,
+        start[first],
         t_eval=at,
         method="LSODA",
         rtol=RELATIVE_TOLERANCE,
@@ -190,7 +201,7 @@ def integrate_logits(
     )
     if not solution.success:
         raise RuntimeError(f"the integrator stopped before t = {float(at[-1])!r}: {solution.message}")
-    return np.asarray(solution.y.T, dtype=np.float64)
+    return np.asarray(solution.y.T[:, group], dtype=np.float64)
 
 
 def integrate(
@@ -198,9 +209,10 @@ def integrate(
     advantage_of: Callable[[Floats], Floats],
     times: ArrayLike,
     geometry: Geometry = "softmax",
+    labels: ArrayLike | None = None,
 ) -> Floats:
     """Log-probabilities along an exact flow; see `integrate_logits`.
 
     Shapes:   (num_arms,) and (num_times,) -> (num_times, num_arms), nats.
     """
-    return policies.log_softmax(integrate_logits(log_policy, advantage_of, times, geometry))
+    return policies.log_softmax(integrate_logits(log_policy, advantage_of, times, geometry, labels))

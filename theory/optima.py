@@ -134,7 +134,7 @@ def sampling_fixed_point(
 def require_positive(value: float, name: str) -> None:
     """Raises ValueError unless the value is a finite number above 0."""
     if not (np.isfinite(value) and value > 0):
-        raise ValueError(f"{name} is {value!r}: it must be a finite number above 0")
+        raise ValueError(f"{name} is {float(value)!r}: it must be a finite number above 0")
 
 
 def logit_gain_base(problem: Problem, exponents: Exponents) -> float:

@@ -15,7 +15,7 @@ from scipy.special import logsumexp
 
 Floats = NDArray[np.float64]
 
-SUM_TOLERANCE = 1e-6  # probabilities typed or printed with six digits still count as normalised
+SUM_TOLERANCE = 1e-6  # per answer: probabilities printed with six digits still count as normalised
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def problem_from_probabilities(base_policy: ArrayLike, correct: ArrayLike) -> Pr
     """A validated problem with both correct and wrong answers, normalised in log-space.
 
     Shapes:   base_policy, correct: (num_arms,).
-    Requires: probabilities finite, > 0 and summing to 1 within 1e-6; correct is 0 or 1 with both values present.
+    Requires: probabilities finite, > 0 and summing to 1 within 1e-6 per answer; correct is 0 or 1
+              with both values present.
               Raises ValueError naming the argument, the arm's index and its value.
 
     >>> problem_from_probabilities([0.5, 0.5], [1, 0]).correct
@@ -52,8 +53,9 @@ def problem_from_probabilities(base_policy: ArrayLike, correct: ArrayLike) -> Pr
     refuse(policy, policy < 0, "base_policy", "at least 0")
     refuse(policy, policy == 0, "base_policy", "above 0: the theory needs full support, drop the answer instead")
     refuse(labels, (labels != 0) & (labels != 1), "correct", "0 or 1")
-    if not np.isclose(policy.sum(), 1.0, rtol=0, atol=SUM_TOLERANCE):
-        raise ValueError(f"base_policy sums to {float(policy.sum())!r}: it must sum to 1 within {SUM_TOLERANCE}")
+    slack = SUM_TOLERANCE * policy.size
+    if not np.isclose(policy.sum(), 1.0, rtol=0, atol=slack):
+        raise ValueError(f"base_policy sums to {float(policy.sum())!r}: it must sum to 1 within {slack:g}")
     if labels.all() or not labels.any():
         present = "only correct" if labels.any() else "no correct"
         raise ValueError(f"correct has {present} answers: at least one correct and one wrong answer are needed")
@@ -148,7 +150,7 @@ def compose(logit: float, log_policy_correct: Floats, log_policy_wrong: Floats, 
     Shapes:   log_policy_correct: (num_correct,), log_policy_wrong: (num_wrong,), correct: (num_arms,).
               Returns (num_arms,), log-probabilities in nats.
     """
-    log_policy = np.empty_like(correct)
+    log_policy = np.empty(np.shape(correct))
     log_policy[correct == 1.0] = log_policy_correct - np.logaddexp(0.0, -logit)
     log_policy[correct == 0.0] = log_policy_wrong - np.logaddexp(0.0, logit)
     return log_policy

@@ -25,6 +25,7 @@ STRENGTH_RATIOS = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # o
 GROUP_SIZES = tuple(2**power for power in range(2, 11))
 TIMES = tuple(float(time) for time in np.logspace(-1, 5, 97))
 MATCHED_LEVELS = (0.8, 0.9, 0.95, 0.99)  # correctness at which flows are compared (claim E2)
+LATEST = 1e100  # later milestones are inf
 FLOW_STRENGTHS = (0.1, 1.0)  # of the smoothing and the bonus that are followed beside vanilla
 TAIL_SHARE = 0.1  # the tail is the rarest correct answers that together hold at most this share of correct mass
 
@@ -166,6 +167,7 @@ def _path(problem: Problem) -> Iterator[Row]:
                 problem.base_log_policy,
                 functools.partial(dynamics.smoothing_advantage, correct=problem.correct, **strengths._asdict()),
                 times,
+                labels=problem.correct,
             )
     for (method, strength), path in paths.items():
         reference = "none" if method == "vanilla" else "sampling"
@@ -211,16 +213,17 @@ def _milestones(problem: Problem) -> Iterator[Row]:
 
 
 def _time_to(problem: Problem, quantity: str, level: float) -> float:
-    """The time at which a monotone quantity of the vanilla path crosses a level; inf beyond 1e100."""
+    """The time at which a monotone quantity of the vanilla path crosses a level; inf beyond `LATEST`."""
 
-    def excess(log_time: float) -> float:
-        log_policy = vanilla_path.vanilla_path(problem, [np.exp(log_time)])[0]
+    def excess(rise: float) -> float:
+        log_policy = vanilla_path.log_policy_at_rise(problem, rise)[0]
         return _summary(log_policy, problem.correct)[quantity] - level
 
-    low, high = -20.0, 230.0
-    if excess(low) * excess(high) > 0:
+    last = vanilla_path.MAX_RISE
+    if excess(0.0) * excess(last) > 0:
         return float(np.inf)
-    return float(np.exp(brentq(excess, low, high, xtol=1e-10)))
+    time = vanilla_path.time_at(problem, float(brentq(excess, 0.0, last, xtol=1e-14, rtol=1e-12)))
+    return time if time < LATEST else float(np.inf)
 
 
 def _selection(problem: Problem) -> Iterator[Row]:

@@ -21,9 +21,12 @@ from theory.policies import Floats, Problem
 
 PromptWeight = Callable[[Floats], Floats]  # correctness -> c(Q) > 0, elementwise
 CELL = 0.25  # width in rise of one quadrature cell; the integrand is analytic within pi of the real line
+STEEPEST = 1.0  # nats by which the pace, time per rise, may change inside a cell
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(8)
+TO_POLYNOMIAL = np.linalg.inv(np.polynomial.legendre.legvander(NODES, NODES.size - 1)).T
 CELLS_PER_CHUNK = 32
-TINY = 1e-290  # rise: the lower end of the bracket inside a cell, above 0
+TINY = 1e-290  # share of a cell: the lower end of the bracket inside it, above 0
+LOG_STILL = -600.0  # log share of the first cell: a smaller rise moves no float and counts as 0
 MAX_RISE = 3000.0  # logits: beyond any time a float can hold
 
 
@@ -102,27 +105,73 @@ def vanilla_path(problem: Problem, times: ArrayLike, prompt_weight: PromptWeight
 
 
 def rises_at(problem: Problem, times: Floats, prompt_weight: PromptWeight | None = None) -> Floats:
-    """The rise of the top correct logit at each time, by quadrature and Newton's method.
+    """The rise of the top correct logit at each time: quadrature over cells, then one root inside a cell.
 
     Shapes:   (num_times,) -> (num_times,).
     """
-    positive = times > 0
-    log_times = np.log(np.where(positive, times, 1.0))
-    edges, log_elapsed = np.zeros(1), np.full(1, -np.inf)  # rise and log time at the cell edges
+    log_times = np.log(np.where(times > 0, times, 1.0))
+    edges, log_elapsed, log_pace = np.zeros(1), np.full(1, -np.inf), np.empty((0, NODES.size))
     while log_elapsed[-1] < log_times.max() and edges[-1] < MAX_RISE:
-        starts = edges[-1] + CELL * np.arange(CELLS_PER_CHUNK)
-        log_cells = _log_time(problem, starts, np.full_like(starts, CELL), prompt_weight)
+        width, log_cells, log_paces = _chunk(problem, edges[-1], MAX_RISE, prompt_weight)
         log_elapsed = np.append(log_elapsed, np.logaddexp.accumulate(np.append(log_elapsed[-1], log_cells))[1:])
-        edges = np.append(edges, starts + CELL)
+        edges = np.append(edges, edges[-1] + width * np.arange(1, CELLS_PER_CHUNK + 1))
+        log_pace = np.append(log_pace, log_paces, axis=0)
+    moves = (times > 0) & (log_times - log_elapsed[1] > LOG_STILL)
     cell = np.clip(np.searchsorted(log_elapsed, log_times, side="right") - 1, 0, edges.size - 2)
+    span = np.diff(edges)[cell]  # (num_times,)
 
-    def lateness(width: Floats, start: Floats, before: Floats, wanted: Floats) -> Floats:
-        return np.asarray(np.logaddexp(before, _log_time(problem, start, width, prompt_weight)) - wanted)
+    def lateness(share: Floats, index: Floats) -> Floats:
+        time = index.astype(int)
+        inside = share[:, None] * (NODES + 1) - 1  # nodes of a part of the cell, in the cell's [-1, 1]
+        pace = np.polynomial.legendre.legval(inside, polynomial[:, time, None], tensor=False)
+        log_part = np.log(share * span[time] / 2) + logsumexp(np.log(WEIGHTS) + pace, axis=1)
+        return np.asarray(np.logaddexp(log_elapsed[cell[time]], log_part) - log_times[time])
 
-    bracket = (np.full_like(times, TINY), np.full_like(times, CELL))
-    root = elementwise.find_root(lateness, bracket, args=(edges[cell], log_elapsed[cell], log_times))
-    _require_found(root.success | ~positive)
-    return np.where(positive, edges[cell] + root.x, 0.0)
+    with np.errstate(invalid="ignore"):  # an infinite pace leads to no root
+        polynomial = (log_pace[cell] @ TO_POLYNOMIAL).T  # (num_nodes, num_times): the log pace inside the cell
+        bracket = (np.full_like(times, TINY), np.full_like(times, 1.0 + 1e-9))
+        root = elementwise.find_root(lateness, bracket, args=(np.arange(times.size, dtype=np.float64),))
+    _require_found(root.success | ~moves)
+    return np.where(moves, edges[cell] + root.x * span, 0.0)
+
+
+def time_at(problem: Problem, rise: float, prompt_weight: PromptWeight | None = None) -> float:
+    """The time at which the top correct logit has risen by `rise`; inf where no float holds it.
+
+    Source:   claim B2, ours.
+
+    >>> problem = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
+    >>> time_at(problem, float(rises_at(problem, np.array([10.0]))[0]))
+    10.0
+    """
+    at, log_time = 0.0, -np.inf
+    while at < rise:
+        width, log_cells, _ = _chunk(problem, at, rise, prompt_weight)
+        at, log_time = at + width * CELLS_PER_CHUNK, float(logsumexp(np.append(log_cells, log_time)))
+    with np.errstate(over="ignore"):
+        return float(np.exp(log_time))
+
+
+def _chunk(
+    problem: Problem, start: float, end: float, prompt_weight: PromptWeight | None
+) -> tuple[float, Floats, Floats]:
+    """The next cells, at most up to `end`: their width, log times and log paces.
+
+    While the top correct logit rises by 1 the likeliest wrong one falls by the ratio of its share of W to the top's
+    share of C, which only shrinks; cells are narrow enough for that fall, and for the prompt weight.
+    """
+    log_policy = log_policy_at_rise(problem, start)[0]
+    top_wrong, top_correct = (
+        policies.conditional(log_policy, problem.correct, given_correct=side).max() for side in (False, True)
+    )
+    steps = np.arange(CELLS_PER_CHUNK, dtype=np.float64)
+    width = min(CELL, CELL * float(np.exp(top_correct - top_wrong)), (end - start) / CELLS_PER_CHUNK)
+    log_cells, log_paces = _log_time(problem, start + width * steps, width, prompt_weight)
+    change = float(np.ptp(log_paces[np.isfinite(log_cells)], axis=1).max(initial=0.0))
+    if change > STEEPEST:
+        width *= STEEPEST / change
+        log_cells, log_paces = _log_time(problem, start + width * steps, width, prompt_weight)
+    return width, log_cells, log_paces
 
 
 def _require_found(is_found: NDArray[np.bool_]) -> None:
@@ -130,17 +179,21 @@ def _require_found(is_found: NDArray[np.bool_]) -> None:
         raise ArithmeticError("no root in its bracket: the vanilla path is not computable for this problem and time")
 
 
-def _log_time(problem: Problem, starts: Floats, widths: Floats, prompt_weight: PromptWeight | None) -> Floats:
-    """Log of the time that the rises starts..starts + widths take: the integral of 1 / (c(Q) p_top (1 - Q)).
+def _log_time(
+    problem: Problem, starts: Floats, widths: float, prompt_weight: PromptWeight | None
+) -> tuple[Floats, Floats]:
+    """Log of the time that the rises starts..starts + widths take: the integral of the pace 1 / (c(Q) p_top (1 - Q)).
 
-    Shapes:   (num_cells,) each. Returns (num_cells,).
+    Shapes:   starts: (num_cells,). Returns (num_cells,), and the log pace at the nodes, (num_cells, num_nodes).
     """
     half = widths / 2
-    nodes = starts[:, None] + half[:, None] * (NODES + 1)  # (num_cells, num_nodes)
+    nodes = starts[:, None] + half * (NODES + 1)  # (num_cells, num_nodes)
     log_policy = log_policy_at_rise(problem, nodes.ravel())
     log_top = log_policy[:, int(np.where(problem.is_correct, problem.base_log_policy, -np.inf).argmax())]
     log_speed = log_top + logsumexp(log_policy[:, ~problem.is_correct], axis=1)
     if prompt_weight is not None:
-        correctness = np.minimum(np.exp(logsumexp(log_policy[:, problem.is_correct], axis=1)), 1.0)
-        log_speed = log_speed + np.log(prompt_weight(correctness))
-    return np.asarray(np.log(half) + logsumexp(np.log(WEIGHTS) - log_speed.reshape(nodes.shape), axis=1))
+        correctness = np.exp(logsumexp(log_policy[:, problem.is_correct], axis=1))
+        with np.errstate(divide="ignore"):  # a weight of 0 stops the path
+            log_speed = log_speed + np.log(prompt_weight(correctness))
+    log_pace = -log_speed.reshape(nodes.shape)
+    return np.asarray(np.log(half) + logsumexp(np.log(WEIGHTS) + log_pace, axis=1)), log_pace

@@ -9,6 +9,7 @@ from theory.claims import (
     coverage,
     dominance,
     drift,
+    failures,
     flow,
     gains,
     groups,
@@ -27,6 +28,7 @@ MODULES: tuple[ModuleType, ...] = (
     gains,
     budget,
     dominance,
+    failures,
     references,
     flow,
     limits,
@@ -47,16 +49,16 @@ CLAIMS: tuple[Claim, ...] = tuple(
 
 
 def select(ids: tuple[str, ...]) -> tuple[Claim, ...]:
-    """The claims whose id is one of `ids` or a part of one (A7 selects A7.1 to A7.3); all where `ids` is empty.
+    """The claims whose id is one of `ids` or a part of one (A selects A1 to A8, A7.1 its parts); all if `ids` is empty.
 
     Raises ValueError naming the first id that selects nothing.
     """
     for wanted in ids:
         if not any(_is_part_of(claim.id, wanted) for claim in CLAIMS):
             known = ", ".join(dict.fromkeys(claim.id.split(".")[0] for claim in CLAIMS))
-            raise ValueError(f"only: {wanted!r} is not a claim: want one of {known}, or a part such as A7.1")
+            raise ValueError(f"only: {wanted!r} is not a claim: want A to E, one of {known}, or a part such as A7.1")
     return tuple(claim for claim in CLAIMS if not ids or any(_is_part_of(claim.id, wanted) for wanted in ids))
 
 
 def _is_part_of(id: str, wanted: str) -> bool:
-    return id == wanted or id.startswith(wanted + ".")
+    return id == wanted.upper() or id.startswith(wanted.upper() + ".") or id[0] == wanted.upper()

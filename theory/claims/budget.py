@@ -120,6 +120,53 @@ def cheapest_is_unique(rng: np.random.Generator) -> Evidence:
     return ledger.worst([*(broken(problem) for problem in _two_wrong(rng, 60)), *rounded])
 
 
+@ledger.claim(
+    "A6.4",
+    "Each of the twelve is sum_i b_i f(p_i/b_i) with a convex f, or a Renyi divergence, as its name says.",
+    latex=r"D_f(p\|b)=\sum_ib_if(p_i/b_i),\quad R_a(p\|b)=\tfrac1{a-1}\log\sum_ip_i^ab_i^{1-a}",
+    hypotheses="p, b > 0",
+    source=TEXTBOOK,
+    kind="numeric",
+    tolerance=FLOAT64,
+    mutant=Mutant("theory.divergences:renyi", "/ (order - 1)", "* (order - 1)"),
+)
+def divergences_are_what_they_are_called(rng: np.random.Generator) -> Evidence:
+    """Each is summed from its generator f at the ratios u = p/b, without logarithms of sums.
+
+    The generators: u log u, -log u, u^2 - 1, 1/u - 1, (u log u - (1+u) log((1+u)/2))/2, 1 - sqrt u and |u-1|/2;
+    convex because their second derivatives are not negative (the last has a corner).
+    """
+
+    def definitions(p: Floats, b: Floats) -> dict[str, float]:
+        u = p / b
+        sums = {
+            "KL(p||b)": u * np.log(u),
+            "KL(b||p)": -np.log(u),
+            "chi2(p||b)": u**2 - 1,
+            "chi2(b||p)": 1 / u - 1,
+            "Jensen-Shannon": (u * np.log(u) - (1 + u) * np.log((1 + u) / 2)) / 2,
+            "squared Hellinger": 1 - np.sqrt(u),
+            "total variation": np.abs(u - 1) / 2,
+        }
+        others = {
+            "Renyi 1/2": -2 * np.log(np.sqrt(p * b).sum()),
+            "Renyi 2 (p, b)": np.log((p**2 / b).sum()),
+            "Renyi 2 (b, p)": np.log((b**2 / p).sum()),
+            "Renyi inf (p, b)": np.log(u.max()),
+            "Renyi inf (b, p)": np.log((1 / u).max()),
+        }
+        return {name: float((b * value).sum()) for name, value in sums.items()} | others
+
+    violations = []
+    for _ in range(50):
+        log_policy, log_base = policies.log_softmax(rng.normal(scale=2.0, size=(2, 6)))
+        for name, value in definitions(np.exp(log_policy), np.exp(log_base)).items():
+            violations.append(
+                abs(float(divergences.DIVERGENCES[name](log_policy, log_base)) - value) / (1 + abs(value))
+            )
+    return ledger.worst([*violations, float(len(divergences.DIVERGENCES) - 12)])
+
+
 def _two_wrong(rng: np.random.Generator, count: int) -> Iterator[Problem]:
     for _ in range(count):
         yield Problem(instances.smooth(rng, 5), np.array([1.0, 1.0, 0.0, 0.0, 0.0]))

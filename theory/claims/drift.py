@@ -35,8 +35,9 @@ def _drift_residuals(step: Callable[..., Any], formula: Callable[..., Any], size
     policy, correct = enumeration.exact(p_i, p_j, 1 - p_i - p_j - error, error), enumeration.exact(1, 1, 1, 0)
     residuals: list[Any] = []
     for size in map(sp.Integer, sizes):
-        claimed = formula(p_i, p_j, 1 - error, size, sp.Integer(1))
-        observed = _centred_moments(policy, correct, size, step)
+        claimed = formula(p_i, p_j, 1 - error, size, eta)
+        mean, variance = _centred_moments(policy, correct, size, step)
+        observed = eta * mean, eta**2 * variance
         residuals += [sp.expand(a - b) for a, b in zip(observed, claimed, strict=True)]
     return residuals
 
@@ -157,7 +158,7 @@ def surrogate_mass_balance(rng: np.random.Generator) -> Evidence:
     """A logit step moves a set's mass M by sum_M p dz - M sum p dz to first order.
 
     Insert dz_i = (eta/N) p_i (R_i - S_R) and collect the sums of p^2 over sampled and unsampled, correct and
-    wrong answers. The check differentiates the masses of p exp(t dz)/sum at t = 0.
+    wrong answers. The check differentiates the masses of p exp(t dz)/sum at t = 0, for free dz and for this one.
     """
     policy, correct, is_sampled = _balance_symbols()
     num_draws = sp.Symbol("N")
@@ -176,7 +177,9 @@ def surrogate_mass_balance(rng: np.random.Generator) -> Evidence:
     residuals = []
     for members, change in zip((correct, correct * (1 - is_sampled)), claimed, strict=True):
         slope = sp.diff((moved * members).sum() / moved.sum(), t).subs(t, 0)
-        substituted = slope.subs(dict(zip(sp.symbols("d1:7"), step, strict=True)))
+        free = enumeration.exact(*sp.symbols("d1:7"))
+        residuals.append(sp.expand(sp.cancel(slope) - sampling.first_order_mass_change(policy, members, free)))
+        substituted = slope.subs(dict(zip(free, step, strict=True)))
         residuals.append(sp.expand(sp.cancel(substituted) - change))
     return ledger.symbolic(residuals, rng)
 

@@ -172,7 +172,8 @@ def natural_gradient_keeps_ratios(rng: np.random.Generator) -> Evidence:
     fisher = policy * direction - policy * (policy * direction).sum()
     gradient = policy * (advantage - (policy * advantage).sum())
     on_reward = dynamics.natural_flow(policy, CORRECT)
-    return ledger.symbolic([*(fisher - gradient), on_reward[0] - on_reward[1]], rng)
+    centred = (policy * direction).sum()
+    return ledger.symbolic([*(fisher - gradient), sp.expand(centred), on_reward[0] - on_reward[1]], rng)
 
 
 @ledger.claim(
@@ -227,8 +228,8 @@ def global_term_acts_at_the_current_policy(rng: np.random.Generator) -> Evidence
 
 @ledger.claim(
     "B12",
-    "On-policy, k3 as a loss follows KL(b||p); k3 times the ratio, or k1 in the reward, follows KL(p||b); k1 "
-    "as a loss nothing.",
+    "On-policy k1 and k3 have mean KL(p||b), but k3 as a loss follows KL(b||p); k3 times the ratio, or k1 in the "
+    "reward, follows KL(p||b); k1 as a loss nothing.",
     latex=r"E_p\nabla k_3=\nabla\mathrm{KL}(b\|p),\quad\nabla E_p[k_3]=E_p[k_1\nabla\log "
     r"p]=\nabla\mathrm{KL}(p\|b),\quad E_p\nabla k_1=0",
     hypotheses="samples from p, one update; three answers in the symbolic check",
@@ -242,7 +243,8 @@ def kl_estimators_follow_different_divergences(rng: np.random.Generator) -> Evid
 
     Loss: sum p d k3 = sum p (1 - u) d log p = -sum b d log p. With the ratio the weight itself is
     differentiated too, which leaves sum p (-log u) d log p. Each placement's gradient is taken from its
-    definition, samples fixed, and compared with the score weight and with the divergence it follows.
+    definition, samples fixed, and compared with the score weight and with the divergence it follows. The mean of k3
+    is KL(p||b) + sum b - 1; the sum of b is left free here.
     """
     policy, log_policy = softmax(LOGITS[:3])
     log_base = np.array(sp.symbols("lb1:4", real=True))
@@ -258,7 +260,10 @@ def kl_estimators_follow_different_divergences(rng: np.random.Generator) -> Evid
         "k1_loss": ((weights * divergences.k1(ratio, log_ratio)).sum(), sp.Integer(0)),
         "k1_reward": (None, forward),
     }
-    residuals = []
+    residuals = [
+        (policy * divergences.k1(ratio, log_ratio)).sum() - forward,
+        (policy * divergences.k3(ratio, log_ratio)).sum() - forward - (base.sum() - 1),
+    ]
     for placement, (surrogate, target) in surrogates.items():
         score_weight = divergences.kl_score_weight(placement, ratio, log_ratio)
         for index, logit in enumerate(LOGITS[:3]):

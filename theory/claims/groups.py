@@ -102,6 +102,7 @@ def presence(rng: np.random.Generator) -> Evidence:
     """The numerator of P(n>0)/p is concave in p and 0 at 0, so the ratio falls in p: the lower bound.
 
     By Bonferroni G p - G(G-1)p^2/2 <= P(n>0) <= G p: the upper one. Both tend to p_j/p_i as G p_i tends to 0.
+    With x = (G-1) p_i small and p_j far below p_i the upper bound is off by less than x^2; the margin includes that.
     """
 
     def violation() -> float:
@@ -113,7 +114,14 @@ def presence(rng: np.random.Generator) -> Evidence:
         low, high = sampling.presence_ratio_bounds(likelier, rarer, group_size)
         return float(max(low - ratio, ratio - high) / low)
 
-    return ledger.worst(violation() for _ in range(300))
+    def looseness() -> float:
+        group_size, load = int(2 ** rng.uniform(1, 10)), float(10 ** rng.uniform(-5, -2))
+        likelier = load / (group_size - 1)
+        chance = sampling.inclusion_probability(np.log([1e-7 * likelier, likelier]), group_size)
+        high = sampling.presence_ratio_bounds(likelier, 1e-7 * likelier, group_size)[1]
+        return float(abs(high * chance[1] / chance[0] - 1) / load**2 - 1)
+
+    return ledger.worst([*(violation() for _ in range(300)), *(looseness() for _ in range(100))])
 
 
 @ledger.claim(
@@ -129,10 +137,13 @@ def presence(rng: np.random.Generator) -> Evidence:
 def tail_miss_by_counting(rng: np.random.Generator) -> Evidence:
     """The subset is absent in (1-tau)^G of the groups, all correct in (Q-tau)^G and all wrong in (1-Q)^G.
 
-    The check adds up all groups over two tail answers, another correct one and a wrong one, in Fractions.
+    The check adds up all groups over two tail answers, another correct one and a wrong one, in Fractions; the wrong
+    one is the likeliest and the rarest in turn.
     """
     violations = []
-    for policy, group_size in _rational_groups(rng, 4):
+    drawn = [(np.sort(policy), group_size) for policy, group_size in _rational_groups(rng, 4)]
+    drawn.append((enumeration.exact(*(Fraction(weight, 40) for weight in (1, 2, 3, 34))), 5))  # Q far below 1/2
+    for policy, group_size in [*drawn, *((policy[::-1], group_size) for policy, group_size in drawn)]:
         missed = sum(
             chance
             for counts, chance in enumeration.outcomes(policy, group_size)

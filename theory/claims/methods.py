@@ -107,9 +107,10 @@ def flat_methods_end_on_the_majority(rng: np.random.Generator) -> Evidence:
     violations = []
     for method in (advantages.reinforce, advantages.rloo, advantages.dr_grpo, advantages.grpo):
         table = groups.advantage_table(method, int(rng.integers(2, 17)))
-        start = policies.log_softmax([0.0, rng.uniform(0.0, 4.0)])
-        end = _two_strategies(start, int(rng.integers(6, 10)), table)
-        violations.append(1 - float(np.exp(end[0])))
+        start, num_first = policies.log_softmax([0.0, rng.uniform(0.0, 4.0)]), int(rng.integers(6, 10))
+        end = _two_strategies(start, num_first, table)
+        odds = strategies.stationary_odds(num_first / 10, strategies.balance_order(method.__name__))
+        violations += [1 - float(np.exp(end[0])), float(np.isfinite(odds))]
     return ledger.worst(violations)
 
 
@@ -185,7 +186,8 @@ def methods_share_one_path(rng: np.random.Generator) -> Evidence:
     """The field c_G(Q) p (r - Q) is the vanilla one times a positive number.
 
     It has the vanilla orbit, and Q increases along it: p is a function of Q. Four methods are integrated
-    with the c_G of their own tables, and each end is compared with the vanilla path at the same Q.
+    with the c_G of their own tables, and each end is compared with the vanilla path at the same Q, and with the
+    point of that path that their own speed reaches by then.
     """
     violations = []
     methods: list[tuple[Callable[..., Any], dict[str, Any]]] = [
@@ -200,7 +202,8 @@ def methods_share_one_path(rng: np.random.Generator) -> Evidence:
             end = _integrated(problem, table, time=30.0)
             logit = policies.logit_correctness(end, problem.correct)
             claimed = matched.log_policy_at_logit(problem, logit)
-            violations.append(float(np.abs(np.exp(claimed) - np.exp(end)).max()))
+            on_path = vanilla_path.vanilla_path(problem, [30.0], _weight_of(table))[0]
+            violations += [float(np.abs(np.exp(path) - np.exp(end)).max()) for path in (claimed, on_path)]
     return ledger.worst(violations)
 
 

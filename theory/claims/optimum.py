@@ -50,7 +50,7 @@ def tilt_is_the_optimum(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "A1.2",
-    "A general-purpose optimiser started anywhere finds the same p* and no larger F.",
+    "A general-purpose optimiser from random starts ends at F(p*), and never above it.",
     latex=r"\arg\max_p F(p)=p^*",
     hypotheses="as A1.1; scores normal, beta in [.02, 1000]",
     source=TEXTBOOK,
@@ -62,7 +62,7 @@ def optimiser_agrees(rng: np.random.Generator) -> Evidence:
     """L-BFGS on logits from a random start.
 
     The optimiser works on logits with the gradient p (s - beta (log p - log b) - mean); the margin is the
-    amount by which it beats F(p*), or F(p*) beats it at its end, per unit of beta + spread of s.
+    amount by which it beats F(p*), or F(p*) beats it at its end, per unit of F(p*) - F(b), what there is to gain.
     """
 
     def violation(problem: Problem) -> float:
@@ -78,7 +78,8 @@ def optimiser_agrees(rng: np.random.Generator) -> Evidence:
         start = rng.normal(size=score.size)
         options = {"maxiter": 5000, "ftol": 1e-15, "gtol": 1e-12}
         found = minimize(objective_and_slope, start, jac=True, method="L-BFGS-B", options=options)
-        return float(abs(found.fun - objective_and_slope(claimed)[0]) / (strength + np.ptp(score)))
+        best, untouched = (objective_and_slope(at)[0] for at in (claimed, problem.base_log_policy))
+        return float(abs(found.fun - best) / abs(untouched - best))
 
     smooth = (Problem(instances.smooth(rng, 6), np.ones(6)) for _ in range(60))
     return ledger.worst(violation(problem) for problem in smooth)
@@ -125,8 +126,8 @@ def vanilla_moves_correctness(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "A3.1",
-    "Base reference: p* ~ b^(1 - g_c/beta) on C and b^(1 + g_w/beta) on W; bonus g is (g, -g), penalty its negative.",
-    latex=r"p^*_C\propto b^{1-g_c/\beta},\quad p^*_W\propto b^{1+g_w/\beta}",
+    "Base reference: p* ~ e^(1/beta) b^(1 - g_c/beta) on C, b^(1 + g_w/beta) on W; bonus (g, -g), penalty (-g, g).",
+    latex=r"p^*\propto e^{1/\beta}b^{1-g_c/\beta}\text{ on }C,\quad b^{1+g_w/\beta}\text{ on }W",
     hypotheses="beta > 0; reward form with the base policy as reference",
     source=PAPER + " (exponents as summarised for DS; global terms ours)",
     kind="symbolic",
@@ -137,7 +138,8 @@ def base_reference_tempers(rng: np.random.Generator) -> Evidence:
     """The shaped reward is affine in log b.
 
     log p* = log b + s(log b)/beta + const and s is affine in log b, so the ratio of two answers of the same
-    kind is the exponent times their log b ratio. Every shaper is put through the same line.
+    kind is the exponent times their log b ratio; the gap of 1 between C and W adds 1/beta. Every shaper is put through
+    the same lines.
     """
     i, j = sp.symbols("lb_i lb_j", real=True)
     residuals = []
@@ -146,6 +148,8 @@ def base_reference_tempers(rng: np.random.Generator) -> Evidence:
         for correct, exponent in ((1, exponents.correct), (0, exponents.wrong)):
             ratio = _log_weight(shaper(i, correct), i) - _log_weight(shaper(j, correct), j)
             residuals.append(ratio - exponent * (i - j))
+        odds = _log_weight(shaper(i, 1), i) - _log_weight(shaper(j, 0), j)
+        residuals.append(odds - (1 / beta + exponents.correct * i - exponents.wrong * j))
     return ledger.symbolic(residuals, rng)
 
 
@@ -197,7 +201,7 @@ def strong_base_smoothing_inverts(rng: np.random.Generator) -> Evidence:
 
     def violation(problem: Problem) -> float:
         strength = instances.kl_strengths(rng)
-        ratio = float(rng.choice([rng.uniform(0.0, 0.9), rng.uniform(1.1, 3.0)]))
+        ratio = float(rng.choice([0.999, 1.001, rng.uniform(0.0, 0.999), rng.uniform(1.001, 3.0)]))
         policy = optima.base_optimum(problem, strength, Strengths(ratio * strength, 0.0))
         before, after = (
             np.subtract.outer(log[problem.is_correct], log[problem.is_correct])
@@ -211,9 +215,9 @@ def strong_base_smoothing_inverts(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "A3.4",
-    "For g_w < beta the fixed point of DS with sampling reference is the unique global maximum of its potential.",
+    "For g_w < beta, g_c > -beta the sampling-reference fixed point is the unique global maximum of its potential.",
     latex=r"\Phi(p)-\beta\,\mathrm{KL}(p\|b)\ \text{strictly concave},\ \nabla=0\text{ at }p^*",
-    hypotheses="g_c >= 0, 0 <= g_w < beta, sampling reference",
+    hypotheses="sampling reference; DS, and global terms (g, -g) with g > -beta",
     source=OURS,
     kind="numeric",
     tolerance=FLOAT64,
@@ -228,8 +232,9 @@ def sampling_fixed_point_is_the_maximum(rng: np.random.Generator) -> Evidence:
     """
 
     def violation(problem: Problem) -> float:
-        strength, weight, fraction = instances.kl_strengths(rng), rng.exponential(), rng.uniform(0.0, 0.95)
-        strengths = Strengths(weight, fraction * strength)
+        strength, weight = instances.kl_strengths(rng), float(rng.exponential())
+        lowered = float(rng.choice([weight, -rng.uniform(0.0, 0.95) * strength]))  # below 0: a penalty
+        strengths = Strengths(lowered, float(rng.uniform(-2.0, 0.95)) * strength)
         log_policy = optima.sampling_optimum(problem, strength, strengths)
         advantage = dynamics.smoothing_advantage(log_policy, problem.correct, *strengths)
         advantage = advantage - strength * (log_policy - problem.base_log_policy)

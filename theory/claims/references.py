@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from theory import dominance, optima, policies
+from theory import dominance, dynamics, optima, policies
 from theory.claims import instances, ledger
 from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
 from theory.optima import Strengths
@@ -55,18 +55,33 @@ def references_are_equivalent(rng: np.random.Generator) -> Evidence:
     """Compare the constants of the two closed forms.
 
     At the fixed point log p = s log b + s (1-mu)/beta on C and t log b - t mu/beta on W, with mu = E_p[A] the
-    common advantage; the difference of the constants is the tilt 1/beta' of the base form.
+    common advantage; the difference of the constants is the tilt 1/beta' of the base form. The check takes lambda
+    from the advantages and the tilt from Q, whatever its sign; it asks for a twin exactly where the tilt is positive,
+    and compares the policies there.
     """
 
     def violation(problem: Problem) -> float:
         strength = instances.kl_strengths(rng)
         sampling = Strengths(float(rng.exponential()) * strength, float(rng.uniform(0.0, 0.8)) * strength)
-        found = dominance.equivalent_base(problem, strength, sampling)
-        if found is None:
-            return 0.0
         left = optima.sampling_optimum(problem, strength, sampling)
+        advantage = dynamics.smoothing_advantage(left, problem.correct, *sampling)
+        mean = float((np.exp(left) * (advantage - strength * (left - problem.base_log_policy))).sum())
+        s, t = optima.sampling_exponents(strength, sampling)
+        parts = [
+            policies.log_partition(problem.base_log_policy[mask], exponent)
+            for mask, exponent in ((problem.is_correct, s), (~problem.is_correct, t))
+        ]
+        tilt = policies.logit_correctness(left, problem.correct) - parts[0] + parts[1]
+        claimed = dominance.equivalent_inverse_strength(optima.Exponents(s, t), mean, strength)
+        scale = 1 + float(np.abs(parts).sum())
+        error = float(abs(claimed - tilt)) / scale
+        found = dominance.equivalent_base(problem, strength, sampling)
+        if abs(tilt) / scale > FLOAT64 and (found is None) != (tilt < 0):
+            return 1.0
+        if found is None:
+            return error
         right = optima.base_optimum(problem, *found)
-        return float(np.abs(np.exp(left) - np.exp(right)).max())
+        return float(max(error, np.abs(np.exp(left) - np.exp(right)).max()))
 
     return ledger.worst(violation(problem) for problem in instances.problems(rng, 200))
 

@@ -67,7 +67,7 @@ def noise_leaves_a_window(rng: np.random.Generator) -> Evidence:
     """
     violations = []
     for _ in range(60):
-        positive, negative = rng.uniform(0.02, 0.48, size=2)
+        positive, negative = rng.uniform(0.02, 0.9, size=2)
         low, high = smoothing.gamma_window(positive, negative)
         for ratio in (low * (1 - NEARBY), low * (1 + NEARBY), high * (1 - NEARBY), high * (1 + NEARBY)):
             gamma, shape = float(rng.uniform(0.2, 3.0)), (int(rng.integers(2, 7)), int(rng.integers(1, 5)))
@@ -78,7 +78,7 @@ def noise_leaves_a_window(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "E4.3",
-    "Inside the window the flow ends uniform on C with Q = 1 from any start; with g_w = 0 "
+    "Inside the window the flow ends uniform on C with Q = 1 (integrated from random starts); with g_w = 0 "
     "or above the window it does not.",
     latex=r"p(t)\to\mathrm{uniform}(C)\iff\rho/(1-\rho)\le g_w/g_c<(1-\nu)/\nu",
     hypotheses="as E4.2; rho, nu > 0; start with full support and not uniform on C",
