@@ -22,10 +22,13 @@ from typing import Annotated, Any, NoReturn
 
 from joblib import Parallel, delayed
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from tqdm import tqdm
 
 import store
+from bandits import analysis
+from bandits.specification import Specification
 from figures import render, tables, theory_figures
-from theory import answers, claims, prediction
+from theory import answers, claims, methods, prediction
 from theory.claims import ledger
 
 BAD_INPUT = 2
@@ -58,6 +61,13 @@ class PredictOptions(Options):
     beta: tuple[float, ...] = Field((0.3, 1.0), description="KL strengths of the optima")
     json_file: NonEmpty | None = Field(None, alias="json", description="write the predictions as JSON to this file")
     out: NonEmpty = Field("results", description="folder of the result store")
+
+
+class SimulateOptions(Options):
+    """Simulate a bandit of your own, with the theory's prediction beside every number there is one for."""
+
+    spec: NonEmpty = Field(description="JSON specification of the bandit, the method and the run")
+    out: NonEmpty = Field("results/simulation", description="folder that gets rows.csv and summary.json")
 
 
 def check(options: CheckOptions) -> int:
@@ -183,6 +193,40 @@ def predict(options: PredictOptions) -> int:
     return 0
 
 
+def simulate(options: SimulateOptions) -> int:
+    """Reads a specification, simulates, prints the last record, and writes rows and summary."""
+    specification = _specification(Path(options.spec))
+    _refuse_as_folder("out", options.out)
+    for caveat in methods.caveats(methods.resolve(specification.method), specification.parameters):
+        print(f"note: {caveat}", file=sys.stderr)
+    rows = list(tqdm(analysis.simulate(specification), unit=" rows", disable=None, leave=False))
+    summary = {**analysis.summary(specification, rows), "specification": specification.model_dump(mode="json")}
+    folder = Path(options.out)
+    store.make_folder(folder)
+    store.write_text_atomically(folder / "rows.csv", store.rows_to_csv(rows))
+    store.write_text_atomically(folder / "summary.json", _json(summary))
+    print(tables.simulation_report(rows, specification.num_runs))
+    print(f"rows:    {folder / 'rows.csv'}\nsummary: {folder / 'summary.json'}")
+    return 0
+
+
+def _specification(path: Path) -> Specification:
+    """The specification in a JSON file; one line names the field that is wrong."""
+    text, _ = _read(path)
+    try:
+        return Specification.model_validate(json.loads(text))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} line {error.lineno}: it is not JSON: {error.msg}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: it is nested too deeply for a specification") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        reason = first["msg"].removeprefix("Value error, ")
+        shown = f"{field}: {_shortened(repr(first['input']))}: " if field else ""
+        raise ValueError(f"{path}: {shown}{reason}") from None
+
+
 def prediction_caption(name: str, kl_strengths: Sequence[float], run: str) -> str:
     """The caption of the figure of `predict`."""
     return (
@@ -248,6 +292,7 @@ def _finite(data: Any) -> Any:
 COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int]]] = {
     "check": (CheckOptions, check),
     "predict": (PredictOptions, predict),
+    "simulate": (SimulateOptions, simulate),
 }
 
 

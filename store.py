@@ -284,6 +284,12 @@ def write_text_atomically(path: str | Path, text: str) -> None:
                 temporary.unlink()
 
 
+def make_folder(path: str | Path) -> None:
+    """Make a folder that the user named, and its parents; one that is there stays as it is. Raises StoreError."""
+    with _failure_named("write", Path(path)):
+        Path(path).mkdir(parents=True, exist_ok=True)
+
+
 def write_run(
     layer: str,
     config: Mapping[str, Any],

@@ -238,3 +238,21 @@ def _selection_section(rows: Sequence[Row]) -> str:
             table(["G", "likeliest drawn", "middle drawn", "rarest drawn", "coverage", "tail missed"], body),
         ]
     )
+
+
+def simulation_report(rows: Sequence[Row], num_runs: int) -> str:
+    """What `simulate` prints: the last record, each quantity beside its prediction."""
+    last = max(row["step"] for row in rows)
+    body = []
+    for row in select(rows, step=last):
+        name = row["quantity"] + (f" k = {row['k']}" if row["k"] else "")
+        shown = row["predicted"] if row["prediction_source"] else "-"
+        body.append([name, row["mean"], row["standard_error"], shown])
+    source = select(rows, step=last)[0]["prediction_source"] or "there is none for this method and optimizer"
+    return "\n".join(
+        [
+            f"AFTER {last} UPDATES, mean and standard error over {num_runs} runs",
+            table(["quantity", "mean", "standard error", "predicted"], body),
+            f"  Prediction: {source}.",
+        ]
+    )
