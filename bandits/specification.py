@@ -24,7 +24,7 @@ class Specification(BaseModel):
     base_logits: tuple[Finite, ...] | None = Field(None, description="instead of base_policy: logits of the answers")
     correct: tuple[Literal[0, 1], ...] = Field(description="1 for each correct answer, 0 for each wrong one")
     method: str = Field(description="a method id, or FILE.py:FUNCTION")
-    parameters: Mapping[str, float | str] = Field({}, description="the method's own parameters")
+    parameters: Mapping[str, int | float | str] = Field({}, description="the method's own parameters")
     group_size: int = Field(8, ge=1, le=1_000_000, description="completions per step")
     learning_rate: float = Field(0.1, gt=0, allow_inf_nan=False, description="step size of the optimizer")
     optimizer: Literal["sgd", "adam"] = Field("sgd", description="sgd, or adam (.9, .999, 1e-8)")

@@ -1,0 +1,192 @@
+"""The simulator against plain loops, against exact expectations, and against the theory's path and a wrong one."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+import paper_repro
+from bandits import analysis, simulator
+from bandits.specification import Specification
+from tests.tolerances import FLOAT64, MONTE_CARLO_Z
+from theory import advantages, groups, methods, policies
+
+BASE = {"base_policy": (0.3, 0.1, 0.4, 0.2), "correct": (1, 1, 0, 0), "group_size": 4}
+FAST = {**BASE, "learning_rate": 0.2, "num_steps": 20, "num_runs": 8, "record_every": 5}
+
+
+def _records(**fields):
+    return list(simulator.run(Specification(**{**FAST, **fields})))
+
+
+def test_same_seed_same_bytes_and_another_seed_others():
+    """The seed fixes every number; another one changes them."""
+    first, again, other = (_records(method="grpo", seed=seed)[-1][1] for seed in (3, 3, 4))
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
+
+
+def test_a_run_does_not_depend_on_the_number_of_runs():
+    """Run i has its own stream: its numbers are the same among 8 runs and among 3."""
+    many, few = (_records(method="ds", num_runs=number)[-1][1] for number in (8, 3))
+    assert many[:3].tobytes() == few.tobytes()
+
+
+def _plain_run(specification: Specification, run: int) -> list[float]:
+    """One run by loops over samples and arms: SGD or Adam, Dr. GRPO's advantage plus ds's term."""
+    stream = simulator.run_streams(specification.seed, run + 1)[run]
+    logits = [math.log(p) for p in specification.base_policy or ()]
+    gamma = float(specification.parameters["gamma_correct"])
+    first, second = [0.0] * len(logits), [0.0] * len(logits)
+    for update in range(1, specification.num_steps + 1):
+        weights = [math.exp(z - max(logits)) for z in logits]
+        policy = [weight / sum(weights) for weight in weights]
+        draws = []
+        for u in stream.random(specification.group_size):
+            total, arm = 0.0, 0
+            while arm < len(policy) - 1 and u >= total + policy[arm]:
+                total, arm = total + policy[arm], arm + 1
+            draws.append(arm)
+        mean = sum(specification.correct[arm] for arm in draws) / len(draws)
+        climb = [0.0] * len(logits)
+        for arm in draws:
+            right = specification.correct[arm]
+            advantage = right - mean - right * gamma * math.log(policy[arm])
+            for place in range(len(logits)):
+                climb[place] += advantage * ((place == arm) - policy[place]) / len(draws)
+        for place, slope in enumerate(climb):
+            if specification.optimizer == "sgd":
+                logits[place] += specification.learning_rate * slope
+                continue
+            first[place] = 0.9 * first[place] + 0.1 * slope
+            second[place] = 0.999 * second[place] + 0.001 * slope**2
+            scale = math.sqrt(second[place] / (1 - 0.999**update)) + 1e-8
+            logits[place] += specification.learning_rate * first[place] / (1 - 0.9**update) / scale
+    return logits
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_batched_runs_equal_a_plain_loop(optimizer: str):
+    """Runs 0 and 2 of a batch equal loops over samples and arms, for both optimizers."""
+    specification = Specification(
+        **{**FAST, "method": "ds", "parameters": {"gamma_correct": 0.3}, "optimizer": optimizer}
+    )
+    log_policy = list(simulator.run(specification))[-1][1]
+    for run in (0, 2):
+        np.testing.assert_allclose(log_policy[run], policies.log_softmax(_plain_run(specification, run)), rtol=FLOAT64)
+
+
+@pytest.mark.parametrize("method", ["grpo", "rloo", "maxrl", "pkpo"])
+def test_the_mean_step_is_the_expected_step(method: str):
+    """Over 20,000 groups the mean step is c_G(Q) p (r - Q) within 5 standard errors; with the wrong sign it is not."""
+    setup = simulator.setup_of(Specification(**{**BASE, "method": method}))
+    log_policy = np.tile(setup.problem.base_log_policy, (20_000, 1))
+    arms = simulator.draw_arms(log_policy, np.random.default_rng(0).random((20_000, 4)))
+    steps = simulator.gradient(setup, log_policy, arms)
+    policy, correct = np.array(BASE["base_policy"]), setup.problem.correct
+    table = groups.advantage_table(getattr(advantages, method), 4)
+    expected = groups.prompt_weight(table, 0.4) * policy * (correct - 0.4)
+    error = steps.std(axis=0, ddof=1) / np.sqrt(len(steps))
+    assert np.abs((steps.mean(axis=0) - expected) / error).max() < MONTE_CARLO_Z
+    assert np.abs((steps.mean(axis=0) + expected) / error).max() > MONTE_CARLO_Z
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "wrong"),
+    [("grpo", {}, {"ddof": 1}), ("ds", {"gamma_correct": 0.3}, {"gamma_correct": -0.3})],
+)
+def test_the_prediction_holds_and_a_wrong_one_is_rejected(method: str, parameters: dict, wrong: dict):
+    """Small steps follow the exact flow within 5 standard errors and one step; the rival prediction is far off."""
+    fields = {**BASE, "group_size": 8, "learning_rate": 0.01, "num_steps": 600, "num_runs": 200, "record_every": 600}
+    specification = Specification(**fields, method=method, parameters=parameters)
+    entry = analysis.summary(specification, list(analysis.simulate(specification)))["solution_diversity"]
+    rival = Specification(**fields, method=method, parameters=wrong)
+    path, source = analysis.predicted_path(rival, [600])
+    assert source is not None
+    other = float(analysis.measure(simulator.setup_of(rival).problem, path)["solution_diversity", 0][0])
+    allowed = MONTE_CARLO_Z * entry["standard_error"] + specification.learning_rate * 0.1
+    assert abs(entry["mean"] - entry["predicted"]) < allowed
+    assert abs(entry["mean"] - other) > allowed
+
+
+def test_loss_terms_enter_by_their_exact_gradient():
+    """The entropy bonus in the loss adds strength times the gradient of the entropy to the same groups' step."""
+    plain, with_term = (
+        simulator.setup_of(Specification(**{**BASE, "method": "entropy_bonus", "parameters": parameters}))
+        for parameters in ({"strength": 0.0, "form": "loss"}, {"strength": 0.5, "form": "loss"})
+    )
+    log_policy = plain.problem.base_log_policy[None, :]
+    arms = np.array([[0, 1, 2, 2]])
+    added = simulator.gradient(with_term, log_policy, arms) - simulator.gradient(plain, log_policy, arms)
+    policy = np.exp(log_policy[0])
+    entropy = -(policy * log_policy[0]).sum()
+    np.testing.assert_allclose(added[0], 0.5 * policy * (-log_policy[0] - entropy), rtol=FLOAT64)
+
+
+def test_arms_are_drawn_with_their_probabilities():
+    """200,000 draws of the third of three runs fit its policy by a chi-squared of 3 degrees of freedom below 25."""
+    logits = np.random.default_rng(1).normal(size=(3, 4))
+    log_policy = policies.log_softmax(logits)
+    arms = simulator.draw_arms(log_policy, np.random.default_rng(2).random((3, 200_000)))
+    counts, wanted = np.bincount(arms[2], minlength=4), 200_000 * np.exp(log_policy[2])
+    assert ((counts - wanted) ** 2 / wanted).sum() < 25
+    assert ((counts - wanted[::-1]) ** 2 / wanted[::-1]).sum() > 25
+
+
+BAD = {
+    "correct": ({"correct": (1, 2, 0, 0)}, "correct.1"),
+    "sum": ({"base_policy": (0.3, 0.1, 0.4, 0.1)}, "base_policy sums to"),
+    "both": ({"base_logits": (0.0, 0.0, 0.0, 0.0)}, "exactly one of base_policy and base_logits"),
+    "level": ({"method": "clip"}, "simulate cannot run clip: it is a token-level method"),
+    "group": ({"group_size": 1}, "group_size: 1: grpo has a group baseline"),
+    "method": ({"method": "nope"}, "'nope' is not a method"),
+    "parameter": ({"parameters": {"x": 1.0}}, "'x' is not a parameter of grpo: it has ddof, epsilon"),
+    "rate": ({"learning_rate": math.nan}, "learning_rate"),
+    "extra": ({"lr": 1}, "lr"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_specification_is_one_line_and_writes_nothing(name: str, tmp_path, capsys):
+    """Each names its field and leaves no output folder."""
+    change, message = BAD[name]
+    fields = {**FAST, "method": "grpo", **change}
+    with pytest.raises(ValidationError):
+        Specification(**fields)
+    (tmp_path / "spec.json").write_text(json.dumps(fields), encoding="utf-8")
+    status = paper_repro.main(["simulate", str(tmp_path / "spec.json"), "--out", str(tmp_path / "out")])
+    error = capsys.readouterr().err
+    assert status == 2
+    assert error.count("\n") == 1
+    assert message in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_simulate_writes_rows_and_summary(tmp_path, capsys):
+    """The summary has the schema, finite numbers and nulls where there is no theory; a rerun gives the same bytes."""
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps({**FAST, "method": "ucpo"}), encoding="utf-8")
+    written = []
+    for _ in range(2):
+        assert paper_repro.main(["simulate", str(spec), "--out", str(tmp_path / "out")]) == 0
+        written.append([(tmp_path / "out" / name).read_bytes() for name in ("rows.csv", "summary.json")])
+    assert written[0] == written[1]
+    summary = json.loads(written[0][1])
+    assert summary["schema_version"] == 1
+    assert list(summary["pass_at_k"]) == [str(2**power) for power in range(9)]
+    assert set(analysis.QUANTITIES) < set(summary)
+    assert summary["correctness"]["predicted"] is None
+    assert 0 < summary["correctness"]["mean"] < 1
+    assert "there is none for this method" in capsys.readouterr().out
+
+
+def test_methods_of_a_users_file_run(tmp_path):
+    """FILE.py:FUNCTION is accepted, and what it needs is passed."""
+    (tmp_path / "mine.py").write_text("def plain(*, correct):\n    return correct - 0.5\n", encoding="utf-8")
+    specification = Specification(**{**FAST, "method": f"{tmp_path / 'mine.py'}:plain"})
+    assert methods.needs(methods.resolve(specification.method)) == ("correct",)
+    assert len(list(analysis.simulate(specification))) == 5 * 14
