@@ -10,7 +10,7 @@ import numpy as np
 
 from bandits import simulator
 from bandits.specification import Specification, problem_of
-from theory import divergences, dynamics, estimators, groups, methods, policies, vanilla_path
+from theory import divergences, dynamics, estimators, groups, method_table, methods, policies, vanilla_path
 from theory.policies import Floats, Problem
 
 SCHEMA_VERSION = 1
@@ -55,7 +55,10 @@ def predicted_path(specification: Specification, num_updates: list[int]) -> tupl
     times = specification.learning_rate * np.array(num_updates, dtype=np.float64)
     if specification.optimizer != "sgd" or methods.level_of(method, specification.parameters) != "group":
         return None, None
-    if set(methods.needs(method, specification.parameters)) <= {"reward", "correct"} and method.id in methods.METHODS:
+    if (
+        set(methods.needs(method, specification.parameters)) <= {"reward", "correct"}
+        and method.id in method_table.METHODS
+    ):
         weight = _prompt_weight(specification, method)
         return vanilla_path.vanilla_path(problem, times, weight), CORRECTNESS_ONLY
     pair = _plain_term(method.id, values)
@@ -72,7 +75,7 @@ def predicted_path(specification: Specification, num_updates: list[int]) -> tupl
     return dynamics.integrate(problem.base_log_policy, advantage_of, times), SMOOTHED
 
 
-def _prompt_weight(specification: Specification, method: methods.Method) -> Callable[[Floats], Floats]:
+def _prompt_weight(specification: Specification, method: method_table.Method) -> Callable[[Floats], Floats]:
     """c_G(Q) of a method of correctness only, from its own table f(r, X)."""
     call = functools.partial(methods.group_advantages, method, parameters=specification.parameters)
 
@@ -87,7 +90,7 @@ def _plain_term(method_id: str, values: Mapping[str, Any]) -> tuple[float, float
     """The strengths of a term that is added to a centred reward as it is; None for every other setting."""
     if any(values.get(name, word) != word for name, word in PLAIN_TERM.items()):
         return None
-    if method_id in ("ds", *methods.PRESETS):
+    if method_id in ("ds", *method_table.PRESETS):
         return float(values["gamma_correct"]), float(values["gamma_incorrect"])
     if method_id in ("entropy_bonus", "entropy_penalty"):
         strength = float(values["strength"]) * (1 if method_id == "entropy_bonus" else -1)

@@ -92,7 +92,7 @@ def draw_arms(log_policy: Floats, uniforms: Floats) -> NDArray[np.int64]:
     run = np.arange(num_runs)[:, None]
     ladder = cumulative / cumulative[:, -1:] + run  # (num_runs, num_arms), increasing along the flattened array
     found = np.searchsorted(ladder.ravel(), (uniforms + run).ravel(), side="right").reshape(uniforms.shape)
-    return np.clip(found - num_arms * run, 0, num_arms - 1)
+    return np.asarray(np.clip(found - num_arms * run, 0, num_arms - 1), dtype=np.int64)
 
 
 def gradient(setup: Setup, log_policy: Floats, arms: NDArray[np.int64]) -> Floats:

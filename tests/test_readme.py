@@ -12,7 +12,7 @@ import pytest
 
 import store
 from figures import tables
-from theory import claims
+from theory import claims, methods
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,7 +30,7 @@ COMMANDS = [
 
 def test_the_commands_were_found():
     """There is something to test, for both sub-commands."""
-    assert {line.split()[2] for line in COMMANDS} == {"check", "predict"}
+    assert {line.split()[2] for line in COMMANDS} == {"check", "predict", "simulate"}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -68,6 +68,12 @@ def test_the_claims_table_is_current():
     rows = [{**{name: getattr(claim, name) for name in fields}, "status": "holds"} for claim in claims.CLAIMS]
     assert written is not None
     assert written.group(1) == tables.claims_markdown(rows)
+
+
+def test_the_table_of_presets_is_current():
+    """The table between the markers is `methods.preset_table()`, and the shown specification is the example's."""
+    assert f"<!-- presets -->\n{methods.preset_table()}\n<!-- end of presets -->" in README
+    assert (ROOT / "examples" / "bandit.json").read_text(encoding="utf-8") in README
 
 
 def test_the_figure_and_the_numbers_come_from_the_committed_run():
