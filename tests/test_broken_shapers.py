@@ -20,6 +20,7 @@ SIGNS = {
     "reward + correct * bonus_if_correct": "reward - correct * bonus_if_correct",
     "+ (1 - correct) * charge_if_wrong": "- (1 - correct) * charge_if_wrong",
     "(1 - correct)": "(1 + correct)",
+    "return reward - strength * (log_prob": "return reward + strength * (log_prob",
     "log_prob / num_tokens": "log_prob * num_tokens",
 }
 
@@ -27,7 +28,7 @@ SIGNS = {
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
-    for layer in ("theory", "figures"):
+    for layer in ("theory", "figures", "bandits"):
         shutil.copytree(ROOT / layer, folder / layer, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("paper_repro.py", "store.py"):
         shutil.copy(ROOT / name, folder)
@@ -39,7 +40,7 @@ def test_a_flipped_sign_in_the_shapers_makes_check_fail(line: str, broken: str, 
     source = (ROOT / "theory" / "shaping.py").read_text(encoding="utf-8")
     assert source.count(line) == 1
     (clone / "theory" / "shaping.py").write_text(source.replace(line, broken), encoding="utf-8")
-    words = ["check", "--only", "A3.1", "E6", "--jobs", "1", "--json", "c.json"]
+    words = ["check", "--only", "A3.1", "B12.2", "E6", "--jobs", "1", "--json", "c.json"]
     done = subprocess.run(
         [sys.executable, "paper_repro.py", *words], cwd=clone, capture_output=True, text=True, timeout=120, check=False
     )

@@ -227,7 +227,7 @@ def global_term_acts_at_the_current_policy(rng: np.random.Generator) -> Evidence
 
 
 @ledger.claim(
-    "B12",
+    "B12.1",
     "On-policy k1 and k3 have mean KL(p||b), but k3 as a loss follows KL(b||p); k3 times the ratio, or k1 in the "
     "reward, follows KL(p||b); k1 as a loss nothing.",
     latex=r"E_p\nabla k_3=\nabla\mathrm{KL}(b\|p),\quad\nabla E_p[k_3]=E_p[k_1\nabla\log "
@@ -273,3 +273,23 @@ def kl_estimators_follow_different_divergences(rng: np.random.Generator) -> Evid
             if surrogate is not None:
                 residuals.append(sp.diff(surrogate, logit).subs(at_policy) - by_weight)
     return ledger.symbolic(residuals, rng)
+
+
+@ledger.claim(
+    "B12.2",
+    "The KL penalty in the reward, r - beta (log p - log b), follows the gradient of E_p[r] - beta KL(p||b).",
+    latex=r"E_p\big[(r-\beta\log\tfrac pb)\nabla\log p\big]=\nabla\big(E_p[r]-\beta\,\mathrm{KL}(p\|b)\big)",
+    hypotheses="no gradient through the log-probability in the reward; three answers in the symbolic check",
+    source=TEXTBOOK,
+    kind="symbolic",
+    tolerance=EXACT,
+    mutant=Mutant("theory.shaping:kl_penalty", "(log_prob - base_log_prob)", "(log_prob + base_log_prob)"),
+)
+def kl_penalty_follows_the_objective(rng: np.random.Generator) -> Evidence:
+    """The slope of KL(p||b) in p is log p - log b + 1, and the constant drops out of the softmax gradient."""
+    policy, log_policy = softmax(LOGITS[:3])
+    log_base, strength = np.array(sp.symbols("lb1:4", real=True)), sp.Symbol("beta", positive=True)
+    objective = (CORRECT[:3] * policy).sum() - strength * (policy * (log_policy - log_base)).sum()
+    shaped = shaping.kl_penalty(CORRECT[:3], log_policy, log_base, strength=strength)
+    flow = dynamics.softmax_flow(policy, shaped)
+    return ledger.symbolic([sp.diff(objective, logit) - speed for logit, speed in zip(LOGITS, flow, strict=False)], rng)
