@@ -7,6 +7,7 @@ line for bad input and exits with status 2, and exits with status 1 if a claim f
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import io
 import json
@@ -14,7 +15,6 @@ import math
 import os
 import signal
 import sys
-import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ import store
 from bandits import analysis
 from bandits.specification import Specification
 from figures import render, tables, theory_figures
-from theory import answers, claims, methods, prediction
+from theory import answers, claims, diagnosis, method_table, methods, prediction
 from theory.claims import ledger
 
 BAD_INPUT = 2
@@ -61,6 +61,16 @@ class PredictOptions(Options):
     beta: tuple[float, ...] = Field((0.3, 1.0), description="KL strengths of the optima")
     json_file: NonEmpty | None = Field(None, alias="json", description="write the predictions as JSON to this file")
     out: NonEmpty = Field("results", description="folder of the result store")
+
+
+class CheckShaperOptions(Options):
+    """Say what a method does to correct answers, likely and rare: a verdict per property, by enumeration of groups."""
+
+    method: NonEmpty = Field(description="a method id, a preset of ds, FILE.py:FUNCTION, or all")
+    set: tuple[NonEmpty, ...] = Field((), description="parameters of the method, e.g. gamma_correct=0.3")
+    group_size: int = Field(8, ge=2, le=16, description="completions per group; every group is enumerated")
+    kl_strength: float = Field(0.0, ge=0, le=1e3, description="strength of a KL term to the base policy")
+    json_file: NonEmpty | None = Field(None, alias="json", description="write the verdicts as JSON to this file")
 
 
 class SimulateOptions(Options):
@@ -129,7 +139,9 @@ def outcome_of(claim_id: str, seed: int) -> dict[str, Any]:
 
 def explanation(claim_id: str) -> str:
     """Everything the ledger knows of a claim and its parts."""
-    return "\n\n".join(_explain_one(claim) for claim in _selected("explain", (claim_id,)))
+    return "\n\n".join(
+        tables.claim_explanation(dataclasses.asdict(claim)) for claim in _selected("explain", (claim_id,))
+    )
 
 
 def _selected(flag: str, ids: tuple[str, ...]) -> tuple[ledger.Claim, ...]:
@@ -137,26 +149,6 @@ def _selected(flag: str, ids: tuple[str, ...]) -> tuple[ledger.Claim, ...]:
         return claims.select(ids)
     except ValueError as error:
         raise ValueError(f"--{flag}{str(error).removeprefix('only')}") from None
-
-
-def _explain_one(claim: ledger.Claim) -> str:
-    def paragraph(name: str, text: str) -> str:
-        return textwrap.fill(text, 110, initial_indent=f"  {name:<11} ", subsequent_indent=" " * 14)
-
-    mutant = claim.mutant
-    module, function = claim.formula.split(":")
-    return "\n".join(
-        [
-            f"{claim.id}  {claim.statement}",
-            paragraph("formula", f"${claim.latex}$"),
-            paragraph("hypotheses", claim.hypotheses),
-            paragraph("source", claim.source),
-            paragraph("check", f"{claim.kind}, tolerance {claim.tolerance:g}"),
-            paragraph("derivation", claim.derivation),
-            paragraph("lives in", f"{module.replace('.', '/')}.py, {function}"),
-            paragraph("break it", f"there, replace `{mutant.original}` by `{mutant.mutated}`: the check must fail"),
-        ]
-    )
 
 
 def predict(options: PredictOptions) -> int:
@@ -182,7 +174,7 @@ def predict(options: PredictOptions) -> int:
         "sha256": sha256,
         "beta": list(options.beta),
     }
-    caption = prediction_caption(path.name, options.beta, store.run_id("theory", config))
+    caption = theory_figures.prediction_caption(path.name, options.beta, store.run_id("theory", config))
     artefacts = dict(render.render("prediction", lambda: theory_figures.draw_prediction(rows), caption))
     artefacts["report.txt"] = report.encode()
     if options.json_file is not None:
@@ -191,6 +183,47 @@ def predict(options: PredictOptions) -> int:
     print(report)
     print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'prediction.png'} (and .pdf, caption in prediction.txt)")
     return 0
+
+
+def check_shaper(options: CheckShaperOptions) -> int:
+    """Diagnoses one method, or every group-level one, and prints its verdicts."""
+    _refuse_as_file("json", options.json_file)
+    if options.method == "all" and options.set:
+        raise ValueError(f"--set: {options.set[0]!r}: want no parameters beside the method 'all'")
+    ids = [name for name in method_table.METHODS if method_table.METHODS[name].level == "group"]
+    diagnoses = {}
+    for name in tqdm(ids if options.method == "all" else [options.method], disable=None, leave=False):
+        diagnoses[name] = _diagnosed(name, options)
+        print(tables.diagnosis_report(name, diagnoses[name].headline, diagnosis.report_lines(diagnoses[name])))
+    if options.json_file is not None:
+        found = {name: diagnosis.as_data(verdicts) for name, verdicts in diagnoses.items()}
+        store.write_text_atomically(Path(options.json_file), _json(found))
+    return 0
+
+
+def _diagnosed(name: str, options: CheckShaperOptions) -> diagnosis.Diagnosis:
+    method = methods.resolve(name)
+    given = dict(_assigned(text, method) for text in options.set)
+    allowed: tuple[method_table.Level, ...] = ("group",)
+    methods.refuse_level(method, allowed, "check-shaper", given)
+    for caveat in methods.caveats(method, given, kl_strength=options.kl_strength):
+        print(f"note: {caveat}", file=sys.stderr)
+    values = methods.parameter_values(method, given)
+    return diagnosis.diagnose(method.advantage, values, group_size=options.group_size, kl_strength=options.kl_strength)
+
+
+def _assigned(text: str, method: method_table.Method) -> tuple[str, int | float | str]:
+    """The name and value in NAME=VALUE: a number where it reads as one and the default is no word."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise ValueError(f"--set: {text!r}: want NAME=VALUE, e.g. gamma_correct=0.3")
+    default = method.parameters[name].default if name in method.parameters else ""
+    if isinstance(default, str) or default is None:
+        return name, value
+    try:
+        return name, int(value) if isinstance(default, int) else float(value)
+    except ValueError:
+        raise ValueError(f"--set: {text!r}: want a number after {name}=") from None
 
 
 def simulate(options: SimulateOptions) -> int:
@@ -225,21 +258,6 @@ def _specification(path: Path) -> Specification:
         reason = first["msg"].removeprefix("Value error, ")
         shown = f"{field}: {_shortened(repr(first['input']))}: " if field else ""
         raise ValueError(f"{path}: {shown}{reason}") from None
-
-
-def prediction_caption(name: str, kl_strengths: Sequence[float], run: str) -> str:
-    """The caption of the figure of `predict`."""
-    return (
-        f"Exact predictions for the answer distribution in {name}; run {run}; no sampling, so no intervals. "
-        "(a) Solution diversity against correctness along the exact softmax flow without KL (B1-B3, B6, B7); "
-        "markers at t = 0, .1, 1, 10, ..., 1e5 updates x learning rate; number = strength. "
-        f"(b) KL-regularised optima at KL strength {max(kl_strengths):g} as the strength grows from .03 to 3 times "
-        "it, sampling reference (A3). (c) Correctness of each entropy bonus and of DS with the same diversity at the "
-        "same KL to the base (A7); grey: the literal reward gap of 1 is not enough. (d) Probability that a group of G "
-        "samples holds a given correct answer, and that it has a signal but misses the tail (C1, C2). Asks, as "
-        "summarised, whether differential smoothing keeps diversity where plain RL and global terms lose it or "
-        "correctness (arXiv 2511.19942)."
-    )
 
 
 def _read(path: Path) -> tuple[str, str]:
@@ -292,6 +310,7 @@ def _finite(data: Any) -> Any:
 COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int]]] = {
     "check": (CheckOptions, check),
     "predict": (PredictOptions, predict),
+    "check-shaper": (CheckShaperOptions, check_shaper),
     "simulate": (SimulateOptions, simulate),
 }
 

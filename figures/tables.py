@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -254,5 +255,42 @@ def simulation_report(rows: Sequence[Row], num_runs: int) -> str:
             f"AFTER {last} UPDATES, mean and standard error over {num_runs} runs",
             table(["quantity", "mean", "standard error", "predicted"], body),
             f"  Prediction: {source}.",
+        ]
+    )
+
+
+def diagnosis_report(name: str, headline: str, verdicts: Sequence[Row]) -> str:
+    """What `check-shaper` prints for one method: the headline, then a verdict a property and its counterexample."""
+    lines = [f"{name}: {headline}"]
+    for verdict in verdicts:
+        told = f"{verdict['property']}: {verdict['verdict']}"
+        detail = f" ({verdict['detail']})" if verdict["detail"] else ""
+        lines.append(textwrap.fill(told + detail, 116, initial_indent="  ", subsequent_indent="      "))
+        if verdict["counterexample"]:
+            found = f"counterexample {verdict['counterexample']}"
+            lines.append(textwrap.fill(found, 116, initial_indent="      ", subsequent_indent="      "))
+    return "\n".join([*lines, ""])
+
+
+def claim_explanation(claim: Row) -> str:
+    """What `check --explain` prints of one claim, from its fields."""
+
+    def paragraph(name: str, text: str) -> str:
+        return textwrap.fill(text, 110, initial_indent=f"  {name:<11} ", subsequent_indent=" " * 14)
+
+    mutant = claim["mutant"]
+    module, function = mutant["function"].split(":")
+    return "\n".join(
+        [
+            f"{claim['id']}  {claim['statement']}",
+            paragraph("formula", f"${claim['latex']}$"),
+            paragraph("hypotheses", claim["hypotheses"]),
+            paragraph("source", claim["source"]),
+            paragraph("check", f"{claim['kind']}, tolerance {claim['tolerance']:g}"),
+            paragraph("derivation", claim["derivation"]),
+            paragraph("lives in", f"{module.replace('.', '/')}.py, {function}"),
+            paragraph(
+                "break it", f"there, replace `{mutant['original']}` by `{mutant['mutated']}`: the check must fail"
+            ),
         ]
     )

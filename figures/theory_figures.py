@@ -138,3 +138,18 @@ def _label_correctness(panel: Axes) -> None:
         if low <= place <= high and all(place - other > 0.13 * (high - low) for other in shown.values()):
             shown[label] = place
     panel.set_xticks(list(shown.values()), list(shown))
+
+
+def prediction_caption(name: str, kl_strengths: Sequence[float], run: str) -> str:
+    """The caption of the figure of `predict`."""
+    return (
+        f"Exact predictions for the answer distribution in {name}; run {run}; no sampling, so no intervals. "
+        "(a) Solution diversity against correctness along the exact softmax flow without KL (B1-B3, B6, B7); "
+        "markers at t = 0, .1, 1, 10, ..., 1e5 updates x learning rate; number = strength. "
+        f"(b) KL-regularised optima at KL strength {max(kl_strengths):g} as the strength grows from .03 to 3 times "
+        "it, sampling reference (A3). (c) Correctness of each entropy bonus and of DS with the same diversity at the "
+        "same KL to the base (A7); grey: the literal reward gap of 1 is not enough. (d) Probability that a group of G "
+        "samples holds a given correct answer, and that it has a signal but misses the tail (C1, C2). Asks, as "
+        "summarised, whether differential smoothing keeps diversity where plain RL and global terms lose it or "
+        "correctness (arXiv 2511.19942)."
+    )

@@ -30,7 +30,7 @@ COMMANDS = [
 
 def test_the_commands_were_found():
     """There is something to test, for both sub-commands."""
-    assert {line.split()[2] for line in COMMANDS} == {"check", "predict", "simulate"}
+    assert {line.split()[2] for line in COMMANDS} == {"check", "check-shaper", "predict", "simulate"}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
