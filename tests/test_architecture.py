@@ -11,14 +11,15 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 LAYERS = {"theory", "bandits", "llm", "figures"}
-OURS = LAYERS | {"store", "paper_repro", "tests", "benchmarks"}
+OURS = LAYERS | {"store", "commands", "paper_repro", "tests", "benchmarks"}
 MAY_IMPORT = {
     "theory": {"theory"},
     "bandits": {"bandits", "theory"},
     "llm": {"llm", "theory"},
     "figures": {"figures"},
     "store": set(),
-    "paper_repro": LAYERS | {"store"},
+    "commands": {"commands", "store"} | LAYERS,
+    "paper_repro": {"commands", "store"},
     "benchmarks": LAYERS | {"store"},
     "tests": OURS,
 }
@@ -273,7 +274,7 @@ OFFENCES: dict[Rule, list[Sample]] = {
 GOOD_CODE: dict[Rule, list[Sample]] = {
     imports_follow_the_arrows: [
         ("llm/x.py", "import numpy as np\nfrom theory import shaping\nfrom llm import audit"),
-        ("paper_repro.py", "import store\nfrom theory import claims"),
+        ("commands/x.py", "import store\nfrom theory import claims"),
     ],
     theory_imports_modules_not_functions: [
         ("theory/x.py", "from theory import policies\nfrom theory.policies import Problem"),
@@ -302,7 +303,9 @@ GOOD_CODE: dict[Rule, list[Sample]] = {
 
 def files_of_the_tree() -> list[File]:
     """The text files at the root and in the project's own folders, whether git knows them yet or not."""
-    folders = [ROOT / name for name in (*LAYERS, ".ci", "benchmarks", "examples", "results/reference", "tests")]
+    folders = [
+        ROOT / name for name in (*LAYERS, "commands", ".ci", "benchmarks", "examples", "results/reference", "tests")
+    ]
     paths = [*ROOT.iterdir(), *(path for folder in folders for path in folder.rglob("*"))]
     texts = [path for path in paths if path.suffix in TEXT_SUFFIXES or path.name in TEXT_NAMES]
     return [File(path.relative_to(ROOT), path.read_text(encoding="utf-8")) for path in sorted(texts)]
@@ -340,4 +343,4 @@ def test_the_rule_leaves_good_code_alone(rule: Rule, sample: File) -> None:
 
 def test_the_rules_see_every_layer() -> None:
     homes = {file.home for file in FILES if file.path.suffix == ".py"}
-    assert homes >= LAYERS | {"store", "paper_repro", "tests"}
+    assert homes >= LAYERS | {"store", "commands", "paper_repro", "tests"}

@@ -28,7 +28,7 @@ SIGNS = {
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
-    for layer in ("theory", "figures", "bandits"):
+    for layer in ("theory", "figures", "bandits", "commands"):
         shutil.copytree(ROOT / layer, folder / layer, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("paper_repro.py", "store.py"):
         shutil.copy(ROOT / name, folder)
