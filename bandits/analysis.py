@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from bandits import simulator
+from bandits import measures, simulator
 from bandits.instances import Bandit
 from bandits.specification import Specification, bandit_of
-from theory import divergences, dynamics, estimators, groups, method_table, methods, policies, strategies, vanilla_path
+from theory import dynamics, groups, method_table, methods, strategies, vanilla_path
 from theory.expected_flow import ExpectedFlow
 from theory.policies import Floats, Problem
 
@@ -33,22 +33,10 @@ Row = dict[str, Any]
 def measure(bandit: Bandit, log_policy: Floats) -> dict[tuple[str, int], Floats]:
     """Every quantity of each policy, a mean over prompts, keyed by name and k (0 where there is no k).
 
-    Solution diversity and retained mass are means over the prompts that some arm solves.
     Shapes:   log_policy: (num_policies, num_arms), nats. Values (num_policies,).
     """
-    policy = np.exp(log_policy)
-    mass = np.minimum((policy[:, None, :] * bandit.solves).sum(axis=-1), 1.0)  # (num_policies, num_prompts)
-    base = np.exp(bandit.base_log_policy)
-    solvable = bandit.solves[bandit.solves.any(axis=1)]
-    values = {
-        "correctness": mass.mean(axis=-1),
-        "solution_diversity": estimators.solution_diversity(log_policy[:, None, :], solvable).mean(axis=-1),
-        "entropy": policies.entropy(log_policy),
-        "kl_to_base": divergences.kl(log_policy, bandit.base_log_policy),
-        "retained_mass": estimators.retained_mass(base, policy[:, None, :], solvable).mean(axis=-1),
-    }
-    found = {(name, 0): np.asarray(value) for name, value in values.items()}
-    return found | {("pass_at_k", k): np.asarray(estimators.exact_pass_at_k(mass, k).mean(axis=-1)) for k in PASS_AT_K}
+    found = {(name, 0): measures.evaluate(name, bandit, log_policy) for name in QUANTITIES}
+    return found | {("pass_at_k", k): measures.pass_at_k(bandit, log_policy, k) for k in PASS_AT_K}
 
 
 def predicted_path(specification: Specification, num_steps: list[int]) -> tuple[Floats | None, str | None]:
@@ -155,13 +143,13 @@ def rows(specification: Specification, records: Iterable[tuple[int, Floats]]) ->
                 "quantity": quantity,
                 "k": k,
                 "mean": float(values.mean()),
-                "standard_error": _standard_error(values),
+                "standard_error": standard_error(values),
                 "predicted": float("nan") if claimed is None else float(claimed[place]),
                 "prediction_source": source or "",
             }
 
 
-def _standard_error(values: Floats) -> float:
+def standard_error(values: Floats) -> float:
     """That of the mean over runs; 0 for the mean field, which is one exact run."""
     return float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else 0.0
 
