@@ -75,7 +75,7 @@ def squared_log_ratio_change(bandit: Bandit, log_policy: Floats, arm: int, other
 
 
 def logit_correctness(bandit: Bandit, log_policy: Floats) -> Floats:
-    """log Q/(1-Q) of the single prompt."""
+    """The logit log Q/(1-Q) of the single prompt."""
     problem = bandit.problem
     return np.asarray([policies.logit_correctness(row, problem.correct) for row in log_policy])
 

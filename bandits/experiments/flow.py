@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from bandits import analysis
 from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
 from bandits.specification import Specification, bandit_of
-from theory import dynamics, groups, methods, vanilla_path
+from theory import groups, methods, vanilla_path
 from theory.policies import Floats
 
 GROUP_SIZE = 8
 LEARNING_RATE = 0.02
 STEP_BIAS = 2.0  # a step adds at most about this many times its size to a log-ratio of order 1
-OF_CORRECTNESS = {
+OF_CORRECTNESS: Mapping[str, Mapping[str, float]] = {
     "reinforce": {},
     "rloo": {},
     "grpo": {},
@@ -36,7 +38,7 @@ def _task(seed: int, scale: Scale, measures: tuple[str, ...], **fields: object) 
     return Task(specification=specification, measures=measures)
 
 
-def prompt_weight(method: str, parameters: dict[str, float], group_size: int, correctness: Floats) -> Floats:
+def prompt_weight(method: str, parameters: Mapping[str, Any], group_size: int, correctness: Floats) -> Floats:
     """c_G(Q) of a method of correctness only."""
     call = functools.partial(methods.group_advantages, methods.resolve(method), parameters=parameters)
 
@@ -52,7 +54,7 @@ def path_of(specification: Specification, weighted_as: str | None = None) -> Flo
     Shapes:   returns log-probabilities (num_arms,). `weighted_as` takes another method's prompt weight.
     """
     method = weighted_as or specification.method
-    parameters = {} if weighted_as else dict(specification.parameters)
+    parameters = {} if weighted_as else specification.parameters
     weight = functools.partial(prompt_weight, method, parameters, specification.group_size)
     time = specification.learning_rate * specification.num_steps
     path = vanilla_path.vanilla_path(bandit_of(specification).problem, np.array([time]), weight)
@@ -123,21 +125,12 @@ def _limit_tasks(scale: Scale, seed: int) -> Iterator[Task]:
 def _limit_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
     for outcome in outcomes:
         specification = outcome.task.specification
-        problem = bandit_of(specification).problem
-        gammas = {"gamma_correct": 0.0, "gamma_incorrect": 0.0, **specification.parameters}
-        boost = groups.dr_grpo_weight(specification.group_size) - 1
-
-        def advantage(log_policy: Floats, gammas: dict[str, float] = gammas, boost: float = boost) -> Floats:
-            return np.asarray(
-                dynamics.smoothing_advantage(log_policy, problem.correct, **gammas) + boost * problem.correct
-            )
-
-        time = specification.learning_rate * specification.num_steps
-        end = dynamics.integrate(problem.base_log_policy, advantage, np.array([time]))[0]
+        path, _ = analysis.predicted_path(specification, [specification.num_steps])
+        assert path is not None
         plain = path_of(specification.model_copy(update={"method": "dr_grpo", "parameters": {}}))
         label = ", ".join(f"{name} {value}" for name, value in specification.parameters.items())
         observed, error = outcome.at("log_ratio:0:1")
-        predicted, rival = (float(log_policy[0] - log_policy[1]) for log_policy in (end, plain))
+        predicted, rival = (float(log_policy[0] - log_policy[1]) for log_policy in (path[0], plain))
         yield Finding(f"log-ratio, {label}", observed, error, predicted, rival, STEP_BIAS * LEARNING_RATE)
 
 

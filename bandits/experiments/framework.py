@@ -7,7 +7,7 @@ same margin rejects the rival. Verdicts are computed, never written down.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -110,15 +110,18 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Experiment:
-    """A question, what the theory predicts, a rival prediction, and how to find out."""
+    """A question, what the theory predicts, a rival prediction, and how to find out.
+
+    `tasks` takes the scale and the seed. `analyse` gets the outcomes in the order of the tasks.
+    """
 
     id: str
     claims: tuple[str, ...]
     question: str
     prediction: str
     rival: str
-    tasks: Callable[[Scale, int], Sequence[Task]]
-    analyse: Callable[[Sequence[Outcome]], Sequence[Finding]]
+    tasks: Callable[[Scale, int], Iterable[Task]]
+    analyse: Callable[[Sequence[Outcome]], Iterable[Finding]]
 
 
 def verdict(findings: Sequence[Finding]) -> str:
