@@ -71,7 +71,7 @@ def log_ratio_change(bandit: Bandit, log_policy: Floats, arm: int, other: int) -
 
 def squared_log_ratio_change(bandit: Bandit, log_policy: Floats, arm: int, other: int) -> Floats:
     """The square of `log_ratio_change`."""
-    return log_ratio_change(bandit, log_policy, arm, other) ** 2
+    return np.asarray(log_ratio_change(bandit, log_policy, arm, other) ** 2)
 
 
 def logit_correctness(bandit: Bandit, log_policy: Floats) -> Floats:
