@@ -66,7 +66,7 @@ def log_ratio(bandit: Bandit, log_policy: Floats, arm: int, other: int) -> Float
 def log_ratio_change(bandit: Bandit, log_policy: Floats, arm: int, other: int) -> Floats:
     """log(p_i/p_j) less its value under the base policy."""
     start = bandit.base_log_policy[arm] - bandit.base_log_policy[other]
-    return log_ratio(bandit, log_policy, arm, other) - start
+    return np.asarray(log_ratio(bandit, log_policy, arm, other) - start)
 
 
 def squared_log_ratio_change(bandit: Bandit, log_policy: Floats, arm: int, other: int) -> Floats:

@@ -128,3 +128,22 @@ def verdict(findings: Sequence[Finding]) -> str:
     """`agrees` if every finding does, `differs` if any does, else `not resolved`."""
     statuses = {finding.status for finding in findings}
     return "differs" if "differs" in statuses else "agrees" if statuses == {"agrees"} else "not resolved"
+
+
+def finding_rows(experiment: Experiment, findings: Sequence[Finding]) -> list[Row]:
+    """The findings as rows, with the experiment's verdict on each."""
+    overall = verdict(findings)
+    return [
+        {
+            "experiment": experiment.id,
+            "verdict": overall,
+            "label": finding.label,
+            "status": finding.status,
+            "observed": finding.observed,
+            "standard_error": finding.standard_error,
+            "predicted": finding.predicted,
+            "rival": finding.rival,
+            "allowed": finding.allowed,
+        }
+        for finding in findings
+    ]
