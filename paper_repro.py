@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 import store
-from commands import check, check_shaper, predict, simulate
+from commands import check, check_shaper, predict, preview, simulate
 from commands.options import Options
 
 BAD_INPUT = 2
@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int]]] = {
     "check": (check.CheckOptions, check.check),
     "predict": (predict.PredictOptions, predict.predict),
     "check-shaper": (check_shaper.CheckShaperOptions, check_shaper.check_shaper),
+    "preview": (preview.PreviewOptions, preview.show_preview),
     "simulate": (simulate.SimulateOptions, simulate.simulate),
 }
 
