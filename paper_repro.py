@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 import store
-from commands import bandits, check, check_shaper, predict, results, simulate
+from commands import bandits, check, check_shaper, predict, preview, results, simulate
 from commands.options import Options
 
 BAD_INPUT = 2
@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int]]] = {
     "check": (check.CheckOptions, check.check),
     "predict": (predict.PredictOptions, predict.predict),
     "check-shaper": (check_shaper.CheckShaperOptions, check_shaper.check_shaper),
+    "preview": (preview.PreviewOptions, preview.show_preview),
     "simulate": (simulate.SimulateOptions, simulate.simulate),
     "bandits": (bandits.BanditsOptions, bandits.bandits),
     "results": (results.ResultsOptions, results.results),
