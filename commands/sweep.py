@@ -70,7 +70,11 @@ def _compute(index: int, task: BaseModel, rows_of: RowsOf) -> tuple[int, list[Ro
 def _backend(name: str, jobs: int) -> Iterator[None]:
     """The joblib back end of that name; for dask, on a cluster of processes of this machine."""
     if name != "dask":
-        with parallel_config(backend=name):
+        try:
+            config = parallel_config(backend=name)
+        except ValueError as error:
+            raise ValueError(f"--backend: {name!r}: joblib has no such back end: {error}") from None
+        with config:
             yield
         return
     try:
