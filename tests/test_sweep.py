@@ -96,7 +96,10 @@ def test_killed_sweeps_resume_to_the_same_bytes(jobs: str, tmp_path: Path):
     seconds = time.monotonic() - start
     for moment in np.random.default_rng(int(jobs)).uniform(0.4, 1.0, NUM_KILLS):
         process = subprocess.Popen(
-            [*command, "--out", str(killed)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            [*command, "--out", str(killed)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         time.sleep(moment * seconds)
         with contextlib.suppress(ProcessLookupError):
