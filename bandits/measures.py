@@ -48,6 +48,12 @@ def retained_mass(bandit: Bandit, log_policy: Floats) -> Floats:
     return np.asarray(estimators.retained_mass(base, policy, _solvable(bandit)).mean(axis=-1))
 
 
+def coverage(bandit: Bandit, log_policy: Floats, num_samples: int) -> Floats:
+    """The expected share of the single prompt's correct answers that so many samples reach."""
+    problem = bandit.problem
+    return np.asarray(estimators.coverage(np.exp(log_policy[:, problem.is_correct]), num_samples))
+
+
 def entropy(bandit: Bandit, log_policy: Floats) -> Floats:
     """The policy's entropy in nats."""
     return np.asarray(policies.entropy(log_policy))
@@ -97,6 +103,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             pass_at_k,
             solution_diversity,
             retained_mass,
+            coverage,
             entropy,
             kl_to_base,
             log_ratio,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,16 +14,17 @@ from pydantic import Field
 import store
 from bandits import experiments
 from bandits.experiments import framework
-from bandits.experiments.framework import Experiment, Outcome, Scale
+from bandits.experiments.framework import Experiment, Outcome, Row, Scale
+from bandits.experiments.surveys import Survey
 from commands import files, sweep
 from commands.options import NonEmpty, Options
 from figures import experiment_tables
 
 
 class BanditsOptions(Options):
-    """Run the bandit experiments: one verdict a line, theory against simulation, with a rival prediction rejected."""
+    """Run the bandit experiments: theory against simulation, a verdict a line, then who wins where."""
 
-    only: tuple[NonEmpty, ...] = Field((), description="experiments to run, see --list; all if not given")
+    only: tuple[NonEmpty, ...] = Field((), description="experiments and surveys to run, see --list; all if not given")
     preset: Literal["smoke", "laptop", "full"] = Field(
         "laptop", description="how much to compute: smoke, laptop or full"
     )
@@ -45,32 +48,58 @@ def bandits(options: BanditsOptions) -> int:
     files.refuse_as_file("json", options.json_file)
     files.refuse_as_folder("out", options.out)
     scale = framework.PRESETS[options.preset]
+    rows = _verdicts([entry for entry in chosen if isinstance(entry, Experiment)], scale, options)
+    sentences = _answers([entry for entry in chosen if isinstance(entry, Survey)], scale, options)
+    if options.json_file is not None:
+        text = files.json_text({"preset": options.preset, "seed": options.seed, "findings": rows, "surveys": sentences})
+        store.write_text_atomically(Path(options.json_file), text)
+    return 1 if any(row["verdict"] == "differs" for row in rows) else 0
+
+
+def _verdicts(chosen: Sequence[Experiment], scale: Scale, options: BanditsOptions) -> list[Row]:
+    """Runs the experiments, prints a line for each, stores and returns the findings."""
+    if not chosen:
+        return []
     clock = store.Clock()
     print(experiment_tables.VERDICT_HEADER)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for experiment in chosen:
         start = time.perf_counter()
-        found = _findings(experiment, scale, options)
+        tasks = list(experiment.tasks(scale, options.seed))
+        pairs = zip(tasks, _computed(tasks, options), strict=True)
+        found = framework.finding_rows(experiment, tuple(experiment.analyse([Outcome(*pair) for pair in pairs])))
         rows += found
         print(experiment_tables.verdict_line(found, time.perf_counter() - start), flush=True)
-    config = {"command": "bandits", "preset": options.preset, "seed": options.seed, "only": list(options.only)}
-    run = store.write_run("bandits", config, rows, clock=clock, root=options.out, overwrite=True)
     verdicts = {row["experiment"]: row["verdict"] for row in rows}
     print(experiment_tables.closing_line(list(verdicts.values())))
-    print(f"findings: {run / 'rows.csv'}")
-    if options.json_file is not None:
-        store.write_text_atomically(Path(options.json_file), files.json_text({"config": config, "findings": rows}))
-    return 1 if "differs" in verdicts.values() else 0
+    print(f"findings: {_stored('findings', rows, clock, options)}\n")
+    return rows
 
 
-def _findings(experiment: Experiment, scale: Scale, options: BanditsOptions) -> list[dict[str, Any]]:
-    tasks = list(experiment.tasks(scale, options.seed))
-    found = sweep.run(tasks, framework.rows_of, root=options.out, jobs=options.jobs, backend=options.backend)
-    outcomes = [Outcome(task, rows) for task, rows in zip(tasks, found, strict=True)]
-    findings = tuple(experiment.analyse(outcomes))
-    return framework.finding_rows(experiment, findings)
+def _answers(chosen: Sequence[Survey], scale: Scale, options: BanditsOptions) -> dict[str, list[str]]:
+    """Runs the surveys, prints the sentences of each, stores its table; returns the sentences."""
+    answers = {}
+    for survey in chosen:
+        clock, start = store.Clock(), time.perf_counter()
+        tasks = list(survey.tasks(scale, options.seed))
+        rows, sentences = survey.summarise(tasks, _computed(tasks, options))
+        answers[survey.id] = sentences
+        print(experiment_tables.answer(survey.id, survey.question, sentences, time.perf_counter() - start))
+        print(f"  table: {_stored(survey.id, rows, clock, options)}\n", flush=True)
+    return answers
 
 
-def _described(experiment: Experiment) -> dict[str, Any]:
-    fields = ("id", "claims", "question", "prediction", "rival")
-    return {name: getattr(experiment, name) for name in fields}
+def _computed(tasks: Sequence[Any], options: BanditsOptions) -> list[Sequence[Row]]:
+    return sweep.run(tasks, framework.rows_of, root=options.out, jobs=options.jobs, backend=options.backend)
+
+
+def _stored(what: str, rows: Sequence[Row], clock: store.Clock, options: BanditsOptions) -> Path:
+    """Stores a table under what determines it, besides the tasks' own runs."""
+    config: dict[str, Any] = {"command": "bandits", "table": what, "preset": options.preset, "seed": options.seed}
+    if what == "findings":
+        config["only"] = list(options.only)
+    return store.write_run("bandits", config, rows, clock=clock, root=options.out, overwrite=True) / "rows.csv"
+
+
+def _described(entry: Experiment | Survey) -> dict[str, Any]:
+    return {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 Row = Mapping[str, Any]
+WIDTH = 118
 VERDICT_HEADER = (
     f"{'experiment':<24} {'verdict':<12} {'findings':>8}  {'closest to failing':<40} {'observed':>10} {'+-':>8} "
     f"{'predicted':>10} {'rival':>10} {'seconds':>7}"
@@ -41,11 +43,21 @@ def closing_line(verdicts: Sequence[str]) -> str:
     )
 
 
-def listing(experiments: Sequence[Row]) -> str:
-    """Id, claims, question, prediction and rival of every experiment."""
+def answer(survey: str, question: str, sentences: Sequence[str], seconds: float) -> str:
+    """A survey's question and what its rows say."""
+    lines = [f"{survey} ({seconds:.1f} s): {question}"]
+    for sentence in sentences:
+        lines += textwrap.wrap(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ")
+    return "\n".join(lines)
+
+
+def listing(entries: Sequence[Row]) -> str:
+    """Id, question and, for an experiment, its claims, prediction and rival."""
     blocks = []
-    for experiment in experiments:
-        lines = [f"{experiment['id']} ({', '.join(experiment['claims'])}): {experiment['question']}"]
-        lines += [f"  predicted: {experiment['prediction']}", f"  rival:     {experiment['rival']}"]
+    for entry in entries:
+        claims = f" ({', '.join(entry['claims'])})" if "claims" in entry else ""
+        lines = [f"{entry['id']}{claims}: {entry['question']}"]
+        if "rival" in entry:
+            lines += [f"  predicted: {entry['prediction']}", f"  rival:     {entry['rival']}"]
         blocks.append("\n".join(lines))
     return "\n".join(blocks)
