@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from matplotlib.figure import Figure
 from pydantic import Field
 
 import store
@@ -18,7 +19,7 @@ from bandits.experiments.framework import Experiment, Outcome, Row, Scale
 from bandits.experiments.surveys import Survey
 from commands import files, sweep
 from commands.options import NonEmpty, Options
-from figures import experiment_tables
+from figures import bandit_figures, experiment_tables, render
 
 
 class BanditsOptions(Options):
@@ -85,7 +86,9 @@ def _answers(chosen: Sequence[Survey], scale: Scale, options: BanditsOptions) ->
         rows, sentences = survey.summarise(tasks, _computed(tasks, options))
         answers[survey.id] = sentences
         print(experiment_tables.answer(survey.id, survey.question, sentences, time.perf_counter() - start))
-        print(f"  table: {_stored(survey.id, rows, clock, options)}\n", flush=True)
+        run = _stored(survey.id, rows, clock, options)
+        drawn = f"\n  figure: {run.parent / survey.id}.png" if survey.id in DRAWN else ""
+        print(f"  table: {run}{drawn}\n", flush=True)
     return answers
 
 
@@ -98,7 +101,20 @@ def _stored(what: str, rows: Sequence[Row], clock: store.Clock, options: Bandits
     config: dict[str, Any] = {"command": "bandits", "table": what, "preset": options.preset, "seed": options.seed}
     if what == "findings":
         config["only"] = list(options.only)
-    return store.write_run("bandits", config, rows, clock=clock, root=options.out, overwrite=True) / "rows.csv"
+    artefacts: Mapping[str, bytes] = {}
+    if what in DRAWN:
+        draw, caption = DRAWN[what]
+        text = caption(options.preset, store.run_id("bandits", config))
+        artefacts = render.render(what, lambda: draw(rows), text)
+    run = store.write_run("bandits", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
+    return run / "rows.csv"
+
+
+DRAWN: Mapping[str, tuple[Callable[[Sequence[Row]], Figure], Callable[[str, str], str]]] = {
+    "frontier_single": (bandit_figures.draw_frontier, bandit_figures.frontier_caption),
+    "frontier_shared": (bandit_figures.draw_frontier, bandit_figures.frontier_caption),
+    "phase_diagram": (bandit_figures.draw_phase_diagram, bandit_figures.phase_caption),
+}
 
 
 def _described(entry: Experiment | Survey) -> dict[str, Any]:

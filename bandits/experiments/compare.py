@@ -18,6 +18,7 @@ from bandits.specification import Specification
 
 Row = dict[str, Any]
 VANILLA = "vanilla"
+STOPPED = "vanilla stopped early"  # its strengths are numbers of steps
 NOTICED = 2.0  # standard errors of a difference
 
 
@@ -116,18 +117,16 @@ class End:
 
 
 def ends(rows: Sequence[Row], first: str, other: str) -> list[End]:
-    """Where every variant ends in two measures."""
+    """Where every variant ends in two measures, after every early stop of vanilla."""
     means = {(row["variant"], row["strength"], row["measure"], row["step"]): row for row in rows}
-    final = max(row["step"] for row in rows)
     steps = sorted({row["step"] for row in rows})
-    points = {(row["variant"], row["strength"]): None for row in rows}
+    points = list(dict.fromkeys((row["variant"], row["strength"]) for row in rows))
     at = next(point for point in points if point[0] == VANILLA)
-    path = np.array([[means[(*at, measure, step)]["mean"] for measure in (first, other)] for step in steps])
-    path = path[np.argsort(path[:, 0])]
-    found = []
+    stops = [[means[(*at, measure, step)]["mean"] for measure in (first, other)] for step in steps]
+    path = np.array(sorted(stops))  # by correctness, as np.interp wants it
+    found = [End(STOPPED, float(step), q, value, False, 1.0) for step, (q, value) in zip(steps, stops, strict=True)]
     for variant, strength in points:
-        own = [means[variant, strength, measure, final] for measure in (first, other)]
-        vanilla = [means[(*at, measure, final)] for measure in (first, other)]
+        own, vanilla = ([means[(*point, m, steps[-1])] for m in (first, other)] for point in ((variant, strength), at))
         above = [
             mine["mean"] - its["mean"] > NOTICED * np.hypot(mine["standard_error"], its["standard_error"])
             for mine, its in zip(own, vanilla, strict=True)
@@ -139,7 +138,7 @@ def ends(rows: Sequence[Row], first: str, other: str) -> list[End]:
 
 
 def frontier(found: Sequence[End]) -> list[End]:
-    """The variants that no other one exceeds in both measures, by falling correctness."""
+    """The ends that no other one exceeds in both measures, by falling correctness."""
     kept = [
         end
         for end in found

@@ -93,6 +93,7 @@ def _frontier_summary(
 def _sentences(instance: str, label: str, ends: Sequence[End]) -> Iterator[str]:
     """Who ends above vanilla in both, at how many strengths, and who gains most at equal correctness."""
     above = []
+    ends = [end for end in ends if end.variant != compare.STOPPED]
     for name in dict.fromkeys(end.variant for end in ends):
         own = [end for end in ends if end.variant == name]
         winners = [end.strength for end in own if end.is_above]
@@ -206,7 +207,8 @@ def _ablation_summary(tasks: Sequence[Comparison], found: Sequence[Sequence[Row]
     rows: list[Row] = []
     sentences = []
     for task, own in zip(tasks, found, strict=True):
-        ends = compare.ends(list(own), "correctness", "solution_diversity")
+        found_ends = compare.ends(list(own), "correctness", "solution_diversity")
+        ends = [end for end in found_ends if end.variant != compare.STOPPED]
         rows += [{"instance": task.common["instance"], **asdict(end)} for end in ends]
         listed = ", ".join(f"{end.variant} {end.correctness:.3f} and {end.other:.3g}" for end in ends)
         sentences.append(f"{task.common['instance']}: correctness and solution diversity: {listed}")
