@@ -31,7 +31,15 @@ COMMANDS = [
 
 def test_the_commands_were_found():
     """There is something to test, for both sub-commands."""
-    assert {line.split()[2] for line in COMMANDS} == {"check", "check-shaper", "predict", "preview", "simulate"}
+    assert {line.split()[2] for line in COMMANDS} == {
+        "bandits",
+        "check",
+        "check-shaper",
+        "predict",
+        "preview",
+        "results",
+        "simulate",
+    }
 
 
 @pytest.mark.parametrize("line", COMMANDS)

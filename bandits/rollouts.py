@@ -1,0 +1,144 @@
+"""One batch of groups: drawn for every run, or, in the mean field, every group there is with its probability.
+
+Both give the same `Rollouts`; everything after it is one code. A run's draws come from its own row of uniforms. With
+several updates a batch the mean field is the limit of many groups a batch, and not the mean over batches of one group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bandits.instances import Bandit
+from theory import expected_flow, smoothing
+from theory.method_table import Method
+from theory.policies import Floats
+
+FEW_ARMS = 64  # up to here comparing with every arm is faster than a search in each run
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What stays fixed during a simulation; `format_credit` is (num_arms,)."""
+
+    bandit: Bandit
+    method: Method
+    parameters: Mapping[str, Any]
+    group_size: int
+    learning_rate: float
+    optimizer: str
+    num_groups: int
+    draws_prompts: bool
+    updates_per_batch: int
+    kl_strength: float
+    false_positive_rate: float
+    false_negative_rate: float
+    format_credit: Floats
+    is_mean_field: bool
+
+    @property
+    def is_noisy(self) -> bool:
+        """Whether the verifier errs."""
+        return self.false_positive_rate > 0 or self.false_negative_rate > 0
+
+    @property
+    def draws_per_step(self) -> int:
+        """How many uniforms a run takes for one step."""
+        completions = self.num_groups * self.group_size
+        weighing = self.updates_per_batch * completions if "uniform" in self.method.token_needs else 0
+        return completions * (1 + self.is_noisy) + self.num_groups * self.draws_prompts + weighing
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """The groups of every run.
+
+    Shapes:   arms, marks (the verifier's 1.0 or 0.0): (num_runs, num_groups, group_size); weight: (num_runs,
+              num_groups), summing to 1 in a run; uniform, for a method that draws: the shape of arms with
+              updates_per_batch before it.
+    """
+
+    arms: NDArray[np.int64]
+    marks: Floats
+    weight: Floats
+    uniform: Floats | None = None
+
+
+def draw(setup: Setup, log_policy: Floats, uniforms: Floats) -> Rollouts:
+    """One sampled batch of every run.
+
+    Shapes:   log_policy: (num_runs, num_arms), nats; uniforms: (num_runs, draws_per_step) in [0, 1).
+    """
+    num_runs = len(log_policy)
+    shape = (num_runs, setup.num_groups, setup.group_size)
+    num_prompts = len(setup.bandit.solves)
+    prompts, rest = np.arange(num_prompts)[None, :], uniforms
+    if setup.draws_prompts:
+        prompts = np.asarray(uniforms[:, : setup.num_groups] * num_prompts, dtype=np.int64)  # (num_runs, num_groups)
+        rest = uniforms[:, setup.num_groups :]
+    size = setup.num_groups * setup.group_size
+    arms = draw_arms(log_policy, rest[:, :size]).reshape(shape)
+    marks = setup.bandit.solves[prompts[:, :, None], arms]
+    rest = rest[:, size:]
+    if setup.is_noisy:
+        chance = smoothing.marked_correct(marks, setup.false_positive_rate, setup.false_negative_rate)
+        marks = (rest[:, :size].reshape(shape) < chance).astype(np.float64)
+        rest = rest[:, size:]
+    uniform = None
+    if rest.shape[1]:
+        uniform = np.moveaxis(rest.reshape(num_runs, setup.updates_per_batch, *shape[1:]), 1, 0)
+    return Rollouts(arms, marks, np.full(shape[:2], 1 / setup.num_groups), uniform)
+
+
+def draw_arms(log_policy: Floats, uniforms: Floats) -> NDArray[np.int64]:
+    """Arms by inversion of each run's own cumulative sums.
+
+    Shapes:   log_policy: (num_runs, num_arms); uniforms: (num_runs, num_draws) in [0, 1). Returns the shape of
+              uniforms.
+    """
+    num_arms = log_policy.shape[1]
+    cumulative = np.cumsum(np.exp(log_policy), axis=1)
+    reached = uniforms * cumulative[:, -1:]
+    if num_arms <= FEW_ARMS:
+        found = (cumulative[:, None, :] <= reached[:, :, None]).sum(axis=-1)
+    else:
+        pairs = zip(cumulative, reached, strict=True)
+        found = np.stack([np.searchsorted(ladder, row, side="right") for ladder, row in pairs])
+    return np.asarray(np.minimum(found, num_arms - 1), dtype=np.int64)
+
+
+def every_group(setup: Setup, log_policy: Floats) -> Rollouts:
+    """Every group of every prompt, weighted by its probability: the expectation over draws, noise included.
+
+    Requires: a method that permutes with the group.      Raises ValueError if there are too many groups.
+    Shapes:   log_policy: (1, num_arms), nats.
+    """
+    arm_of, mark_of, log_chance = _symbols(setup)
+    groups = expected_flow.all_groups(arm_of.size, setup.group_size)
+    num_prompts, num_rows = len(mark_of), len(mark_of) * len(groups.members)
+    if num_rows > expected_flow.MAX_ROWS:
+        raise ValueError(f"mean_field: {num_rows} groups in all: want at most {expected_flow.MAX_ROWS}")
+    log_ways = groups.log_ways + np.log(setup.group_size)  # multinomial coefficients, (num_groups,)
+    log_symbol = log_policy[0, arm_of] + log_chance  # (num_prompts, num_symbols)
+    with np.errstate(invalid="ignore"):  # 0 times -inf: a mark that cannot occur and does not
+        terms = np.where(groups.counts > 0, groups.counts * log_symbol[:, None, :], 0.0)
+    weight = np.exp(terms.sum(axis=-1) + log_ways) / num_prompts  # (num_prompts, num_groups)
+    shape = (1, num_rows, setup.group_size)
+    arms = np.broadcast_to(arm_of[groups.members], (num_prompts, *groups.members.shape))
+    return Rollouts(arms.reshape(shape), mark_of[:, groups.members].reshape(shape), weight.reshape(1, -1))
+
+
+def _symbols(setup: Setup) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """The pairs of arm and mark: arms (num_symbols,), marks and log-chances of the mark (num_prompts, num_symbols)."""
+    solves = setup.bandit.solves
+    arms = np.arange(solves.shape[1])
+    if not setup.is_noisy:
+        return arms, solves, np.zeros_like(solves)
+    marked = smoothing.marked_correct(solves, setup.false_positive_rate, setup.false_negative_rate)
+    marks = np.concatenate([np.ones_like(solves), np.zeros_like(solves)], axis=1)
+    with np.errstate(divide="ignore"):  # a mark that cannot occur
+        return np.tile(arms, 2), marks, np.log(np.concatenate([marked, 1 - marked], axis=1))
