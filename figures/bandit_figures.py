@@ -16,6 +16,7 @@ from figures.style import LOOKS, PAGE, Look
 Row = Mapping[str, Any]
 STOPPED = "vanilla stopped early"
 GREY = "#999999"
+CLOSE = 0.9  # correctness from which on its distance from 1 is what matters
 FAMILIES = {
     STOPPED: Look(STOPPED, "#000000", "", "-"),
     "vanilla": LOOKS["vanilla"],
@@ -42,10 +43,11 @@ AXES |= {"pass_at_k:256": "pass@256"}
 def draw_frontier(rows: Sequence[Row]) -> Figure:
     """One panel for each instance and measure: where every method ends, a line through its strengths.
 
-    Correctness on the horizontal axis as 1 - Q, logarithmic and reversed, so that right is better.
+    Right is better: where correctness comes close to 1 the axis is 1 - Q, logarithmic and reversed.
     """
     panels = list(dict.fromkeys((row["instance"], row["measure"]) for row in rows))
     num_columns = 2 if len(panels) > 1 else 1
+    is_close = max(row["correctness"] for row in rows) > CLOSE
     num_rows = -(-len(panels) // num_columns)
     fig, grid = plt.subplots(num_rows, num_columns, figsize=(PAGE[0], 2.3 * num_rows), squeeze=False)
     for ax, (instance, measure) in zip(grid.flat, panels, strict=False):
@@ -56,9 +58,13 @@ def draw_frontier(rows: Sequence[Row]) -> Figure:
             )
             if points:
                 _, correctness, other = zip(*points, strict=True)
-                ax.plot(1 - np.array(correctness), other, label=look.label, **look.line())
-        ax.set(xscale="log", ylabel=f"{AXES[measure]}, {instance.replace('_', ' ')}", xlabel="1 - correctness")
-        ax.invert_xaxis()
+                place = 1 - np.array(correctness) if is_close else correctness
+                ax.plot(place, other, label=look.label, **look.line())
+        where = f", {instance.replace('_', ' ')}" if len({row["instance"] for row in rows}) > 1 else ""
+        ax.set(ylabel=f"{AXES[measure]}{where}", xlabel="1 - correctness" if is_close else "correctness (pass@1)")
+        if is_close:
+            ax.set_xscale("log")
+            ax.invert_xaxis()
     for ax in grid.flat[len(panels) :]:
         ax.set_axis_off()
     handles, labels = grid.flat[0].get_legend_handles_labels()
