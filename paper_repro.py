@@ -15,10 +15,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 import store
-from commands import check, check_shaper, predict, simulate
-from commands.options import Options
+from commands import check, check_shaper, figures, predict, simulate
+from commands.options import OPTIONAL_WORD, Options
 
 BAD_INPUT = 2
 
@@ -27,6 +28,7 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int]]] = {
     "predict": (predict.PredictOptions, predict.predict),
     "check-shaper": (check_shaper.CheckShaperOptions, check_shaper.check_shaper),
     "simulate": (simulate.SimulateOptions, simulate.simulate),
+    "figures": (figures.FiguresOptions, figures.figures),
 }
 
 
@@ -45,21 +47,27 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
     for name, (model, _) in COMMANDS.items():
         summary = (model.__doc__ or "").strip()
-        required = "".join(f" {key.upper()}" for key, field in model.model_fields.items() if field.is_required())
-        usage = f"%(prog)s{required} [options]"  # BASE first: a list such as --beta would swallow it
+        words = {
+            key: None if field.is_required() else "?" for key, field in model.model_fields.items() if _is_word(field)
+        }
+        named = "".join(f" [{key.upper()}]" if count else f" {key.upper()}" for key, count in words.items())
+        usage = f"%(prog)s{named} [options]"  # BASE first: a list such as --beta would swallow it
         command = commands.add_parser(name, help=summary, description=summary, usage=usage, allow_abbrev=False)
-        for field_name, field in model.model_fields.items():
-            flag = field.alias or field_name
-            is_list = "tuple" in str(field.annotation)
+        for key, field in model.model_fields.items():
+            flag = field.alias or key
             default = "" if field.is_required() or not field.default else f" (default: {_shown(field.default)})"
-            command.add_argument(
-                flag if field.is_required() else f"--{flag.replace('_', '-')}",
-                nargs="+" if is_list else None,
-                help=f"{field.description}{default}".replace("%", "%%"),
-                default=argparse.SUPPRESS,
-                metavar=flag.upper(),
-            )
+            told: Any = {"help": f"{field.description}{default}".replace("%", "%%"), "default": argparse.SUPPRESS}
+            if field.annotation is bool:
+                told["action"] = "store_true"
+            else:
+                told |= {"metavar": flag.upper(), "nargs": "+" if "tuple" in str(field.annotation) else words.get(key)}
+            command.add_argument(flag if key in words else f"--{flag.replace('_', '-')}", **told)
     return parser
+
+
+def _is_word(field: FieldInfo) -> bool:
+    """Whether a field is a positional argument."""
+    return field.is_required() or field.json_schema_extra == OPTIONAL_WORD
 
 
 def _shown(default: Any) -> str:
@@ -96,8 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _invalid(model: type[Options], error: ValidationError) -> str:
     first = error.errors()[0]
     name = str(first["loc"][0])
-    is_required = any(name == key and field.is_required() for key, field in model.model_fields.items())
-    flag = name.upper() if is_required else f"--{name.replace('_', '-')}"
+    fields = {field.alias or key: field for key, field in model.model_fields.items()}
+    flag = name.upper() if _is_word(fields[name]) else f"--{name.replace('_', '-')}"
     return f"{flag}: {first['input']!r}: {first['msg']}"
 
 

@@ -61,7 +61,7 @@ def predicted_path(specification: Specification, num_updates: list[int]) -> tupl
     ):
         weight = _prompt_weight(specification, method)
         return vanilla_path.vanilla_path(problem, times, weight), CORRECTNESS_ONLY
-    pair = _plain_term(method.id, values)
+    pair = plain_term(method.id, values)
     if pair is None:
         return None, None
     centred_reward = groups.dr_grpo_weight(specification.group_size) * problem.correct
@@ -86,7 +86,7 @@ def _prompt_weight(specification: Specification, method: method_table.Method) ->
     return lambda correctness: np.asarray(groups.prompt_weight(table, correctness))
 
 
-def _plain_term(method_id: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
+def plain_term(method_id: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
     """The strengths of a term that is added to a centred reward as it is; None for every other setting."""
     if any(values.get(name, word) != word for name, word in PLAIN_TERM.items()):
         return None
