@@ -192,7 +192,7 @@ def _dominance_section(rows: Sequence[Row], kl_strength: float) -> str:
             f"DOMINANCE at equal KL, KL strength {kl_strength:g} (claim A7)",
             "  Each entropy bonus (H form) against DS with the same diversity at the same KL(p||b). DS always has at",
             "  least its Q if the reward gap may be chosen; 'gap 1' says whether the literal reward of 1 reaches the",
-            "  bonus's Q too; where not, it has this diversity at a larger Q and KL only.",
+            "  bonus's Q too; where not, it has this diversity at a larger Q only.",
             table(["strength", "diversity", "KL(p||b)", "Q bonus", "Q DS", "KL saved at equal Q", "gap 1"], body),
         ]
     )
