@@ -7,31 +7,38 @@ line for bad input and exits with status 2, and exits with status 1 if a claim f
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 import store
-from commands import bandits, check, check_shaper, predict, preview, results, simulate
-from commands.options import Options
+from commands.options import OPTIONAL_WORD, Options
 
 BAD_INPUT = 2
 
-COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int]]] = {
-    "check": (check.CheckOptions, check.check),
-    "predict": (predict.PredictOptions, predict.predict),
-    "check-shaper": (check_shaper.CheckShaperOptions, check_shaper.check_shaper),
-    "preview": (preview.PreviewOptions, preview.show_preview),
-    "simulate": (simulate.SimulateOptions, simulate.simulate),
-    "bandits": (bandits.BanditsOptions, bandits.bandits),
-    "results": (results.ResultsOptions, results.results),
+COMMANDS = {  # the module of each, imported when it is asked for: none waits for what the others need
+    "check": "check",
+    "predict": "predict",
+    "check-shaper": "check_shaper",
+    "preview": "preview",
+    "simulate": "simulate",
+    "figures": "figures",
+    "bandits": "bandits",
+    "results": "results",
 }
+
+
+def command_of(name: str) -> tuple[type[Options], Callable[[Any], int]]:
+    """The options and the function of a command."""
+    found: tuple[type[Options], Callable[[Any], int]] = importlib.import_module(f"commands.{COMMANDS[name]}").COMMAND
+    return found
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,39 +50,34 @@ class Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: {one_line}\n")
 
 
-def build_parser() -> Parser:
-    """The parser of all commands; flags come from the option models, values are checked by them."""
+def build_parser(names: Iterable[str] = COMMANDS) -> Parser:
+    """The parser of the commands; flags come from the option models, values are checked by them."""
     parser = Parser(prog="paper_repro.py", description=(__doc__ or "").split("\n", maxsplit=1)[0], allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
-    for name, (model, _) in COMMANDS.items():
+    for name in names:
+        model, _ = command_of(name)
         summary = (model.__doc__ or "").strip()
-        fields = model.model_fields.items()
-        required = "".join(f" {key.upper()}" for key, field in fields if field.is_required())
-        required += "".join(f" [{key.upper()}]" for key, field in fields if field.json_schema_extra)
-        usage = f"%(prog)s{required} [options]"  # BASE first: a list such as --beta would swallow it
+        words = {
+            key: None if field.is_required() else "?" for key, field in model.model_fields.items() if _is_word(field)
+        }
+        named = "".join(f" [{key.upper()}]" if count else f" {key.upper()}" for key, count in words.items())
+        usage = f"%(prog)s{named} [options]"  # BASE first: a list such as --beta would swallow it
         command = commands.add_parser(name, help=summary, description=summary, usage=usage, allow_abbrev=False)
-        for field_name, field in model.model_fields.items():
-            flag = field.alias or field_name
+        for key, field in model.model_fields.items():
+            flag = field.alias or key
             default = "" if field.is_required() or not field.default else f" (default: {_shown(field.default)})"
-            text = f"{field.description}{default}".replace("%", "%%")
+            told: Any = {"help": f"{field.description}{default}".replace("%", "%%"), "default": argparse.SUPPRESS}
             if field.annotation is bool:
-                command.add_argument(f"--{flag}", action="store_true", help=text, default=argparse.SUPPRESS)
-                continue
-            is_optional = _is_positional(field) and not field.is_required()
-            is_list = "tuple" in str(field.annotation)
-            command.add_argument(
-                flag if _is_positional(field) else f"--{flag.replace('_', '-')}",
-                nargs="?" if is_optional else "+" if is_list else None,
-                help=text,
-                default=argparse.SUPPRESS,
-                metavar=flag.upper(),
-            )
+                told["action"] = "store_true"
+            else:
+                told |= {"metavar": flag.upper(), "nargs": "+" if "tuple" in str(field.annotation) else words.get(key)}
+            command.add_argument(flag if key in words else f"--{flag.replace('_', '-')}", **told)
     return parser
 
 
-def _is_positional(field: FieldInfo) -> bool:
-    """Whether a field is given without a flag: it is required, or says so."""
-    return field.is_required() or bool(field.json_schema_extra)
+def _is_word(field: FieldInfo) -> bool:
+    """Whether a field is a positional argument."""
+    return field.is_required() or field.json_schema_extra == OPTIONAL_WORD
 
 
 def _shown(default: Any) -> str:
@@ -84,8 +86,10 @@ def _shown(default: Any) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
-    given = vars(build_parser().parse_args(arguments))
-    model, command = COMMANDS[given.pop("command")]
+    words = sys.argv[1:] if arguments is None else arguments
+    chosen = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    given = vars(build_parser(chosen).parse_args(words))
+    model, command = command_of(given.pop("command"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # answers in any script, also on an ASCII terminal
     status = BAD_INPUT
@@ -114,8 +118,8 @@ def _invalid(model: type[Options], error: ValidationError) -> str:
     if not first["loc"]:  # about several fields: the message names them
         return str(first["msg"]).removeprefix("Value error, ")
     name = str(first["loc"][0])
-    is_required = any(name == key and field.is_required() for key, field in model.model_fields.items())
-    flag = name.upper() if is_required else f"--{name.replace('_', '-')}"
+    fields = {field.alias or key: field for key, field in model.model_fields.items()}
+    flag = name.upper() if _is_word(fields[name]) else f"--{name.replace('_', '-')}"
     return f"{flag}: {first['input']!r}: {first['msg']}"
 
 

@@ -264,11 +264,15 @@ def _open_stream(path: Path) -> BinaryIO | None:
 
 
 def write_text_atomically(path: str | Path, text: str) -> None:
-    """Write a file the user named: the whole text is there under that name, or what was there before.
+    """Write a text as `write_bytes_atomically` writes bytes, in UTF-8."""
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file the user named: all of the data is there under that name, or what was there before.
 
     A symbolic link is followed; a device, pipe or standard stream is written to directly. Raises StoreError.
     """
-    data = text.encode()
     with _failure_named("write", Path(path)):
         if stream := _open_stream(Path(path)):
             with stream:

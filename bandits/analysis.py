@@ -71,7 +71,7 @@ def predicted_path(specification: Specification, num_steps: list[int]) -> tuple[
     if len(bandit.solves) > 1 or specification.format_credit is not None:
         return None, None
     values = methods.parameter_values(method, specification.parameters)
-    pair = _plain_term(method.id, values)
+    pair = plain_term(method.id, values)
     if is_plain and pair is not None:
         return _smoothed_path(specification, bandit.problem, pair, times), SMOOTHED
     flow = ExpectedFlow(
@@ -114,7 +114,7 @@ def _prompt_weight(specification: Specification, method: method_table.Method) ->
     return lambda correctness: np.asarray(groups.prompt_weight(table, correctness))
 
 
-def _plain_term(method_id: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
+def plain_term(method_id: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
     """The strengths of a term that is added to a centred reward as it is; None for every other setting."""
     if any(values.get(name, word) != word for name, word in PLAIN_TERM.items()):
         return None

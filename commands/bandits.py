@@ -119,3 +119,6 @@ DRAWN: Mapping[str, tuple[Callable[[Sequence[Row]], Figure], Callable[[str, str]
 
 def _described(entry: Experiment | Survey) -> dict[str, Any]:
     return {field.name: getattr(entry, field.name) for field in dataclasses.fields(entry)}
+
+
+COMMAND = (BanditsOptions, bandits)

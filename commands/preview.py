@@ -88,3 +88,6 @@ def _advantage_rows(found: rollouts.Rollouts, effects: list[Effect]) -> Iterator
         for effect in effects:
             where = {"line": int(found.lines[index]), "group": int(found.group[index])}
             yield {**where, "method": effect.method, "advantage": float(effect.advantage[index])}
+
+
+COMMAND = (PreviewOptions, show_preview)

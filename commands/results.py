@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 import store
 from commands import files
-from commands.options import NonEmpty, Options
+from commands.options import OPTIONAL_WORD, NonEmpty, Options
 from figures import store_tables
 
 
@@ -19,7 +19,7 @@ class ResultsOptions(Options):
 
     action: Literal["list", "show", "verify", "clean"] = Field(description="list, show ID, verify or clean")
     id: NonEmpty | None = Field(
-        None, description="the run to show or verify, or how its name begins", json_schema_extra={"positional": True}
+        None, description="the run to show or verify, or how its name begins", json_schema_extra=OPTIONAL_WORD
     )
     out: NonEmpty = Field("results", description="folder of the result store")
 
@@ -81,3 +81,6 @@ def _json_or_empty(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+COMMAND = (ResultsOptions, results)

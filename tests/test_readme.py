@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -12,8 +13,9 @@ import pytest
 
 import paper_repro
 import store
+from commands.figures import FIGURES
 from figures import tables
-from theory import claims, methods
+from theory import claims, diagnosis, method_table, methods
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,16 +32,8 @@ COMMANDS = [
 
 
 def test_the_commands_were_found():
-    """There is something to test, for both sub-commands."""
-    assert {line.split()[2] for line in COMMANDS} == {
-        "bandits",
-        "check",
-        "check-shaper",
-        "predict",
-        "preview",
-        "results",
-        "simulate",
-    }
+    """There is something to test, for every command."""
+    assert {line.split()[2] for line in COMMANDS} == set(paper_repro.COMMANDS)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -94,9 +88,25 @@ def test_the_excerpt_of_preview_is_current(capsys: pytest.CaptureFixture[str]):
     assert [line for line in block[2].splitlines() if line not in printed] == []
 
 
-def test_the_figure_and_the_numbers_come_from_the_committed_run():
-    """The run that the README shows verifies, and the table at equal correctness has its numbers."""
-    (picture,) = re.findall(r"\((results/reference/\S+\.png)\)", README)
-    run = (ROOT / picture).parent
-    assert store.verify_run(run) == []
-    assert tables.matched_markdown(store.read_rows(run / "rows.csv")) in README
+@pytest.mark.parametrize("method", ["rloo", "pass_at_k_training", "ucpo", "ips", "ds"])
+def test_the_table_of_verdicts_is_current(method: str):
+    """The line of each of five unlike methods is diagnosed again; every group-level method has one, in their order."""
+    written = re.search(r"<!-- verdicts:.*?-->\n(.*?)<!-- end of verdicts -->", README, flags=re.DOTALL)
+    assert written is not None
+    head, rule, *lines = written.group(1).splitlines()
+    known = [name for name, entry in method_table.METHODS.items() if entry.level == "group"]
+    assert [re.match(r"\| `(\w+)` ", line)[1] for line in lines] == known
+    found = diagnosis.diagnose(method_table.METHODS[method].advantage)
+    want = tables.verdicts_markdown({method: diagnosis.summary(found)}).splitlines()
+    assert [head, rule, lines[known.index(method)]] == want
+
+
+def test_the_pictures_and_the_numbers_come_from_committed_runs():
+    """The runs that the README shows verify and came from a clean tree, and its table has the numbers of the first."""
+    pictures = re.findall(r"\((results/reference/\S+\.png)\)", README)
+    assert len(pictures) == 3
+    for run in ((ROOT / picture).parent for picture in pictures):
+        assert store.verify_run(run) == []
+        assert json.loads((run / "provenance.json").read_text(encoding="utf-8"))["is_dirty"] is False
+    assert tables.matched_markdown(store.read_rows((ROOT / pictures[0]).parent / "rows.csv")) in README
+    assert {Path(picture).stem for picture in pictures[1:]} <= set(FIGURES)
