@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bandits.experiments import flow
+from bandits.experiments import flow, groups, terms
 from bandits.experiments.framework import Experiment
 
-MODULES = (flow,)
+MODULES = (flow, groups, terms)
 EXPERIMENTS: tuple[Experiment, ...] = tuple(experiment for module in MODULES for experiment in module.EXPERIMENTS)
 
 

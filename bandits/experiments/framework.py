@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bandits import analysis, measures, simulator
 from bandits.specification import Specification, bandit_of
+from theory.policies import Floats
 
 MARGIN = 5.0  # standard errors, either way
 PRECISE = 0.01  # the standard error is at most this share of the prediction or of its distance from the rival
@@ -50,17 +51,24 @@ class Task(BaseModel):
 
 
 def rows_of(task: Task) -> Iterator[Row]:
-    """Mean and standard error over runs of every measure at every record."""
+    """Mean and standard error over runs: of a measure of the policy at every record, of the rollouts at step 0."""
     bandit = bandit_of(task.specification)
-    for step, log_policy in simulator.run(task.specification):
-        for name in task.measures:
-            values = measures.evaluate(name, bandit, log_policy)
-            yield {
-                "step": step,
-                "measure": name,
-                "mean": float(values.mean()),
-                "standard_error": analysis.standard_error(values),
-            }
+    of_rollouts = [name for name in task.measures if measures.parsed(name)[0] in measures.OF_ROLLOUTS]
+    of_policy = [name for name in task.measures if name not in of_rollouts]
+    if of_rollouts:
+        batch = simulator.first_batch(task.specification).rollouts
+        for name in of_rollouts:
+            word, numbers = measures.parsed(name)
+            yield _row(0, name, measures.OF_ROLLOUTS[word](batch, *numbers))
+    if of_policy:
+        for step, log_policy in simulator.run(task.specification):
+            for name in of_policy:
+                yield _row(step, name, measures.evaluate(name, bandit, log_policy))
+
+
+def _row(step: int, name: str, values: Floats) -> Row:
+    mean, error = float(values.mean()), analysis.standard_error(values)
+    return {"step": step, "measure": name, "mean": mean, "standard_error": error}
 
 
 @dataclass(frozen=True)
