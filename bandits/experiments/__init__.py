@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bandits.experiments import flow, groups, terms
+from bandits.experiments import flow, groups, shared, speed, terms
 from bandits.experiments.framework import Experiment
 
-MODULES = (flow, groups, terms)
+MODULES = (flow, groups, terms, shared, speed)
 EXPERIMENTS: tuple[Experiment, ...] = tuple(experiment for module in MODULES for experiment in module.EXPERIMENTS)
 
 
