@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from bandits.experiments import flow, groups, shared, smoothing, speed, terms
+from bandits.experiments import convergence, flow, groups, shared, smoothing, speed, terms
 from bandits.experiments.framework import Experiment
 
-MODULES = (flow, groups, terms, shared, speed, smoothing)
+MODULES = (flow, groups, terms, shared, speed, smoothing, convergence)
 EXPERIMENTS: tuple[Experiment, ...] = tuple(experiment for module in MODULES for experiment in module.EXPERIMENTS)
 
 

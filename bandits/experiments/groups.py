@@ -10,9 +10,9 @@ from bandits.experiments import tasks
 from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
 from theory import sampling
 
-MANY_GROUPS = 4096  # a seed: probabilities of order .2 to 1%
-MOST_GROUPS = 8192  # a seed: variances of one step to 1%
-RARE = {"instance": None, "base_policy": (0.15, 0.05, 0.5, 0.3), "correct": (1, 1, 0, 0)}  # tail mass .05, Q = .2
+NUM_RUNS = 1024  # a seed, of many groups each: probabilities of order .2 to 1%
+NUM_STEPPED = 2048  # a seed: variances of one step to 1%
+RARE = (0.15, 0.05, 0.5, 0.3)  # a tail of mass .05, Q = .2
 PAIR = 2  # the smallest group with a baseline
 
 
@@ -22,8 +22,8 @@ def _group_sizes(scale: Scale, smallest: int, largest: int) -> list[int]:
 
 def _selection_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for group_size in _group_sizes(scale, PAIR, 16):
-        fields = {"method": "dr_grpo", "group_size": group_size, "num_steps": 1}
-        yield tasks.sampled(scale, seed, ("is_drawn:0", "is_drawn:1"), MANY_GROUPS, **fields)
+        fields = {**tasks.copies(), "method": "dr_grpo", "group_size": group_size, "num_steps": 1}
+        yield tasks.sampled(scale, seed, ("is_drawn:0", "is_drawn:1"), NUM_RUNS, **fields)
 
 
 def _selection_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
@@ -40,8 +40,8 @@ def _selection_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
 
 def _tail_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for group_size in _group_sizes(scale, PAIR, 16):
-        fields = {**RARE, "method": "dr_grpo", "group_size": group_size, "num_steps": 1}
-        yield tasks.sampled(scale, seed, ("is_missed:1",), MANY_GROUPS, **fields)
+        fields = {**tasks.copies(RARE), "method": "dr_grpo", "group_size": group_size, "num_steps": 1}
+        yield tasks.sampled(scale, seed, ("is_missed:1",), NUM_RUNS, **fields)
 
 
 def _tail_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
@@ -58,7 +58,7 @@ def _drift_tasks(scale: Scale, seed: int) -> Iterator[Task]:
         for group_size in _group_sizes(scale, 2 * PAIR, 32):
             fields = {"method": "dr_grpo", "group_size": group_size, "optimizer": optimizer}
             measures = ("squared_log_ratio_change:0:1",)
-            yield tasks.sampled(scale, seed, measures, MOST_GROUPS, num_steps=1, learning_rate=1.0, **fields)
+            yield tasks.sampled(scale, seed, measures, NUM_STEPPED, num_steps=1, learning_rate=1.0, **fields)
 
 
 def _drift_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:

@@ -13,10 +13,10 @@ from bandits.specification import Specification, bandit_of
 from theory import dynamics, policies, smoothing
 from theory.policies import Floats
 
-CENTRED_GROUPS, NOISY_GROUPS = 5120, 3072  # a seed: rates of one step to 1%
-CENTRED_SIZE, NOISY_SIZE = 16, 64  # the first small enough for the factor of claim E3
+CENTRED_RUNS, NOISY_RUNS = 1024, 1024  # a seed, of many groups each: rates of one step to 1%
 LIMIT_GROUP = 10_000  # stands for a large group
 CENTRES = ("none", "correct_only")
+NOISY_GROUP = 16
 NOISE = {"false_positive_rate": 0.4, "false_negative_rate": 0.1}
 RATIOS = (0.0, 0.9, 12.0, 0.3, 3.0, 0.5, 1.5, 6.0, 18.0, 0.1, 0.4, 2.0)  # of the gammas, away from the window's edges
 FEW_LEFT = 0.01  # what wrong answers, which die out as 1/t, may still hold at the end
@@ -57,9 +57,9 @@ def _centring_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for gamma in np.geomspace(0.3, 3.0, scale.num_strengths).round(4):
         for centre in CENTRES:
             parameters = {"gamma_correct": float(gamma), "centre": centre}
-            fields = {"method": "ds", "parameters": parameters, "group_size": CENTRED_SIZE}
+            fields = {**tasks.copies(), "method": "ds", "parameters": parameters}
             measures = ("log_ratio_change:0:1",)
-            yield tasks.sampled(scale, seed, measures, CENTRED_GROUPS, **fields, learning_rate=1.0, num_steps=1)
+            yield tasks.sampled(scale, seed, measures, CENTRED_RUNS, **fields, learning_rate=1.0, num_steps=1)
 
 
 def _rates(specification: Specification) -> tuple[float, float]:
@@ -105,8 +105,8 @@ def _noise_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for ratio in RATIOS[: scale.num_strengths]:
         ds = {"method": "ds", "parameters": {"gamma_correct": 0.5, "gamma_incorrect": 0.5 * ratio}, **NOISE}
         measures = ("log_ratio_change:0:1", "log_ratio_change:2:3")
-        once = {"group_size": NOISY_SIZE, "learning_rate": 1.0, "num_steps": 1}
-        yield tasks.sampled(scale, seed, measures, NOISY_GROUPS, **ds, **once)
+        once = {"group_size": NOISY_GROUP, "learning_rate": 1.0, "num_steps": 1}
+        yield tasks.sampled(scale, seed, measures, NOISY_RUNS, **tasks.copies(), **ds, **once)
         yield tasks.exact(("probability:1",), **ds, learning_rate=1 / (1 + ratio), num_steps=1500)
 
 

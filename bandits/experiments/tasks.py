@@ -16,6 +16,7 @@ GROUP_SIZE = 8
 LEARNING_RATE = 0.02
 STEP_BIAS = 2.0  # a step adds at most about this many times its size to a log-ratio of order 1
 SETTLED = 1e-6  # what a mean field that rests may still be away from its rest point
+COPIES = 16
 ONLY_ENDS = 10_000_000  # steps between two records: the first and the last
 USUAL: Mapping[str, object] = {"instance": "two_correct_arms", "group_size": GROUP_SIZE, "record_every": ONLY_ENDS}
 
@@ -32,12 +33,18 @@ def exact(measures: tuple[str, ...], **fields: Any) -> Task:
     return Task(specification=Specification.model_validate({**usual, **fields}), measures=measures)
 
 
+def copies(base_policy: tuple[float, ...] = (0.3, 0.1, 0.4, 0.2), num_correct: int = 2) -> dict[str, Any]:
+    """The fields of one prompt given `COPIES` times: so many groups a step from one random stream."""
+    correct = tuple(int(arm < num_correct) for arm in range(len(base_policy)))
+    return {"instance": None, "base_policy": base_policy, "solves": (correct,) * COPIES}
+
+
 def centred(specification: Specification) -> float:
     """The share of a reward's expected pull that centring by the group's mean leaves."""
     return float(groups.dr_grpo_weight(specification.group_size))
 
 
 def base_policy(specification: Specification) -> tuple[Floats, Floats, Floats]:
-    """Probabilities, log-probabilities (nats) and correctness of the single prompt's arms, (num_arms,) each."""
-    problem = bandit_of(specification).problem
-    return np.exp(problem.base_log_policy), problem.base_log_policy, problem.correct
+    """Probabilities, log-probabilities (nats) and correctness of the first prompt's arms, (num_arms,) each."""
+    bandit = bandit_of(specification)
+    return np.exp(bandit.base_log_policy), bandit.base_log_policy, bandit.solves[0]
