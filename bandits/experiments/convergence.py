@@ -33,7 +33,7 @@ def _tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for group_size, step in (*((size, STEPS[0]) for size in SAMPLED_GROUPS), *((8, step) for step in SAMPLED_STEPS)):
         sampled: dict[str, Any] = {**LEVEL, "method": "rloo", "group_size": group_size, "learning_rate": step}
         measures = ("squared_log_ratio_change:0:1",)
-        yield tasks.sampled(scale, seed, measures, 1280, **sampled, num_steps=round(TIME / step))
+        yield tasks.sampled(scale, seed, measures, 1536, **sampled, num_steps=round(TIME / step))
 
 
 def _exact(fields: Mapping[str, Any], group_size: int, step: float) -> Task:

@@ -96,7 +96,7 @@ class Finding:
     @property
     def status(self) -> str:
         """`agrees`, `differs` (the prediction is rejected) or `not resolved` (the rival is not, or too noisy)."""
-        if abs(self.observed - self.predicted) > self.margin:
+        if not abs(self.observed - self.predicted) <= self.margin:  # NaN differs
             return "differs"
         is_rejected = abs(self.observed - self.rival) > self.margin
         return "agrees" if is_rejected and self.is_precise else "not resolved"

@@ -13,7 +13,7 @@ from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, T
 from bandits.specification import bandit_of
 from theory import estimators, strategies
 
-MANY = 64  # completions a group where a claim is a limit of large groups
+MANY = 32  # completions a group where a claim is a limit of large groups
 FEW_LEFT = 0.01  # what the losing strategy, which dies out as 1/t, may still hold at the end
 TWO_STRATEGIES: Mapping[str, Any] = {
     "instance": None,
@@ -38,9 +38,9 @@ def _weights_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     share = ("probability:0",)
     for method, parameters, group_size in BALANCED:
         fields = {**TWO_STRATEGIES, "method": method, "parameters": parameters, "learning_rate": 0.5}
-        yield tasks.exact(share, **fields, group_size=group_size, num_steps=200)
+        yield tasks.exact(share, **fields, group_size=group_size, num_steps=250)
     for method in FLAT:
-        yield tasks.exact(share, **TWO_STRATEGIES, method=method, learning_rate=1.0, num_steps=1000)
+        yield tasks.exact(share, **TWO_STRATEGIES, method=method, learning_rate=2.0, num_steps=400)
     pkpo = {**TWO_STRATEGIES, "method": "pkpo", "parameters": {"k": 3}}
     yield tasks.sampled(scale, seed, share, 16, **pkpo, num_steps=3000)
 
@@ -71,7 +71,7 @@ def _falling_tasks(scale: Scale, seed: int) -> Iterator[Task]:
         fields = {**shared, "method": method, "learning_rate": 0.05}
         yield tasks.sampled(scale, seed, measures, 16, **fields, num_steps=600)
     measures = ("probability:0", *(f"pass_at_k:{k}" for k in FIRST_K))
-    yield tasks.exact(measures, **shared, method="grpo", learning_rate=1.0, num_steps=1500)
+    yield tasks.exact(measures, **shared, method="grpo", learning_rate=2.0, num_steps=700)
 
 
 def _falling_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from theory import matched
 
 SMALL_STEP = 0.01
 TIES = ((1, 1), (1, 3), (2, 1), (1, 2), (2, 2), (1, 4), (3, 1), (2, 3), (3, 2), (1, 5), (3, 3), (2, 4))
+LAST = 1000  # steps
 LATE = 0.05  # in log(1-Q) or its slopes: the power laws' next order, of relative size p_j/p_top
 
 LATE_METHODS: tuple[tuple[str, Mapping[str, Any]], ...] = (
@@ -54,11 +55,11 @@ def _instance(num_top: int, num_wrong: int) -> Mapping[str, Any]:
 def _collapse_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for num_top, num_wrong in TIES[: scale.num_strengths]:
         measures = (f"log_ratio:{num_top}:0", "logit_correctness")
-        fields = {**_instance(num_top, num_wrong), "method": "rloo", "group_size": 2, "learning_rate": 2.0}
-        yield tasks.exact(measures, **fields, num_steps=3000, record_every=1500)
+        fields = {**_instance(num_top, num_wrong), "method": "rloo", "group_size": 2, "learning_rate": 4.0}
+        yield tasks.exact(measures, **fields, num_steps=LAST, record_every=LAST // 2)
     for method, parameters in LATE_METHODS:
-        fields = {"method": method, "parameters": parameters, "learning_rate": 2.0}
-        yield tasks.exact(("logit_correctness",), **fields, num_steps=3000)
+        fields = {"method": method, "parameters": parameters, "learning_rate": 4.0}
+        yield tasks.exact(("logit_correctness",), **fields, num_steps=LAST)
 
 
 def _log_failure(outcome: Outcome, step: int | None = None) -> float:
@@ -73,8 +74,8 @@ def _collapse_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
         if specification.group_size == 2:
             num_top = int(correct.sum()) - 1
             name = outcome.task.measures[0]
-            fall = outcome.at(name)[0] - outcome.at(name, 1500)[0]
-            slope = fall / (_log_failure(outcome) - _log_failure(outcome, 1500))
+            fall = outcome.at(name)[0] - outcome.at(name, LAST // 2)[0]
+            slope = fall / (_log_failure(outcome) - _log_failure(outcome, LAST // 2))
             predicted = float(matched.collapse_exponent(num_top, num_wrong))
             yield Finding(f"slope, {num_top} tied, {num_wrong} wrong", slope, 0.0, predicted, 1.0, LATE)
             continue

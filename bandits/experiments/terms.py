@@ -52,7 +52,7 @@ def _potential_tasks(scale: Scale, seed: int) -> Iterator[Task]:
                 "parameters": {"gamma_correct": gamma, "gamma_incorrect": gamma_incorrect},
             }
             yield tasks.exact(_all_arms(3), **ds, learning_rate=SMALL_STEP, num_steps=1)
-            yield tasks.exact(_all_arms(3), **ds, learning_rate=1 / (1 + gamma), num_steps=1_500)
+            yield tasks.exact(_all_arms(3), **ds, learning_rate=1 / (1 + gamma), num_steps=600)
 
 
 def _potential_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
@@ -88,7 +88,7 @@ def _exact(label: str, observed: Any, predicted: Any, rival: Any) -> Finding:
 def _ceiling_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for strength in _gammas(scale, 0.3, 2.0):
         bonus: dict[str, Any] = {"method": "entropy_bonus", "parameters": {"strength": strength}}
-        yield tasks.exact(("correctness",), **bonus, learning_rate=1.0, num_steps=1500)
+        yield tasks.exact(("correctness",), **bonus, **AT_REST, learning_rate=0.5)
     yield tasks.sampled(scale, seed, ("correctness",), **bonus, num_steps=2000)
     ds: dict[str, Any] = {"method": "ds", "parameters": {"gamma_correct": strength}}
     yield tasks.sampled(scale, seed, ("correctness",), **ds, num_steps=2000)
@@ -115,7 +115,7 @@ def _reference_tasks(scale: Scale, seed: int) -> Iterator[Task]:
         for gamma_incorrect in (0.0, gamma):
             parameters = {"reference": "base", "gamma_correct": gamma, "gamma_incorrect": gamma_incorrect}
             ds = {"method": "ds", "parameters": parameters, "learning_rate": 0.5}
-            yield tasks.exact(("probability:0", "probability:1"), **ds, num_steps=1000)
+            yield tasks.exact(("probability:0", "probability:1"), **ds, num_steps=600)
             yield tasks.exact(("log_ratio:0:1",), **ds, **AT_REST, kl_strength=0.5)
 
 
