@@ -12,7 +12,7 @@ from bandits.specification import Specification, bandit_of
 from theory import groups
 from theory.policies import Floats
 
-GROUP_SIZE = 8
+GROUP_SIZE, LISTED_SIZE = 8, 4
 LEARNING_RATE = 0.02
 STEP_BIAS = 2.0  # a step adds at most about this many times its size to a log-ratio of order 1
 SETTLED = 1e-6  # what a mean field that rests may still be away from its rest point
@@ -28,8 +28,8 @@ def sampled(scale: Scale, seed: int, measures: tuple[str, ...], runs_per_seed: i
 
 
 def exact(measures: tuple[str, ...], **fields: Any) -> Task:
-    """A task of one exact mean field, by default with groups of 4, which are quickly listed."""
-    usual = {**USUAL, "group_size": 4, "mean_field": True}
+    """A task of one exact mean field, by default with small groups, which are quickly listed."""
+    usual = {**USUAL, "group_size": LISTED_SIZE, "mean_field": True}
     return Task(specification=Specification.model_validate({**usual, **fields}), measures=measures)
 
 

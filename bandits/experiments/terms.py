@@ -10,7 +10,7 @@ import numpy as np
 from bandits.experiments import tasks
 from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
 from bandits.specification import bandit_of
-from theory import dominance, dynamics, optima, policies, sampling
+from theory import dominance, dynamics, groups, optima, policies, sampling
 from theory.optima import Strengths
 from theory.policies import Floats
 
@@ -18,7 +18,6 @@ SMALL_STEP = 1e-6
 SECOND_ORDER = 1e-3  # relative: rates of up to 50 times such a step, and what 1e-16 of rounding leaves of it
 FEW_LEFT = 0.01  # what wrong answers, which die out as 1/t, may still hold at the end
 TOP_HEAVY: Mapping[str, object] = {"instance": None, "base_policy": (0.9, 0.05, 0.05), "correct": (1, 1, 0)}
-
 AT_REST: Mapping[str, Any] = {"optimizer": "natural", "num_steps": 300}  # the rest points of sgd, reached sooner
 GEOMETRIES: tuple[dynamics.Geometry, ...] = ("softmax", "natural")
 FIRST_STEP = 1e-5  # what it adds to a rate is far below a standard error
@@ -38,9 +37,9 @@ def _all_arms(num_arms: int) -> tuple[str, ...]:
     return tuple(f"probability:{arm}" for arm in range(num_arms))
 
 
-def _policy_of(outcome: Outcome, step: int | None = None) -> Floats:
-    """The log-policy of a mean field at a record, (num_arms,)."""
-    return np.log([outcome.at(name, step)[0] for name in outcome.task.measures])
+def _policy_of(outcome: Outcome) -> Floats:
+    """The log-policy of a mean field at its end, (num_arms,)."""
+    return np.log([outcome.at(name)[0] for name in outcome.task.measures])
 
 
 def _potential_tasks(scale: Scale, seed: int) -> Iterator[Task]:
@@ -139,7 +138,7 @@ def _reference_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
 
 
 def _equivalence_tasks(scale: Scale, seed: int) -> Iterator[Task]:
-    share = 1 - 1 / 4
+    share = float(groups.dr_grpo_weight(tasks.LISTED_SIZE))
     for gamma in _gammas(scale, 0.1, 1.0):
         parameters = {"gamma_correct": share * gamma, "gamma_incorrect": share * 0.1}
         fields = {"method": "ds", "parameters": parameters, "kl_strength": share * 0.5}
