@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import numpy as np
+from scipy.special import logsumexp
 
 from bandits.instances import Bandit
+from bandits.rollouts import Rollouts
 from theory import divergences, estimators, policies
 from theory.policies import Floats
 
@@ -77,13 +79,13 @@ def log_ratio_change(bandit: Bandit, log_policy: Floats, arm: int, other: int) -
 
 def squared_log_ratio_change(bandit: Bandit, log_policy: Floats, arm: int, other: int) -> Floats:
     """The square of `log_ratio_change`."""
-    return np.asarray(log_ratio_change(bandit, log_policy, arm, other) ** 2)
+    return np.square(log_ratio_change(bandit, log_policy, arm, other))
 
 
 def logit_correctness(bandit: Bandit, log_policy: Floats) -> Floats:
     """The logit log Q/(1-Q) of the single prompt."""
-    problem = bandit.problem
-    return np.asarray([policies.logit_correctness(row, problem.correct) for row in log_policy])
+    is_correct = bandit.problem.is_correct
+    return np.asarray(logsumexp(log_policy[:, is_correct], axis=1) - logsumexp(log_policy[:, ~is_correct], axis=1))
 
 
 def probability(bandit: Bandit, log_policy: Floats, arm: int) -> Floats:
@@ -116,6 +118,25 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
 )
 
 
+def is_drawn(rollouts: Rollouts, arm: int) -> Floats:
+    """The share of a run's groups that hold the arm.
+
+    Shapes:   returns (num_runs,), as all measures of rollouts do.
+    """
+    return np.asarray((rollouts.arms == arm).any(axis=-1).mean(axis=-1))
+
+
+def is_missed(rollouts: Rollouts, arm: int) -> Floats:
+    """The share of a run's groups that have a correct and a wrong completion and do not hold the arm."""
+    has_signal = (rollouts.marks != rollouts.marks[..., :1]).any(axis=-1)  # (num_runs, num_groups)
+    return np.asarray((has_signal & ~(rollouts.arms == arm).any(axis=-1)).mean(axis=-1))
+
+
+OF_ROLLOUTS: Mapping[str, Measure] = MappingProxyType(
+    {function.__name__: function for function in (is_drawn, is_missed)}
+)
+
+
 def evaluate(name: str, bandit: Bandit, log_policy: Floats) -> Floats:
     """A measure by its name and arguments.
 
@@ -127,7 +148,17 @@ def evaluate(name: str, bandit: Bandit, log_policy: Floats) -> Floats:
     >>> evaluate("log_ratio:0:1", bandit, bandit.base_log_policy[None, :]).round(4)
     array([1.0986])
     """
+    word, numbers = parsed(name)
+    return MEASURES[word](bandit, log_policy, *numbers)
+
+
+def parsed(name: str) -> tuple[str, list[int]]:
+    """The word and the integers of a measure's name.
+
+    Raises:   ValueError naming the measure and what there is.
+    """
     word, *numbers = name.split(":")
-    if word not in MEASURES or not all(number.isdigit() for number in numbers):
-        raise ValueError(f"measure: {name!r}: want one of {', '.join(MEASURES)}, with its integers after colons")
-    return MEASURES[word](bandit, log_policy, *map(int, numbers))
+    if word not in {**MEASURES, **OF_ROLLOUTS} or not all(number.isdigit() for number in numbers):
+        known = ", ".join([*MEASURES, *OF_ROLLOUTS])
+        raise ValueError(f"measure: {name!r}: want one of {known}, with its integers after colons")
+    return word, [int(number) for number in numbers]

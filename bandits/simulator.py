@@ -197,7 +197,7 @@ def run(specification: Specification, runs: Sequence[int] | None = None) -> Iter
     setup = setup_of(specification)
     chosen = range(1 if setup.is_mean_field else specification.num_runs) if runs is None else runs
     state = initial_state(setup.bandit.base_log_policy, len(chosen))
-    draws = None if setup.is_mean_field else _uniforms(setup, run_streams(specification.seed, chosen))
+    draws = None if setup.is_mean_field else _uniforms(setup, specification, chosen)
     for num_steps in range(specification.num_steps):
         if num_steps % specification.record_every == 0:
             yield num_steps, policies.log_softmax(state.logits)
@@ -205,9 +205,20 @@ def run(specification: Specification, runs: Sequence[int] | None = None) -> Iter
     yield specification.num_steps, policies.log_softmax(state.logits)
 
 
-def _uniforms(setup: Setup, streams: Sequence[np.random.Generator]) -> Iterator[Floats]:
+def first_batch(specification: Specification) -> StepInfo:
+    """What the first step of every run sees, under the base policy.
+
+    Requires: mean_field false.
+    """
+    setup, chosen = setup_of(specification), range(specification.num_runs)
+    state = initial_state(setup.bandit.base_log_policy, specification.num_runs)
+    return step(state, setup, next(_uniforms(setup, specification, chosen)))[1]
+
+
+def _uniforms(setup: Setup, specification: Specification, runs: Sequence[int]) -> Iterator[Floats]:
     """The uniforms of every step, (num_runs, draws_per_step), drawn for several steps at once."""
-    steps_at_once = max(1, min(256, DRAWN_AT_ONCE // (len(streams) * setup.draws_per_step)))
+    streams = run_streams(specification.seed, runs)
+    most = min(256, specification.num_steps, DRAWN_AT_ONCE // (len(streams) * setup.draws_per_step))
     while True:
-        drawn = np.stack([stream.random((steps_at_once, setup.draws_per_step)) for stream in streams], axis=1)
+        drawn = np.stack([stream.random((max(1, most), setup.draws_per_step)) for stream in streams], axis=1)
         yield from drawn

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bandits.experiments import flow, surveys
+from bandits.experiments import convergence, flow, groups, shared, smoothing, speed, surveys, terms
 from bandits.experiments.framework import Experiment
 from bandits.experiments.surveys import Survey
 
-MODULES = (flow,)
+MODULES = (flow, groups, terms, shared, speed, smoothing, convergence)
 EXPERIMENTS: tuple[Experiment, ...] = tuple(experiment for module in MODULES for experiment in module.EXPERIMENTS)
 SURVEYS = surveys.SURVEYS
 

@@ -10,13 +10,12 @@ import numpy as np
 
 from bandits import analysis
 from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
+from bandits.experiments.tasks import LEARNING_RATE, STEP_BIAS, sampled
 from bandits.specification import Specification, bandit_of
 from theory import groups, methods, vanilla_path
 from theory.policies import Floats
 
-GROUP_SIZE = 8
-LEARNING_RATE = 0.02
-STEP_BIAS = 2.0  # a step adds at most about this many times its size to a log-ratio of order 1
+MANY_RUNS = 1024  # a seed: the drift is large beside a mean that is 0
 OF_CORRECTNESS: Mapping[str, Mapping[str, float]] = {
     "reinforce": {},
     "rloo": {},
@@ -28,14 +27,6 @@ OF_CORRECTNESS: Mapping[str, Mapping[str, float]] = {
     "f_grpo": {"gamma": 0.5},
     "pass_at_k_training": {"k": 3},
 }
-
-
-def _task(seed: int, scale: Scale, measures: tuple[str, ...], **fields: object) -> Task:
-    usual = {"instance": "two_correct_arms", "group_size": GROUP_SIZE, "learning_rate": LEARNING_RATE, "seed": seed}
-    specification = Specification.model_validate(
-        {**usual, "num_runs": 64 * scale.num_seeds, "record_every": 10_000_000, **fields}
-    )
-    return Task(specification=specification, measures=measures)
 
 
 def prompt_weight(method: str, parameters: Mapping[str, Any], group_size: int, correctness: Floats) -> Floats:
@@ -67,7 +58,7 @@ PAIRS = {"correct answers": (0, 1), "wrong answers": (2, 3)}
 def _bias_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for num_steps in (100, 500):
         pairs = tuple(f"log_ratio_change:{i}:{j}" for i, j in PAIRS.values())
-        yield _task(seed, scale, pairs, method="dr_grpo", num_steps=num_steps)
+        yield sampled(scale, seed, pairs, method="dr_grpo", num_steps=num_steps)
 
 
 def _bias_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
@@ -85,7 +76,7 @@ def _bias_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
 def _universality_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for method, parameters in OF_CORRECTNESS.items():
         measures = ("log_ratio_change:0:1", "correctness")
-        yield _task(seed, scale, measures, method=method, parameters=parameters, num_steps=300)
+        yield sampled(scale, seed, measures, method=method, parameters=parameters, num_steps=300)
 
 
 def _universality_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
@@ -95,31 +86,30 @@ def _universality_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
         other = "grpo" if specification.method != "grpo" else "reinforce"
         own, rival = path_of(specification), path_of(specification, other)
         observed, error = outcome.at("log_ratio_change:0:1")
-        changes = [float((end[0] - end[1]) - (start[0] - start[1])) for end in (own, rival)]
-        yield Finding(specification.method, observed, error, changes[0], changes[1], STEP_BIAS * LEARNING_RATE)
+        predicted, other_speed = (float((end[0] - end[1]) - (start[0] - start[1])) for end in (own, rival))
+        yield Finding(specification.method, observed, error, predicted, other_speed, STEP_BIAS * LEARNING_RATE)
 
 
 def _natural_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for optimizer in ("natural", "sgd"):
-        runs = {"num_runs": 1024 * scale.num_seeds}  # the drift is large beside a mean that is 0
-        yield _task(
-            seed, scale, ("log_ratio_change:0:1",), method="dr_grpo", num_steps=100, optimizer=optimizer, **runs
-        )
+        measures = ("log_ratio_change:0:1",)
+        yield sampled(scale, seed, measures, MANY_RUNS, method="dr_grpo", num_steps=100, optimizer=optimizer)
 
 
 def _natural_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
     natural, plain = outcomes
     end, start = path_of(plain.task.specification), bandit_of(plain.task.specification).base_log_policy
     sharpened = float((end[0] - end[1]) - (start[0] - start[1]))
-    yield Finding("natural gradient", *natural.at("log_ratio_change:0:1"), 0.0, sharpened)
-    allowed = STEP_BIAS * LEARNING_RATE
-    yield Finding("softmax gradient", *plain.at("log_ratio_change:0:1"), sharpened, 0.0, allowed)
+    observed, error = natural.at("log_ratio_change:0:1")
+    yield Finding("natural gradient", observed, error, 0.0, sharpened)
+    observed, error = plain.at("log_ratio_change:0:1")
+    yield Finding("softmax gradient", observed, error, sharpened, 0.0, STEP_BIAS * LEARNING_RATE)
 
 
 def _limit_tasks(scale: Scale, seed: int) -> Iterator[Task]:
     for gammas in ({"gamma_correct": 0.5}, {"gamma_correct": 0.5, "gamma_incorrect": 0.2}):
         measures = ("log_ratio:0:1", "correctness")
-        yield _task(seed, scale, measures, method="ds", parameters=gammas, num_steps=3_000)
+        yield sampled(scale, seed, measures, method="ds", parameters=gammas, num_steps=3_000)
 
 
 def _limit_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:

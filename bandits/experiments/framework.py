@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from bandits import analysis, measures, simulator
 from bandits.specification import Specification, bandit_of
+from theory.policies import Floats
 
 MARGIN = 5.0  # standard errors, either way
 PRECISE = 0.01  # the standard error is at most this share of the prediction or of its distance from the rival
@@ -54,13 +55,24 @@ class Task(BaseModel):
 
 
 def measured(specification: Specification, names: Sequence[str]) -> Iterator[Row]:
-    """Mean and standard error over runs of every measure at every record of a simulation."""
+    """Mean and standard error over runs: of a measure of the policy at every record, of the rollouts at step 0."""
     bandit = bandit_of(specification)
-    for step, log_policy in simulator.run(specification):
-        for name in names:
-            values = measures.evaluate(name, bandit, log_policy)
-            error = analysis.standard_error(values)
-            yield {"step": step, "measure": name, "mean": float(values.mean()), "standard_error": error}
+    of_rollouts = [name for name in names if measures.parsed(name)[0] in measures.OF_ROLLOUTS]
+    of_policy = [name for name in names if name not in of_rollouts]
+    if of_rollouts:
+        batch = simulator.first_batch(specification).rollouts
+        for name in of_rollouts:
+            word, numbers = measures.parsed(name)
+            yield _row(0, name, measures.OF_ROLLOUTS[word](batch, *numbers))
+    if of_policy:
+        for step, log_policy in simulator.run(specification):
+            for name in of_policy:
+                yield _row(step, name, measures.evaluate(name, bandit, log_policy))
+
+
+def _row(step: int, name: str, values: Floats) -> Row:
+    mean, error = float(values.mean()), analysis.standard_error(values)
+    return {"step": step, "measure": name, "mean": mean, "standard_error": error}
 
 
 def rows_of(task: Any) -> Iterator[Row]:
@@ -94,7 +106,7 @@ class Finding:
     @property
     def status(self) -> str:
         """`agrees`, `differs` (the prediction is rejected) or `not resolved` (the rival is not, or too noisy)."""
-        if abs(self.observed - self.predicted) > self.margin:
+        if not abs(self.observed - self.predicted) <= self.margin:  # NaN differs
             return "differs"
         is_rejected = abs(self.observed - self.rival) > self.margin
         return "agrees" if is_rejected and self.is_precise else "not resolved"
