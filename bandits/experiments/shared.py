@@ -30,6 +30,7 @@ BALANCED: tuple[tuple[str, Mapping[str, float], int], ...] = (
     ("f_grpo", {"gamma": 2.0}, MANY),
 )
 FLAT = ("reinforce", "rloo", "dr_grpo", "grpo")
+PER_LOGIT = float(np.exp(-1))  # pass@k moves by at most that share of what logit Q moves
 SOME_K = (1, 2, 8, 64)
 FIRST_K = tuple(range(1, 9))
 
@@ -86,7 +87,7 @@ def _falling_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
         for k in SOME_K:
             observed, error = outcome.at(f"pass_at_k:{k}")
             rival = float(estimators.exact_pass_at_k(later[1], k)) if k > 1 else base
-            allowed = tasks.STEP_BIAS * specification.learning_rate
+            allowed = PER_LOGIT * tasks.STEP_BIAS * specification.learning_rate
             yield Finding(f"{specification.method}, pass@{k}", observed, error, later[k], rival, allowed)
     yield from _ends(long)
 

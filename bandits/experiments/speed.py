@@ -15,7 +15,8 @@ from theory import matched
 SMALL_STEP = 0.01
 TIES = ((1, 1), (1, 3), (2, 1), (1, 2), (2, 2), (1, 4), (3, 1), (2, 3), (3, 2), (1, 5), (3, 3), (2, 4))
 LAST = 1000  # steps
-LATE = 0.05  # in log(1-Q) or its slopes: the power laws' next order, of relative size p_j/p_top
+LATE = 0.1  # in log(1-Q): the power laws' next order, of relative size p_j/p_top, .05 for the slowest
+LATE_SLOPE = 0.05  # in a slope: what that changes over the second half of the steps, and less
 
 LATE_METHODS: tuple[tuple[str, Mapping[str, Any]], ...] = (
     ("reinforce", {}),
@@ -77,7 +78,7 @@ def _collapse_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
             fall = outcome.at(name)[0] - outcome.at(name, LAST // 2)[0]
             slope = fall / (_log_failure(outcome) - _log_failure(outcome, LAST // 2))
             predicted = float(matched.collapse_exponent(num_top, num_wrong))
-            yield Finding(f"slope, {num_top} tied, {num_wrong} wrong", slope, 0.0, predicted, 1.0, LATE)
+            yield Finding(f"slope, {num_top} tied, {num_wrong} wrong", slope, 0.0, predicted, 1.0, LATE_SLOPE)
             continue
         order = int(specification.parameters.get("k", 1)) - 1
         parameters, group_size = specification.parameters, specification.group_size

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bandits import analysis
 from bandits.experiments import tasks
 from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
 from bandits.specification import bandit_of
@@ -103,7 +104,10 @@ def _ceiling_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
         allowed = tasks.SETTLED if specification.mean_field else tasks.STEP_BIAS * specification.learning_rate
         found = outcome.at("correctness")
         if specification.method == "ds":
-            yield Finding(f"ds {strength}", *found, predicted=1.0, rival=ceiling, allowed=allowed)
+            path, _ = analysis.predicted_path(specification, [specification.num_steps])
+            assert path is not None
+            end = policies.correctness(path[0], correct)
+            yield Finding(f"ds {strength}", *found, predicted=end, rival=ceiling, allowed=allowed)
         else:
             size = f"{strength}, group of {specification.group_size}"
             yield Finding(f"entropy bonus {size}", *found, predicted=ceiling, rival=1.0, allowed=allowed)
