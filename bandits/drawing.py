@@ -1,0 +1,54 @@
+"""Arms by inversion of cumulative sums, in three ways: which is fastest depends on the numbers of arms and draws."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from theory.policies import Floats
+
+BLOCK = 64  # places whose sum is searched before the places themselves
+MANY_DRAWS = 4096  # from here on the table of buckets pays for itself
+FEW_STEPS = 4  # through a bucket, before a search is the better way
+
+
+def places(mass: Floats, reached: Floats) -> NDArray[np.int64]:
+    """The first place at which the sum of the mass is above the value, at most the last.
+
+    Shapes:   mass: (num_places,), at least 0; reached: (num_draws,), from 0. Returns (num_draws,).
+    """
+    if reached.size * BLOCK < mass.size:
+        return _by_blocks(mass, reached)
+    cumulative = np.cumsum(mass)
+    if reached.size < MANY_DRAWS:
+        return np.minimum(np.searchsorted(cumulative, reached, side="right"), mass.size - 1)
+    return _by_buckets(cumulative, reached)
+
+
+def _by_blocks(mass: Floats, reached: Floats) -> NDArray[np.int64]:
+    """Few draws: sums of blocks, then a look into the blocks that are hit."""
+    num_whole = mass.size // BLOCK
+    sums = np.append(mass[: num_whole * BLOCK].reshape(-1, BLOCK).sum(axis=1), mass[num_whole * BLOCK :].sum())
+    cumulative = np.cumsum(sums)
+    block = np.minimum(np.searchsorted(cumulative, reached, side="right"), num_whole)
+    inside = np.minimum(block[:, None] * BLOCK + np.arange(BLOCK), mass.size - 1)  # (num_draws, BLOCK)
+    rest = reached - (cumulative[block] - sums[block])
+    passed = (np.cumsum(mass[inside], axis=1) <= rest[:, None]).sum(axis=1)
+    return np.asarray(np.minimum(block * BLOCK + np.minimum(passed, BLOCK - 1), mass.size - 1))
+
+
+def _by_buckets(cumulative: Floats, reached: Floats) -> NDArray[np.int64]:
+    """Many draws: a table of equal buckets says where to start, and what is still to go is a few steps."""
+    last = cumulative.size - 1
+    num_buckets = 1 << int(cumulative.size).bit_length()
+    scale = num_buckets / cumulative[-1]
+    bucket = np.minimum((cumulative * scale).astype(np.int64), num_buckets)
+    start = np.append(0, np.cumsum(np.bincount(bucket, minlength=num_buckets + 1)))  # places in earlier buckets
+    place = np.minimum(start[np.minimum((reached * scale).astype(np.int64), num_buckets)], last)
+    late = np.flatnonzero(cumulative[place] <= reached)
+    for _ in range(FEW_STEPS):
+        late = late[place[late] < last]
+        place[late] += 1
+        late = late[cumulative[place[late]] <= reached[late]]
+    place[late] = np.minimum(np.searchsorted(cumulative, reached[late], side="right"), last)
+    return place
