@@ -24,7 +24,7 @@ FEW_ARMS = 64  # up to here comparing with every arm is faster than a search in 
 
 @dataclass(frozen=True)
 class Setup:
-    """What stays fixed during a simulation; `format_credit` is (num_arms,)."""
+    """What stays fixed during a simulation; `format_credit` is (num_arms,), or None for no credit."""
 
     bandit: Bandit
     method: Method
@@ -38,7 +38,7 @@ class Setup:
     kl_strength: float
     false_positive_rate: float
     false_negative_rate: float
-    format_credit: Floats
+    format_credit: Floats | None
     is_mean_field: bool
 
     @property
@@ -75,22 +75,24 @@ class Rollouts:
         return self.arms if self.drawn is None else self.drawn.cells.reshape(self.arms.shape)
 
 
-def draw(setup: Setup, weights: Floats, uniforms: Floats, tied: ties.Ties | None = None) -> Rollouts:
+def draw(setup: Setup, weights: Floats, total: Floats, uniforms: Floats, tied: ties.Ties | None = None) -> Rollouts:
     """One sampled batch of every run, from policies that need not be normalised.
 
-    Shapes:   weights: (num_runs, num_arms), or (1, num_cells) with ties; uniforms: (num_runs, draws_per_step) in [0, 1).
+    Shapes:   weights: (num_runs, num_arms), or (1, num_cells) with ties; total, their sum: (num_runs, 1); uniforms:
+              (num_runs, draws_per_step) in [0, 1).
     """
     num_runs = len(weights)
     shape = (num_runs, setup.num_groups, setup.group_size)
-    num_prompts = len(setup.bandit.solves)
+    num_prompts, num_arms = setup.bandit.solves.shape
     prompts, rest = np.arange(num_prompts)[None, :], uniforms
     if setup.draws_prompts:
         prompts = np.asarray(uniforms[:, : setup.num_groups] * num_prompts, dtype=np.int64)  # (num_runs, num_groups)
         rest = uniforms[:, setup.num_groups :]
     size = setup.num_groups * setup.group_size
-    drawn = None if tied is None else ties.draw(tied, weights[0], rest[0, :size])
-    arms = (draw_arms(weights, rest[:, :size]) if drawn is None else drawn.arms).reshape(shape)
-    marks = setup.bandit.solves[prompts[:, :, None], arms]
+    reached = rest[:, :size] * total
+    drawn = None if tied is None else ties.draw(tied, weights[0], reached[0])
+    arms = (draw_arms(weights, reached) if drawn is None else drawn.arms).reshape(shape)
+    marks = setup.bandit.solves.take(arms if num_prompts == 1 else prompts[:, :, None] * num_arms + arms)
     rest = rest[:, size:]
     if setup.is_noisy:
         chance = smoothing.marked_correct(marks, setup.false_positive_rate, setup.false_negative_rate)
@@ -102,17 +104,16 @@ def draw(setup: Setup, weights: Floats, uniforms: Floats, tied: ties.Ties | None
     return Rollouts(arms, marks, np.full(shape[:2], 1 / setup.num_groups), uniform, drawn)
 
 
-def draw_arms(weights: Floats, uniforms: Floats) -> NDArray[np.int64]:
+def draw_arms(weights: Floats, reached: Floats) -> NDArray[np.int64]:
     """Arms by inversion of each run's own cumulative sums.
 
-    Shapes:   weights: (num_runs, num_arms), of any sum; uniforms: (num_runs, num_draws) in [0, 1). Returns the shape
-              of uniforms.
+    Shapes:   weights: (num_runs, num_arms); reached: (num_runs, num_draws), uniforms times the sum of the weights.
+              Returns the shape of reached.
     """
     if weights.shape[1] > FEW_ARMS:
-        reached = uniforms * weights.sum(axis=1, keepdims=True)
         return np.stack([drawing.places(*pair) for pair in zip(weights, reached, strict=True)])
     cumulative = np.cumsum(weights, axis=1)
-    found = (cumulative[:, None, :] <= (uniforms * cumulative[:, -1:])[:, :, None]).sum(axis=-1)
+    found = (cumulative[:, None, :] <= reached[:, :, None]).sum(axis=-1)
     return np.asarray(np.minimum(found, weights.shape[1] - 1), dtype=np.int64)
 
 

@@ -42,7 +42,7 @@ class StepInfo:
 def setup_of(specification: Specification) -> Setup:
     """The fixed parts of a specification."""
     bandit = bandit_of(specification)
-    num_prompts, num_arms = bandit.solves.shape
+    num_prompts = len(bandit.solves)
     return Setup(
         bandit,
         methods.resolve(specification.method),
@@ -56,17 +56,17 @@ def setup_of(specification: Specification) -> Setup:
         specification.kl_strength,
         specification.false_positive_rate,
         specification.false_negative_rate,
-        np.asarray(specification.format_credit or np.zeros(num_arms), dtype=np.float64),
+        None if specification.format_credit is None else np.array(specification.format_credit),
         specification.mean_field,
     )
 
 
 def ties_of(setup: Setup) -> ties.Ties | None:
     """The arms that start alike, if the update treats them alike and it pays to keep them once."""
-    is_elementwise = setup.method.token_weight is None and not setup.kl_strength and not setup.is_mean_field
-    if not is_elementwise or methods.level_of(setup.method, setup.parameters) == "loss":
+    is_elementwise = setup.method.token_weight is None and not setup.kl_strength and setup.format_credit is None
+    if not is_elementwise or setup.is_mean_field or methods.level_of(setup.method, setup.parameters) == "loss":
         return None
-    return ties.find(setup.bandit.base_log_policy, setup.bandit.solves, setup.format_credit)
+    return ties.find(setup.bandit.base_log_policy, setup.bandit.solves)
 
 
 def run_streams(seed: int, runs: Sequence[int]) -> list[np.random.Generator]:
@@ -80,7 +80,7 @@ def advantages(setup: Setup, log_prob: Floats, batch: Rollouts) -> Floats:
     Shapes:   log_prob: (num_runs, num_groups, group_size), nats. Returns the same shape.
     """
     made: Mapping[str, Callable[[], Any]] = {
-        "reward": lambda: batch.marks + setup.format_credit[batch.arms],
+        "reward": lambda: batch.marks if setup.format_credit is None else batch.marks + setup.format_credit[batch.arms],
         "correct": lambda: batch.marks,
         "log_prob": lambda: log_prob,
         "base_log_prob": lambda: setup.bandit.base_log_policy[batch.arms],
@@ -92,17 +92,17 @@ def advantages(setup: Setup, log_prob: Floats, batch: Rollouts) -> Floats:
     return np.asarray(methods.group_advantages(setup.method, inputs, setup.parameters))
 
 
-def gradient(setup: Setup, now: Softmax, batch: Rollouts, weight: Floats, climb: Floats) -> None:
+def gradient(
+    setup: Setup, now: Softmax, batch: Rollouts, places: NDArray[np.int64], weight: Floats, climb: Floats
+) -> None:
     """Writes the gradient in logits of one batch per run, with the exact ones of the KL term and a loss-level term.
 
     Shapes:   weight (what multiplies grad log p): (num_runs, num_groups, group_size); climb: the shape of now.logits.
     """
-    num_runs, num_arms = climb.shape
-    place = batch.cells + num_arms * np.arange(num_runs)[:, None, None]
-    pushed = (batch.weight[:, :, None] * weight / setup.group_size).reshape(num_runs, -1)
+    pushed = (batch.weight[:, :, None] / setup.group_size * weight).reshape(len(climb), -1)
     # `sampling.pushed_step`, without an array of what is pushed to each arm
     np.multiply(now.weights, -pushed.sum(axis=1, keepdims=True) / now.total, out=climb)
-    np.add.at(climb.reshape(-1), place.ravel(), pushed.ravel())
+    np.add.at(climb.reshape(-1), places.ravel(), pushed.ravel())
     base = setup.bandit.base_log_policy[None, :]
     if setup.kl_strength:
         climb -= setup.kl_strength * token_weights.kl_gradient(now.log_policy, base)
@@ -113,13 +113,12 @@ def gradient(setup: Setup, now: Softmax, batch: Rollouts, weight: Floats, climb:
 
 
 def _completion_weights(
-    setup: Setup, now: Softmax, info: StepInfo, is_top: NDArray[np.bool_] | None, update: int
+    setup: Setup, now: Softmax, log_prob: Floats, info: StepInfo, is_top: NDArray[np.bool_] | None, update: int
 ) -> Floats:
     """What multiplies grad log p of every completion: its token weight, else ratio times advantage."""
     batch, advantage = info.rollouts, info.advantage
     if setup.method.token_weight is None and update == 0:
         return advantage
-    log_prob = now.at_arms(batch)
     ratio = np.exp(log_prob - info.log_prob)
     if setup.method.token_weight is None:
         return np.asarray(ratio * advantage)
@@ -149,21 +148,25 @@ def step(state: State, setup: Setup, uniforms: Floats | None) -> tuple[State, St
 
 def advance(state: State, setup: Setup, uniforms: Floats | None) -> StepInfo:
     """`step`, in place."""
+    state.untie()
     now = state.softmax()
     if uniforms is None:
         batch = rollouts.every_group(setup, now.log_policy)
     else:
-        batch = rollouts.draw(setup, now.weights, uniforms, state.tied)
+        batch = rollouts.draw(setup, now.weights, now.total, uniforms, state.tied)
     if batch.drawn is not None:
         now = state.admit(batch.drawn, now)
-    log_prob = now.at_arms(batch)
+    places = now.places(batch)
+    log_prob = now.at(places)
     info = StepInfo(batch, log_prob, advantages(setup, log_prob, batch))
     needs_top = "is_top_token" in setup.method.token_needs
     is_top = batch.arms == now.logits.argmax(axis=1)[:, None, None] if needs_top else None
     for update in range(setup.updates_per_batch):
-        now = state.softmax() if update else now
-        weight = _completion_weights(setup, now, info, is_top, update)
-        gradient(setup, now, batch, weight, state.in_use(state.climb))
+        if update:
+            now = state.softmax()
+            log_prob = now.at(places)
+        weight = _completion_weights(setup, now, log_prob, info, is_top, update)
+        gradient(setup, now, batch, places, weight, state.in_use(state.climb))
         state.move(setup.learning_rate, setup.optimizer == "adam")
     return info
 

@@ -6,9 +6,10 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bandits.rollouts import Rollouts
-from bandits.ties import Drawn, Ties
+from bandits.ties import LEAST_GAIN, Drawn, Ties
 from theory.policies import Floats
 
 ADAM_DECAY = (0.9, 0.999)
@@ -32,10 +33,14 @@ class Softmax:
         """Log-probabilities, nats; with ties of one arm of every cell."""
         return np.asarray(self.logits - self.log_total)
 
-    def at_arms(self, batch: Rollouts) -> Floats:
-        """The log-probabilities of the sampled arms, (num_runs, num_groups, group_size)."""
-        runs = np.arange(len(self.logits))[:, None, None]
-        return np.asarray(self.logits[runs, batch.cells] - self.log_total[:, :, None])
+    def places(self, batch: Rollouts) -> NDArray[np.int64]:
+        """Where the sampled arms are in the flat arrays, (num_runs, num_groups, group_size)."""
+        num_runs, num_cells = self.logits.shape
+        return batch.cells if num_runs == 1 else batch.cells + num_cells * np.arange(num_runs)[:, None, None]
+
+    def at(self, places: NDArray[np.int64]) -> Floats:
+        """The log-probabilities at the places."""
+        return np.asarray(self.logits.take(places) - self.log_total[:, :, None])
 
 
 @dataclass
@@ -79,6 +84,14 @@ class State:
         cells = self.softmax().log_policy
         return cells if self.tied is None else self.tied.of_arms(cells)
 
+    def untie(self) -> None:
+        """Gives every arm a cell of its own, in their order, once that costs little."""
+        if self.tied is None or self.tied.num_cells * LEAST_GAIN <= self.tied.num_arms:
+            return
+        for values in (self.logits, self.first_moment, self.second_moment):
+            values[:] = self.tied.of_arms(self.in_use(values))
+        self.tied = None
+
     def admit(self, drawn: Drawn, now: Softmax) -> Softmax:
         """Gives the drawn arms cells of their own, with their tie's numbers; returns the policy with these cells."""
         assert self.tied is not None
@@ -121,4 +134,5 @@ def initial_state(base_log_policy: Floats, num_runs: int, tied: Ties | None = No
     logits = np.tile(base_log_policy, (num_runs, 1))
     if tied is not None:
         logits[:, : tied.num_cells] = base_log_policy[[arms[0] for arms in tied.members]]
-    return State(logits, *(np.zeros_like(logits) for _ in range(4)), tied=tied)
+    first, second, weights, climb = (np.zeros_like(logits) for _ in range(4))
+    return State(logits, first, second, weights, climb, tied=tied)

@@ -1,6 +1,6 @@
 """Arms of one run that have moved alike so far, kept once: what makes 128,000 arms cheap.
 
-Arms with the same start, correctness and credit get the same update as long as none of them is drawn: a tie is one
+Arms with the same start and correctness get the same update as long as none of them is drawn: a tie is one
 cell of the state. A drawn arm leaves its tie and has a cell of its own from then on. This is exact, no approximation;
 the gain is the share of arms that were never drawn.
 """
@@ -17,6 +17,7 @@ from theory.policies import Floats
 
 LEAST_ARMS = 1024  # below, the arrays are too short to be worth it
 MOST_TIES = 16
+LEAST_GAIN = 2  # arms for each cell: below, a run goes on without ties
 Arms = NDArray[np.int64]
 
 
@@ -35,6 +36,11 @@ class Ties:
         """Ties and single arms."""
         return len(self.members) + self.singles.size
 
+    @property
+    def num_arms(self) -> int:
+        """All arms."""
+        return self.singles.size + sum(arms.size for arms in self.members)
+
     def masses(self, weights: Floats) -> tuple[Floats, Floats]:
         """The weights of whole ties, and those of the single arms.
 
@@ -49,7 +55,7 @@ class Ties:
         Shapes:   cells: (1, num_cells). Returns (1, num_arms).
         """
         num_ties = len(self.members)
-        values = np.empty((1, self.singles.size + sum(arms.size for arms in self.members)))
+        values = np.empty((1, self.num_arms))
         for tie, arms in enumerate(self.members):
             values[0, arms] = cells[0, tie]
         values[0, self.singles] = cells[0, num_ties:]
@@ -69,14 +75,14 @@ class Drawn:
     ties: Ties
 
 
-def find(base_log_policy: Floats, solves: Floats, format_credit: Floats) -> Ties | None:
+def find(base_log_policy: Floats, solves: Floats) -> Ties | None:
     """The ties at the start; None where there are few arms or many ties.
 
-    Shapes:   base_log_policy, format_credit: (num_arms,); solves: (num_prompts, num_arms).
+    Shapes:   base_log_policy: (num_arms,); solves: (num_prompts, num_arms).
     """
     if base_log_policy.size < LEAST_ARMS or np.unique(base_log_policy).size > MOST_TIES:
         return None
-    keys = np.vstack([base_log_policy, format_credit, solves])
+    keys = np.vstack([base_log_policy, solves])
     _, label = np.unique(keys, axis=1, return_inverse=True)
     label = label.ravel()
     if label.max() >= MOST_TIES:
@@ -85,14 +91,13 @@ def find(base_log_policy: Floats, solves: Floats, format_credit: Floats) -> Ties
     return Ties(members, np.empty(0, dtype=np.int64))
 
 
-def draw(ties: Ties, weights: Floats, uniforms: Floats) -> Drawn:
+def draw(ties: Ties, weights: Floats, reached: Floats) -> Drawn:
     """Arms by inversion: first the cell, then the arm within a tie.
 
-    Shapes:   weights: (num_cells,), of one arm of each cell, of any sum; uniforms: (num_draws,) in [0, 1).
+    Shapes:   weights: (num_cells,), of one arm of each cell; reached: (num_draws,), uniforms times the weight of all.
     """
     num_ties, num_cells = len(ties.members), ties.num_cells
     tied_mass, single_mass = ties.masses(weights)
-    reached = uniforms * (tied_mass.sum() + single_mass.sum())
     ladder = np.cumsum(tied_mass)
     cells = np.searchsorted(ladder, reached, side="right")  # num_ties: a single arm
     arms = np.empty_like(cells)

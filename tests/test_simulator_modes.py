@@ -131,7 +131,9 @@ def test_noise_turns_marks_at_its_rates_and_credit_stays_out_of_correct():
     """Marks of 200,000 completions have the stated rates; format credit reaches the reward alone."""
     setup = _setup(method="reinforce", format_credit=(0.0, 0.5, 0.0, 0.5), group_size=8, **NOISE)
     log_policy = np.tile(setup.bandit.base_log_policy, (25_000, 1))
-    batch = rollouts.draw(setup, np.exp(log_policy), np.random.default_rng(0).random((25_000, setup.draws_per_step)))
+    batch = rollouts.draw(
+        setup, np.exp(log_policy), np.ones((25_000, 1)), np.random.default_rng(0).random((25_000, setup.draws_per_step))
+    )
     truth = setup.bandit.solves[0][batch.arms]
     for value, rate in ((0.0, 0.2), (1.0, 0.9)):
         marks = batch.marks[truth == value]
