@@ -90,7 +90,7 @@ def draw(setup: Setup, weights: Floats, total: Floats, uniforms: Floats, tied: t
         rest = uniforms[:, setup.num_groups :]
     size = setup.num_groups * setup.group_size
     reached = rest[:, :size] * total
-    drawn = None if tied is None else ties.draw(tied, weights[0], reached[0])
+    drawn = None if tied is None else tied.draw(weights[0], reached[0])
     arms = (draw_arms(weights, reached) if drawn is None else drawn.arms).reshape(shape)
     marks = setup.bandit.solves.take(arms if num_prompts == 1 else prompts[:, :, None] * num_arms + arms)
     rest = rest[:, size:]

@@ -10,6 +10,7 @@ Departs: (1) one completion is one token; (2) the KL term and the terms of loss 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -180,7 +181,7 @@ def run(specification: Specification, runs: Sequence[int] | None = None) -> Iter
     chosen = range(1 if setup.is_mean_field else specification.num_runs) if runs is None else runs
     tied = ties_of(setup)
     batches = [chosen] if tied is None else [[run] for run in chosen]  # with ties every run has cells of its own
-    states = [initial_state(setup.bandit.base_log_policy, len(batch), tied) for batch in batches]
+    states = [initial_state(setup.bandit.base_log_policy, len(batch), copy.deepcopy(tied)) for batch in batches]
     draws = [_uniforms(setup, run_streams(specification.seed, batch), len(chosen)) for batch in batches]
     for num_steps in range(specification.num_steps):
         if num_steps % specification.record_every == 0:

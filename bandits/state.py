@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.rollouts import Rollouts
-from bandits.ties import LEAST_GAIN, Drawn, Ties
+from bandits.ties import Drawn, Ties
 from theory.policies import Floats
 
 ADAM_DECAY = (0.9, 0.999)
@@ -86,7 +86,7 @@ class State:
 
     def untie(self) -> None:
         """Gives every arm a cell of its own, in their order, once that costs little."""
-        if self.tied is None or self.tied.num_cells * LEAST_GAIN <= self.tied.num_arms:
+        if self.tied is None or self.tied.is_worth_it:
             return
         for values in (self.logits, self.first_moment, self.second_moment):
             values[:] = self.tied.of_arms(self.in_use(values))
@@ -95,10 +95,10 @@ class State:
     def admit(self, drawn: Drawn, now: Softmax) -> Softmax:
         """Gives the drawn arms cells of their own, with their tie's numbers; returns the policy with these cells."""
         assert self.tied is not None
-        old, new = self.tied.num_cells, drawn.ties.num_cells
+        new = self.tied.num_cells
+        old = new - drawn.origins.size
         for values in (self.logits, self.first_moment, self.second_moment, self.weights):
             values[:, old:new] = values[:, drawn.origins]
-        self.tied = drawn.ties
         return Softmax(self.in_use(self.logits), self.in_use(self.weights), now.total, now.log_total)
 
     def move(self, learning_rate: float, is_adam: bool) -> None:
