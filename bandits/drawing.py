@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from theory.policies import Floats
 
 BLOCK = 16  # places whose sum is searched before the places themselves
+FEW_DRAWS = 1 / 64  # for each place: up to here sums of blocks are faster than cumulative sums
 MANY_DRAWS = 4096  # from here on the table of buckets pays for itself
 FEW_STEPS = 4  # through a bucket, before a search is the better way
 
@@ -17,7 +18,7 @@ def places(mass: Floats, reached: Floats) -> NDArray[np.int64]:
 
     Shapes:   mass: (num_places,), at least 0; reached: (num_draws,), from 0. Returns (num_draws,).
     """
-    if reached.size * BLOCK < mass.size:
+    if reached.size < FEW_DRAWS * mass.size:
         return _by_blocks(mass, reached)
     cumulative = np.cumsum(mass)
     if reached.size < MANY_DRAWS:
