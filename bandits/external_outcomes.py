@@ -57,11 +57,11 @@ def expected_drift(share: float, reward: Sequence[float], exponent: float, group
     """The mean step of z_1 - z_2 of two answers, the first with the share, over all groups."""
     second = np.arange(group_size + 1)
     counts = np.stack([group_size - second, second], axis=-1)  # (group_size + 1, 2)
-    steps = sampling.sampled_step(np.array([share, 1 - share]), counts, _of_shares(counts, reward, exponent))
+    steps = sampling.sampled_step(np.array([share, 1 - share]), counts, of_shares(counts, reward, exponent))
     return float(groups.binomial_weights(group_size, 1 - share) @ (steps[:, 0] - steps[:, 1]))
 
 
-def _of_shares(counts: NDArray[np.int64], reward: Sequence[float] | float, exponent: float) -> Floats:
+def of_shares(counts: NDArray[np.int64], reward: Sequence[float] | float, exponent: float) -> Floats:
     """The advantage of each answer, its reward over (its share of the group)^a; 0 where it was not drawn."""
     share = np.maximum(counts, 1) / counts.sum(axis=-1, keepdims=True)
     return np.asarray(np.where(counts > 0, reward * share**-exponent, 0.0))
@@ -106,7 +106,7 @@ def _climb(logits: Floats, exponent: float, group_size: int, rng: np.random.Gene
     """
     policy = np.exp(policies.log_softmax(logits))
     counts = rng.multinomial(group_size, policy)
-    return np.asarray(logits + STEP * sampling.sampled_step(policy, counts, _of_shares(counts, 1.0, exponent)))
+    return np.asarray(logits + STEP * sampling.sampled_step(policy, counts, of_shares(counts, 1.0, exponent)))
 
 
 def collapse(exponent: str, num_seeds: int, rng: np.random.Generator, num_steps: int = 6000) -> Measured:

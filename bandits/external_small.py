@@ -91,10 +91,7 @@ def pass_at_n() -> Measured:
     """Where lifting an answer's probability by 10% helps pass@N."""
     sizes = np.arange(1, 4097)
     for odds in (2, 8, 32, 128, 512):
-        gains = [
-            float(estimators.exact_pass_at_k(LIFT / odds, size) - estimators.exact_pass_at_k(1 / odds, size))
-            for size in sizes
-        ]
+        gains = estimators.exact_pass_at_k(LIFT / odds, sizes) - estimators.exact_pass_at_k(1 / odds, sizes)
         yield f"best_n_{odds}", math.log2(float(sizes[int(np.argmax(gains))]) / odds)
     yield "gain_of_likely", float(estimators.exact_pass_at_k(LIFT / 2, 512) - estimators.exact_pass_at_k(0.5, 512))
 
