@@ -18,15 +18,24 @@ def places(mass: Floats, reached: Floats) -> NDArray[np.int64]:
 
     Shapes:   mass: (num_places,), at least 0; reached: (num_draws,), from 0. Returns (num_draws,).
     """
+    if reached.size < MANY_DRAWS:
+        return places_and_rests(mass, reached)[0]
+    return _by_buckets(np.cumsum(mass), reached)
+
+
+def places_and_rests(mass: Floats, reached: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """The places, and what the values exceed the sum before their place by.
+
+    Shapes:   those of `places`; returns two of (num_draws,).
+    """
     if reached.size < FEW_DRAWS * mass.size:
         return _by_blocks(mass, reached)
     cumulative = np.cumsum(mass)
-    if reached.size < MANY_DRAWS:
-        return np.minimum(np.searchsorted(cumulative, reached, side="right"), mass.size - 1)
-    return _by_buckets(cumulative, reached)
+    place = np.minimum(np.searchsorted(cumulative, reached, side="right"), mass.size - 1)
+    return place, reached - (cumulative[place] - mass[place])
 
 
-def _by_blocks(mass: Floats, reached: Floats) -> NDArray[np.int64]:
+def _by_blocks(mass: Floats, reached: Floats) -> tuple[NDArray[np.int64], Floats]:
     """Few draws: sums of blocks, then a look into the blocks that are hit."""
     num_whole = mass.size // BLOCK
     whole = mass[: num_whole * BLOCK].reshape(-1, BLOCK)
@@ -35,8 +44,10 @@ def _by_blocks(mass: Floats, reached: Floats) -> NDArray[np.int64]:
     block = np.minimum(np.searchsorted(cumulative, reached, side="right"), num_whole)
     inside = np.minimum(block[:, None] * BLOCK + np.arange(BLOCK), mass.size - 1)  # (num_draws, BLOCK)
     rest = reached - (cumulative[block] - sums[block])
-    passed = (np.cumsum(mass[inside], axis=1) <= rest[:, None]).sum(axis=1)
-    return np.asarray(np.minimum(block * BLOCK + np.minimum(passed, BLOCK - 1), mass.size - 1))
+    passed = np.cumsum(mass[inside], axis=1)
+    step = np.minimum((passed <= rest[:, None]).sum(axis=1), BLOCK - 1)
+    place = np.minimum(block * BLOCK + step, mass.size - 1)
+    return place, rest - (passed[np.arange(step.size), step] - mass[place])
 
 
 def _by_buckets(cumulative: Floats, reached: Floats) -> NDArray[np.int64]:

@@ -40,6 +40,23 @@ class StepInfo:
     advantage: Floats
 
 
+@dataclass(frozen=True)
+class Hits:
+    """Where the completions' arms are in the flat arrays; of the arms that share a cell one counts, if any do.
+
+    Shapes:   places: (num_runs, num_groups, group_size); is_leading: (num_draws,).
+    """
+
+    places: NDArray[np.int64]
+    is_leading: NDArray[np.bool_] | None = None
+
+    @property
+    def leading(self) -> NDArray[np.int64]:
+        """The places of the draws that count."""
+        places = self.places.ravel()
+        return places if self.is_leading is None else places[self.is_leading]
+
+
 def setup_of(specification: Specification) -> Setup:
     """The fixed parts of a specification."""
     bandit = bandit_of(specification)
@@ -67,7 +84,8 @@ def ties_of(setup: Setup) -> ties.Ties | None:
     is_elementwise = setup.method.token_weight is None and not setup.kl_strength and setup.format_credit is None
     if not is_elementwise or setup.is_mean_field or methods.level_of(setup.method, setup.parameters) == "loss":
         return None
-    return ties.find(setup.bandit.base_log_policy, setup.bandit.solves)
+    num_draws = setup.num_groups * setup.group_size
+    return ties.find(setup.bandit.base_log_policy, setup.bandit.solves, num_draws)
 
 
 def run_streams(seed: int, runs: Sequence[int]) -> list[np.random.Generator]:
@@ -93,17 +111,15 @@ def advantages(setup: Setup, log_prob: Floats, batch: Rollouts) -> Floats:
     return np.asarray(methods.group_advantages(setup.method, inputs, setup.parameters))
 
 
-def gradient(
-    setup: Setup, now: Softmax, batch: Rollouts, places: NDArray[np.int64], weight: Floats, climb: Floats
-) -> None:
+def gradient(setup: Setup, now: Softmax, hits: Hits, pushed: Floats, climb: Floats) -> None:
     """Writes the gradient in logits of one batch per run, with the exact ones of the KL term and a loss-level term.
 
-    Shapes:   weight (what multiplies grad log p): (num_runs, num_groups, group_size); climb: the shape of now.logits.
+    Shapes:   pushed, what multiplies each grad log p: (num_runs, num_draws); climb: the shape of now.logits.
     """
-    pushed = (batch.weight[:, :, None] / setup.group_size * weight).reshape(len(climb), -1)
     # `sampling.pushed_step`, without an array of what is pushed to each arm
     np.multiply(now.weights, -pushed.sum(axis=1, keepdims=True) / now.total, out=climb)
-    np.add.at(climb.reshape(-1), places.ravel(), pushed.ravel())
+    leading = pushed.ravel() if hits.is_leading is None else pushed.ravel()[hits.is_leading]
+    np.add.at(climb.reshape(-1), hits.leading, leading)
     base = setup.bandit.base_log_policy[None, :]
     if setup.kl_strength:
         climb -= setup.kl_strength * token_weights.kl_gradient(now.log_policy, base)
@@ -155,19 +171,21 @@ def advance(state: State, setup: Setup, uniforms: Floats | None) -> StepInfo:
         batch = rollouts.every_group(setup, now.log_policy)
     else:
         batch = rollouts.draw(setup, now.weights, now.total, uniforms, state.tied)
-    if batch.drawn is not None:
-        now = state.admit(batch.drawn, now)
-    places = now.places(batch)
-    log_prob = now.at(places)
+    hits = Hits(now.places(batch))
+    log_prob = now.at(hits.places)
     info = StepInfo(batch, log_prob, advantages(setup, log_prob, batch))
+    share = batch.weight[:, :, None] / setup.group_size
+    if batch.drawn is not None:
+        now, split = state.split(batch.drawn, (share * info.advantage).ravel(), now)
+        hits = Hits(split.cells.reshape(batch.arms.shape), split.is_leading)
     needs_top = "is_top_token" in setup.method.token_needs
     is_top = batch.arms == now.logits.argmax(axis=1)[:, None, None] if needs_top else None
     for update in range(setup.updates_per_batch):
         if update:
             now = state.softmax()
-            log_prob = now.at(places)
+            log_prob = now.at(hits.places)
         weight = _completion_weights(setup, now, log_prob, info, is_top, update)
-        gradient(setup, now, batch, places, weight, state.in_use(state.climb))
+        gradient(setup, now, hits, (share * weight).reshape(len(weight), -1), state.in_use(state.climb))
         state.move(setup.learning_rate, setup.optimizer == "adam")
     return info
 

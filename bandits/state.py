@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bandits.rollouts import Rollouts
-from bandits.ties import Drawn, Ties
+from bandits.ties import Drawn, Split, Ties
 from theory.policies import Floats
 
 ADAM_DECAY = (0.9, 0.999)
@@ -76,7 +76,7 @@ class State:
         if self.tied is None:
             total = weights.sum(axis=1, keepdims=True)
         else:
-            total = np.array([[sum(mass.sum() for mass in self.tied.masses(weights[0]))]])
+            total = np.array([[self.tied.masses(weights[0]).sum()]])
         return Softmax(logits, weights, total, shift + np.log(total))
 
     def log_policy(self) -> Floats:
@@ -92,14 +92,17 @@ class State:
             values[:] = self.tied.of_arms(self.in_use(values))
         self.tied = None
 
-    def admit(self, drawn: Drawn, now: Softmax) -> Softmax:
-        """Gives the drawn arms cells of their own, with their tie's numbers; returns the policy with these cells."""
+    def split(self, drawn: Drawn, pushed: Floats, now: Softmax) -> tuple[Softmax, Split]:
+        """Gives the drawn arms cells of their own, with the numbers of the cells that they leave; the policy with them.
+
+        Shapes:   pushed: (num_draws,).
+        """
         assert self.tied is not None
-        new = self.tied.num_cells
-        old = new - drawn.origins.size
+        old = self.tied.num_cells
+        split = self.tied.split(drawn, pushed)
         for values in (self.logits, self.first_moment, self.second_moment, self.weights):
-            values[:, old:new] = values[:, drawn.origins]
-        return Softmax(self.in_use(self.logits), self.in_use(self.weights), now.total, now.log_total)
+            values[:, old : self.tied.num_cells] = values[:, split.origins]
+        return Softmax(self.in_use(self.logits), self.in_use(self.weights), now.total, now.log_total), split
 
     def move(self, learning_rate: float, is_adam: bool) -> None:
         """One update along `climb`, by SGD or Adam; spoils `climb` and `weights`."""
@@ -133,6 +136,6 @@ def initial_state(base_log_policy: Floats, num_runs: int, tied: Ties | None = No
     """
     logits = np.tile(base_log_policy, (num_runs, 1))
     if tied is not None:
-        logits[:, : tied.num_cells] = base_log_policy[[arms[0] for arms in tied.members]]
+        logits[:, : tied.num_cells] = base_log_policy[tied.order[tied.starts[: tied.num_cells]]]
     first, second, weights, climb = (np.zeros_like(logits) for _ in range(4))
     return State(logits, first, second, weights, climb, tied=tied)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bandits import drawing, simulator, state
+from bandits import drawing, simulator, state, ties
 from bandits.specification import Specification
 from benchmarks.bandits import Plain, plain_runs
 from tests.tolerances import FLOAT64, MONTE_CARLO_Z
@@ -55,12 +55,12 @@ def _tied_state(**fields) -> tuple[simulator.Setup, state.State]:
     setup = simulator.setup_of(Specification(**{**TIED, **fields}))
     tied = simulator.ties_of(setup)
     assert tied is not None
-    assert len(tied.members) == 3
+    assert tied.num_cells == 3
     return setup, state.initial_state(setup.bandit.base_log_policy, 1, tied)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam", "natural"])
-@pytest.mark.parametrize(("group_size", "updates"), [(16, 1), (16, 2), (2_000, 1)])
+@pytest.mark.parametrize(("group_size", "updates"), [(16, 1), (16, 2), (200, 1)])
 def test_ties_are_exact(optimizer: str, group_size: int, updates: int):
     """With the arms that were drawn, the run with ties is the dense run of the same arms; with others it is not."""
     fields = {"optimizer": optimizer, "group_size": group_size, "updates_per_batch": updates, "learning_rate": 1e-3}
@@ -69,7 +69,7 @@ def test_ties_are_exact(optimizer: str, group_size: int, updates: int):
     dense, other = state.initial_state(base, 1), state.initial_state(base, 1)
     uniforms = np.random.default_rng(0)
     num_cells = []
-    for _ in range(8):
+    for _ in range(15):
         info = simulator.advance(tied, setup, uniforms.random((1, group_size)))
         for follower, arms in ((dense, info.rollouts.arms), (other, info.rollouts.arms[..., ::-1] + 1)):
             _advance_with(follower, setup, np.minimum(arms, base.size - 1))
@@ -105,25 +105,49 @@ def test_ties_draw_arms_with_their_probabilities():
     assert ((counts - tilted) ** 2 / tilted).sum() > 39 + MONTE_CARLO_Z * np.sqrt(2 * 39)
 
 
-def test_cells_are_a_partition_of_the_arms():
-    """Every arm is in one cell, no tie is empty, and a tie of which all arms are drawn keeps one."""
-    setup, tied = _tied_state(group_size=40)
+def _cells(tied: ties.Ties) -> list[list[int]]:
+    """The arms of every cell."""
+    pieces = zip(tied.starts[: tied.num_cells], tied.sizes[: tied.num_cells].astype(int), strict=True)
+    return [sorted(tied.order[start : start + size]) for start, size in pieces]
+
+
+def test_cells_are_the_histories_of_the_arms():
+    """Arms share a cell exactly if they started alike and were pushed alike in every step."""
+    setup, tied = _tied_state(group_size=100)
     uniforms = np.random.default_rng(0)
-    for _ in range(20):
-        simulator.advance(tied, setup, uniforms.random((1, 40)))
+    start = setup.bandit.base_log_policy
+    history = [[value] for value in start]
+    for _ in range(8):
+        info = simulator.advance(tied, setup, uniforms.random((1, 100)))
+        pushed = np.bincount(info.rollouts.arms.ravel(), weights=info.advantage.ravel(), minlength=start.size)
+        for arm, push in enumerate(pushed):
+            history[arm].append(round(push, 9))
         assert tied.tied is not None
-        arms = np.concatenate([*tied.tied.members, tied.tied.order[: tied.tied.num_singles]])
-        assert sorted(arms) == list(range(2_000))
-        assert all(members.size for members in tied.tied.members)
-    ties = simulator.ties_of(setup)
-    assert ties is not None
-    weights = np.exp(setup.bandit.base_log_policy[[members[0] for members in ties.members]])
-    drawn = ties.draw(weights, np.linspace(0, 1, 100_000, endpoint=False) * ties.masses(weights)[0].sum())
-    assert [members.size for members in ties.members] == [1, 1, 1]
-    assert np.unique(drawn.cells).size == 2_000
+        cells = _cells(tied.tied)
+        assert sorted(sum(cells, [])) == list(range(start.size))
+        shared: dict[tuple[float, ...], list[int]] = {}
+        for arm, told in enumerate(history):
+            shared.setdefault(tuple(told), []).append(arm)
+        assert sorted(cells) == sorted(shared.values())
+    assert len(cells) > 100
 
 
-@pytest.mark.parametrize("group_size", [16, 600])
+def test_a_cell_that_is_drawn_whole_goes_on():
+    """Where every arm is drawn the cells stay as many as there are pushes, and none is empty."""
+    setup, _ = _tied_state(group_size=16)
+    tied = simulator.ties_of(setup)
+    assert tied is not None
+    weights = np.exp(setup.bandit.base_log_policy[tied.order[tied.starts[:3]]])
+    drawn = tied.draw(weights, np.linspace(0, 1, 100_000, endpoint=False) * tied.masses(weights).sum())
+    assert np.unique(drawn.arms).size == 2_000
+    split = tied.split(drawn, (np.arange(100_000) == 5) * 1.0)
+    assert tied.num_cells == 4
+    assert split.origins.size == 1
+    assert tied.sizes[:4].min() == 1
+    assert sorted(sum(_cells(tied), [])) == list(range(2_000))
+
+
+@pytest.mark.parametrize("group_size", [16, 200])
 def test_runs_with_ties_are_the_same_alone(group_size: int):
     """Run 2 alone gives the bytes that it has among three; another seed gives others."""
     common = {**TIED, "group_size": group_size, "optimizer": "adam"}
@@ -133,10 +157,12 @@ def test_runs_with_ties_are_the_same_alone(group_size: int):
     assert many.tobytes() != other.tobytes()
 
 
-@pytest.mark.parametrize("fields", [{"kl_strength": 0.1}, {"method": "clip"}, {"format_credit": (0.0,) * 2_000}])
+@pytest.mark.parametrize(
+    "fields", [{"kl_strength": 0.1}, {"method": "clip"}, {"format_credit": (0.0,) * 2_000}, {"group_size": 300}]
+)
 def test_what_treats_arms_apart_has_no_ties(fields: dict):
-    """A KL term, token weights and format credit go without ties."""
-    setup = simulator.setup_of(Specification(**{**TIED, **fields, "group_size": 8}))
+    """A KL term, token weights, format credit and large groups go without ties."""
+    setup = simulator.setup_of(Specification(**{**TIED, "group_size": 8, **fields}))
     assert simulator.ties_of(setup) is None
 
 
