@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 import store
-from commands import check, check_shaper, predict, simulate
+from commands import bandits, check, check_shaper, predict, preview, results, simulate
 from commands.options import Options
 
 BAD_INPUT = 2
@@ -26,7 +27,10 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int]]] = {
     "check": (check.CheckOptions, check.check),
     "predict": (predict.PredictOptions, predict.predict),
     "check-shaper": (check_shaper.CheckShaperOptions, check_shaper.check_shaper),
+    "preview": (preview.PreviewOptions, preview.show_preview),
     "simulate": (simulate.SimulateOptions, simulate.simulate),
+    "bandits": (bandits.BanditsOptions, bandits.bandits),
+    "results": (results.ResultsOptions, results.results),
 }
 
 
@@ -45,21 +49,33 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
     for name, (model, _) in COMMANDS.items():
         summary = (model.__doc__ or "").strip()
-        required = "".join(f" {key.upper()}" for key, field in model.model_fields.items() if field.is_required())
+        fields = model.model_fields.items()
+        required = "".join(f" {key.upper()}" for key, field in fields if field.is_required())
+        required += "".join(f" [{key.upper()}]" for key, field in fields if field.json_schema_extra)
         usage = f"%(prog)s{required} [options]"  # BASE first: a list such as --beta would swallow it
         command = commands.add_parser(name, help=summary, description=summary, usage=usage, allow_abbrev=False)
         for field_name, field in model.model_fields.items():
             flag = field.alias or field_name
-            is_list = "tuple" in str(field.annotation)
             default = "" if field.is_required() or not field.default else f" (default: {_shown(field.default)})"
+            text = f"{field.description}{default}".replace("%", "%%")
+            if field.annotation is bool:
+                command.add_argument(f"--{flag}", action="store_true", help=text, default=argparse.SUPPRESS)
+                continue
+            is_optional = _is_positional(field) and not field.is_required()
+            is_list = "tuple" in str(field.annotation)
             command.add_argument(
-                flag if field.is_required() else f"--{flag.replace('_', '-')}",
-                nargs="+" if is_list else None,
-                help=f"{field.description}{default}".replace("%", "%%"),
+                flag if _is_positional(field) else f"--{flag.replace('_', '-')}",
+                nargs="?" if is_optional else "+" if is_list else None,
+                help=text,
                 default=argparse.SUPPRESS,
                 metavar=flag.upper(),
             )
     return parser
+
+
+def _is_positional(field: FieldInfo) -> bool:
+    """Whether a field is given without a flag: it is required, or says so."""
+    return field.is_required() or bool(field.json_schema_extra)
 
 
 def _shown(default: Any) -> str:
@@ -95,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _invalid(model: type[Options], error: ValidationError) -> str:
     first = error.errors()[0]
+    if not first["loc"]:  # about several fields: the message names them
+        return str(first["msg"]).removeprefix("Value error, ")
     name = str(first["loc"][0])
     is_required = any(name == key and field.is_required() for key, field in model.model_fields.items())
     flag = name.upper() if is_required else f"--{name.replace('_', '-')}"

@@ -48,6 +48,12 @@ def retained_mass(bandit: Bandit, log_policy: Floats) -> Floats:
     return np.asarray(estimators.retained_mass(base, policy, _solvable(bandit)).mean(axis=-1))
 
 
+def coverage(bandit: Bandit, log_policy: Floats, num_samples: int) -> Floats:
+    """The expected share of the single prompt's correct answers that so many samples reach."""
+    problem = bandit.problem
+    return np.asarray(estimators.coverage(np.exp(log_policy[:, problem.is_correct]), num_samples))
+
+
 def entropy(bandit: Bandit, log_policy: Floats) -> Floats:
     """The policy's entropy in nats."""
     return np.asarray(policies.entropy(log_policy))
@@ -66,12 +72,12 @@ def log_ratio(bandit: Bandit, log_policy: Floats, arm: int, other: int) -> Float
 def log_ratio_change(bandit: Bandit, log_policy: Floats, arm: int, other: int) -> Floats:
     """log(p_i/p_j) less its value under the base policy."""
     start = bandit.base_log_policy[arm] - bandit.base_log_policy[other]
-    return log_ratio(bandit, log_policy, arm, other) - start
+    return np.asarray(log_ratio(bandit, log_policy, arm, other) - start)
 
 
 def squared_log_ratio_change(bandit: Bandit, log_policy: Floats, arm: int, other: int) -> Floats:
     """The square of `log_ratio_change`."""
-    return log_ratio_change(bandit, log_policy, arm, other) ** 2
+    return np.asarray(log_ratio_change(bandit, log_policy, arm, other) ** 2)
 
 
 def logit_correctness(bandit: Bandit, log_policy: Floats) -> Floats:
@@ -97,6 +103,7 @@ MEASURES: Mapping[str, Measure] = MappingProxyType(
             pass_at_k,
             solution_diversity,
             retained_mass,
+            coverage,
             entropy,
             kl_to_base,
             log_ratio,

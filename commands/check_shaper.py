@@ -9,7 +9,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 import store
-from commands import files
+from commands import assignments, files
 from commands.options import NonEmpty, Options
 from figures import tables
 from theory import diagnosis, method_table, methods
@@ -43,24 +43,10 @@ def check_shaper(options: CheckShaperOptions) -> int:
 
 def _diagnosed(name: str, options: CheckShaperOptions) -> diagnosis.Diagnosis:
     method = methods.resolve(name)
-    given = dict(_assigned(text, method) for text in options.set)
+    given = dict(assignments.assigned(text, method) for text in options.set)
     allowed: tuple[method_table.Level, ...] = ("group",)
     methods.refuse_level(method, allowed, "check-shaper", given)
     for caveat in methods.caveats(method, given, kl_strength=options.kl_strength):
         print(f"note: {caveat}", file=sys.stderr)
     values = methods.parameter_values(method, given)
     return diagnosis.diagnose(method.advantage, values, group_size=options.group_size, kl_strength=options.kl_strength)
-
-
-def _assigned(text: str, method: method_table.Method) -> tuple[str, int | float | str]:
-    """The name and value in NAME=VALUE: a number where it reads as one and the default is no word."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise ValueError(f"--set: {text!r}: want NAME=VALUE, e.g. gamma_correct=0.3")
-    default = method.parameters[name].default if name in method.parameters else ""
-    if isinstance(default, str) or default is None:
-        return name, value
-    try:
-        return name, int(value) if isinstance(default, int) else float(value)
-    except ValueError:
-        raise ValueError(f"--set: {text!r}: want a number after {name}=") from None

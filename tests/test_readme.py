@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import paper_repro
 import store
 from figures import tables
 from theory import claims, methods
@@ -30,7 +31,15 @@ COMMANDS = [
 
 def test_the_commands_were_found():
     """There is something to test, for both sub-commands."""
-    assert {line.split()[2] for line in COMMANDS} == {"check", "check-shaper", "predict", "simulate"}
+    assert {line.split()[2] for line in COMMANDS} == {
+        "bandits",
+        "check",
+        "check-shaper",
+        "predict",
+        "preview",
+        "results",
+        "simulate",
+    }
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -74,6 +83,15 @@ def test_the_table_of_presets_is_current():
     """The table between the markers is `methods.preset_table()`, and the shown specification is the example's."""
     assert f"<!-- presets -->\n{methods.preset_table()}\n<!-- end of presets -->" in README
     assert (ROOT / "examples" / "bandit.json").read_text(encoding="utf-8") in README
+
+
+def test_the_excerpt_of_preview_is_current(capsys: pytest.CaptureFixture[str]):
+    """Every line between the markers is printed for the example, in that order."""
+    block = re.search(r"<!-- preview (\S+) -->\n```text\n(.*?)```\n<!-- end of preview -->", README, flags=re.DOTALL)
+    assert block is not None
+    assert paper_repro.main(["preview", str(ROOT / block[1])]) == 0
+    printed = iter(capsys.readouterr().out.splitlines())
+    assert [line for line in block[2].splitlines() if line not in printed] == []
 
 
 def test_the_figure_and_the_numbers_come_from_the_committed_run():

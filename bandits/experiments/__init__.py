@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from bandits.experiments import flow
+from bandits.experiments import flow, surveys
 from bandits.experiments.framework import Experiment
+from bandits.experiments.surveys import Survey
 
 MODULES = (flow,)
 EXPERIMENTS: tuple[Experiment, ...] = tuple(experiment for module in MODULES for experiment in module.EXPERIMENTS)
+SURVEYS = surveys.SURVEYS
 
 
-def select(ids: tuple[str, ...]) -> tuple[Experiment, ...]:
-    """The named experiments, all if none is named, in their own order.
+def select(ids: tuple[str, ...]) -> tuple[Experiment | Survey, ...]:
+    """The named experiments and surveys, all if none is named, in their own order.
 
     Raises:   ValueError naming what is unknown and what there is.
     """
-    known = [experiment.id for experiment in EXPERIMENTS]
+    every: tuple[Experiment | Survey, ...] = (*EXPERIMENTS, *SURVEYS)
+    known = [entry.id for entry in every]
     for name in ids:
         if name not in known:
             raise ValueError(f"only: {name!r} is no experiment: want some of {', '.join(known)}")
-    return tuple(experiment for experiment in EXPERIMENTS if not ids or experiment.id in ids)
+    return tuple(entry for entry in every if not ids or entry.id in ids)

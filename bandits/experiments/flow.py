@@ -96,7 +96,7 @@ def _universality_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
         own, rival = path_of(specification), path_of(specification, other)
         observed, error = outcome.at("log_ratio_change:0:1")
         changes = [float((end[0] - end[1]) - (start[0] - start[1])) for end in (own, rival)]
-        yield Finding(specification.method, observed, error, *changes, STEP_BIAS * LEARNING_RATE)
+        yield Finding(specification.method, observed, error, changes[0], changes[1], STEP_BIAS * LEARNING_RATE)
 
 
 def _natural_tasks(scale: Scale, seed: int) -> Iterator[Task]:

@@ -48,19 +48,25 @@ class Task(BaseModel):
     specification: Specification
     measures: tuple[str, ...]
 
+    def rows(self) -> Iterator[Row]:
+        """Mean and standard error over runs of every measure at every record."""
+        return measured(self.specification, self.measures)
 
-def rows_of(task: Task) -> Iterator[Row]:
-    """Mean and standard error over runs of every measure at every record."""
-    bandit = bandit_of(task.specification)
-    for step, log_policy in simulator.run(task.specification):
-        for name in task.measures:
+
+def measured(specification: Specification, names: Sequence[str]) -> Iterator[Row]:
+    """Mean and standard error over runs of every measure at every record of a simulation."""
+    bandit = bandit_of(specification)
+    for step, log_policy in simulator.run(specification):
+        for name in names:
             values = measures.evaluate(name, bandit, log_policy)
-            yield {
-                "step": step,
-                "measure": name,
-                "mean": float(values.mean()),
-                "standard_error": analysis.standard_error(values),
-            }
+            error = analysis.standard_error(values)
+            yield {"step": step, "measure": name, "mean": float(values.mean()), "standard_error": error}
+
+
+def rows_of(task: Any) -> Iterator[Row]:
+    """The rows of a task; a function of a module, so that another process finds it."""
+    rows: Iterator[Row] = task.rows()
+    return rows
 
 
 @dataclass(frozen=True)
@@ -128,3 +134,22 @@ def verdict(findings: Sequence[Finding]) -> str:
     """`agrees` if every finding does, `differs` if any does, else `not resolved`."""
     statuses = {finding.status for finding in findings}
     return "differs" if "differs" in statuses else "agrees" if statuses == {"agrees"} else "not resolved"
+
+
+def finding_rows(experiment: Experiment, findings: Sequence[Finding]) -> list[Row]:
+    """The findings as rows, with the experiment's verdict on each."""
+    overall = verdict(findings)
+    return [
+        {
+            "experiment": experiment.id,
+            "verdict": overall,
+            "label": finding.label,
+            "status": finding.status,
+            "observed": finding.observed,
+            "standard_error": finding.standard_error,
+            "predicted": finding.predicted,
+            "rival": finding.rival,
+            "allowed": finding.allowed,
+        }
+        for finding in findings
+    ]
