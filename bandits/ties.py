@@ -131,7 +131,9 @@ class Ties:
         end = self.starts[hit] + self.sizes[hit].astype(np.int64) - num_leaving
         tails = np.repeat(end - begin, num_leaving) + np.arange(places.size)
         leaving = self.order[places]
-        stays = self.order[tails[~np.isin(tails, places)]]
+        is_drawn = np.zeros(self.order.size, dtype=np.bool_)
+        is_drawn[places] = True
+        stays = self.order[tails[~is_drawn[tails]]]
         self.order[places[places < np.repeat(end, num_leaving)]] = stays  # both cell by cell
         self.order[tails] = leaving
         return tails

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -124,7 +126,7 @@ def test_cells_are_the_histories_of_the_arms():
             history[arm].append(round(push, 9))
         assert tied.tied is not None
         cells = _cells(tied.tied)
-        assert sorted(sum(cells, [])) == list(range(start.size))
+        assert sorted(itertools.chain(*cells)) == list(range(start.size))
         shared: dict[tuple[float, ...], list[int]] = {}
         for arm, told in enumerate(history):
             shared.setdefault(tuple(told), []).append(arm)
@@ -144,7 +146,7 @@ def test_a_cell_that_is_drawn_whole_goes_on():
     assert tied.num_cells == 4
     assert split.origins.size == 1
     assert tied.sizes[:4].min() == 1
-    assert sorted(sum(_cells(tied), [])) == list(range(2_000))
+    assert sorted(itertools.chain(*_cells(tied))) == list(range(2_000))
 
 
 @pytest.mark.parametrize("group_size", [16, 200])
