@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ BLOCK = 16  # places whose sum is searched before the places themselves
 FEW_DRAWS = 1 / 64  # for each place: up to here sums of blocks are faster than cumulative sums
 MANY_DRAWS = 4096  # from here on the table of buckets pays for itself
 FEW_STEPS = 4  # through a bucket, before a search is the better way
+PIECE = 16_384
 
 
 def places(mass: Floats, reached: Floats) -> NDArray[np.int64]:
@@ -52,16 +55,33 @@ def _by_blocks(mass: Floats, reached: Floats) -> tuple[NDArray[np.int64], Floats
 
 def _by_buckets(cumulative: Floats, reached: Floats) -> NDArray[np.int64]:
     """Many draws: a table of equal buckets says where to start, and what is still to go is a few steps."""
-    last = cumulative.size - 1
     num_buckets = 1 << int(cumulative.size).bit_length()
     scale = num_buckets / cumulative[-1]
-    bucket = np.minimum((cumulative * scale).astype(np.int64), num_buckets)
-    start = np.append(0, np.cumsum(np.bincount(bucket, minlength=num_buckets + 1)))  # places in earlier buckets
-    place: NDArray[np.int64] = np.minimum(start[np.minimum((reached * scale).astype(np.int64), num_buckets)], last)
+    bucket = np.empty(cumulative.size, dtype=np.int64)
+    for piece in _pieces(cumulative.size):
+        bucket[piece] = cumulative[piece] * scale
+    filled = np.bincount(bucket, minlength=num_buckets + 1)
+    start = np.cumsum(filled)
+    start -= filled  # the number of places in earlier buckets
+    place = np.empty(reached.size, dtype=np.int64)
+    for piece in _pieces(reached.size):
+        first = start.take((reached[piece] * scale).astype(np.int64), mode="clip")
+        place[piece] = _walked(cumulative, reached[piece], first)
+    return place
+
+
+def _walked(cumulative: Floats, reached: Floats, place: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The places, from places that are not beyond them: a few steps, then a search for what is left."""
+    last = cumulative.size - 1
+    np.minimum(place, last, out=place)
     late = np.flatnonzero(cumulative.take(place) <= reached)
     for _ in range(FEW_STEPS):
-        late = late[place[late] < last]
-        place[late] += 1
-        late = late[cumulative[place[late]] <= reached[late]]
+        place[late] = np.minimum(place[late] + 1, last)
+        late = late[(cumulative.take(place[late]) <= reached[late]) & (place[late] < last)]
     place[late] = np.minimum(np.searchsorted(cumulative, reached[late], side="right"), last)
     return place
+
+
+def _pieces(size: int) -> Iterator[slice]:
+    """Pieces that stay in the processor's cache, and in memory that is used again."""
+    return (slice(begin, begin + PIECE) for begin in range(0, size, PIECE))

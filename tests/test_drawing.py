@@ -24,6 +24,11 @@ TIED = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _ties_from_few_arms_on(monkeypatch):
+    monkeypatch.setattr(ties, "LEAST_ARMS", 1_000)
+
+
 def _masses(name: str, num_places: int) -> np.ndarray:
     rng = np.random.default_rng(0)
     spread = {"even": 0.0, "mild": 1.0, "wild": 20.0}
