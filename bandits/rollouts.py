@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bandits import drawing, ties
 from bandits.instances import Bandit
 from theory import expected_flow, smoothing
 from theory.method_table import Method
@@ -23,7 +24,7 @@ FEW_ARMS = 64  # up to here comparing with every arm is faster than a search in 
 
 @dataclass(frozen=True)
 class Setup:
-    """What stays fixed during a simulation; `format_credit` is (num_arms,)."""
+    """What stays fixed during a simulation; `format_credit` is (num_arms,), or None for no credit."""
 
     bandit: Bandit
     method: Method
@@ -37,7 +38,7 @@ class Setup:
     kl_strength: float
     false_positive_rate: float
     false_negative_rate: float
-    format_credit: Floats
+    format_credit: Floats | None
     is_mean_field: bool
 
     @property
@@ -66,23 +67,32 @@ class Rollouts:
     marks: Floats
     weight: Floats
     uniform: Floats | None = None
+    drawn: ties.Drawn | None = None
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """Where the state keeps the arms: their own numbers, unless ties are kept once. The shape of arms."""
+        return self.arms if self.drawn is None else self.drawn.cells.reshape(self.arms.shape)
 
 
-def draw(setup: Setup, log_policy: Floats, uniforms: Floats) -> Rollouts:
-    """One sampled batch of every run.
+def draw(setup: Setup, weights: Floats, total: Floats, uniforms: Floats, tied: ties.Ties | None = None) -> Rollouts:
+    """One sampled batch of every run, from policies that need not be normalised.
 
-    Shapes:   log_policy: (num_runs, num_arms), nats; uniforms: (num_runs, draws_per_step) in [0, 1).
+    Shapes:   weights: (num_runs, num_arms), or (1, num_cells) with ties; total, their sum: (num_runs, 1); uniforms:
+              (num_runs, draws_per_step) in [0, 1).
     """
-    num_runs = len(log_policy)
+    num_runs = len(weights)
     shape = (num_runs, setup.num_groups, setup.group_size)
-    num_prompts = len(setup.bandit.solves)
+    num_prompts, num_arms = setup.bandit.solves.shape
     prompts, rest = np.arange(num_prompts)[None, :], uniforms
     if setup.draws_prompts:
         prompts = np.asarray(uniforms[:, : setup.num_groups] * num_prompts, dtype=np.int64)  # (num_runs, num_groups)
         rest = uniforms[:, setup.num_groups :]
     size = setup.num_groups * setup.group_size
-    arms = draw_arms(log_policy, rest[:, :size]).reshape(shape)
-    marks = setup.bandit.solves[prompts[:, :, None], arms]
+    reached = rest[:, :size] * total
+    drawn = None if tied is None else tied.draw(weights[0], reached[0])
+    arms = (draw_arms(weights, reached) if drawn is None else drawn.arms).reshape(shape)
+    marks = setup.bandit.solves.take(arms if num_prompts == 1 else prompts[:, :, None] * num_arms + arms)
     rest = rest[:, size:]
     if setup.is_noisy:
         chance = smoothing.marked_correct(marks, setup.false_positive_rate, setup.false_negative_rate)
@@ -91,24 +101,20 @@ def draw(setup: Setup, log_policy: Floats, uniforms: Floats) -> Rollouts:
     uniform = None
     if rest.shape[1]:
         uniform = np.moveaxis(rest.reshape(num_runs, setup.updates_per_batch, *shape[1:]), 1, 0)
-    return Rollouts(arms, marks, np.full(shape[:2], 1 / setup.num_groups), uniform)
+    return Rollouts(arms, marks, np.full(shape[:2], 1 / setup.num_groups), uniform, drawn)
 
 
-def draw_arms(log_policy: Floats, uniforms: Floats) -> NDArray[np.int64]:
+def draw_arms(weights: Floats, reached: Floats) -> NDArray[np.int64]:
     """Arms by inversion of each run's own cumulative sums.
 
-    Shapes:   log_policy: (num_runs, num_arms); uniforms: (num_runs, num_draws) in [0, 1). Returns the shape of
-              uniforms.
+    Shapes:   weights: (num_runs, num_arms); reached: (num_runs, num_draws), uniforms times the sum of the weights.
+              Returns the shape of reached.
     """
-    num_arms = log_policy.shape[1]
-    cumulative = np.cumsum(np.exp(log_policy), axis=1)
-    reached = uniforms * cumulative[:, -1:]
-    if num_arms <= FEW_ARMS:
-        found = (cumulative[:, None, :] <= reached[:, :, None]).sum(axis=-1)
-    else:
-        pairs = zip(cumulative, reached, strict=True)
-        found = np.stack([np.searchsorted(ladder, row, side="right") for ladder, row in pairs])
-    return np.asarray(np.minimum(found, num_arms - 1), dtype=np.int64)
+    if weights.shape[1] > FEW_ARMS:
+        return np.stack([drawing.places(*pair) for pair in zip(weights, reached, strict=True)])
+    cumulative = np.cumsum(weights, axis=1)
+    found = (cumulative[:, None, :] <= reached[:, :, None]).sum(axis=-1)
+    return np.asarray(np.minimum(found, weights.shape[1] - 1), dtype=np.int64)
 
 
 def every_group(setup: Setup, log_policy: Floats) -> Rollouts:

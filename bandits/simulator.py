@@ -10,48 +10,57 @@ Departs: (1) one completion is one token; (2) the KL term and the terms of loss 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bandits import rollouts
+from bandits import rollouts, ties
 from bandits.rollouts import Rollouts, Setup
 from bandits.specification import Specification, bandit_of
-from theory import methods, policies, sampling, token_weights
+from bandits.state import Softmax, State, initial_state
+from theory import method_table, methods, policies, token_weights
 from theory.policies import Floats
 
-ADAM_DECAY = (0.9, 0.999)
-ADAM_EPSILON = 1e-8
 DRAWN_AT_ONCE = 1 << 22  # uniforms that all runs together hold: 32 MB
-
-
-@dataclass(frozen=True)
-class State:
-    """Logits and moments of every run, (num_runs, num_arms) each, and the number of updates made."""
-
-    logits: Floats
-    first_moment: Floats
-    second_moment: Floats
-    num_updates: int = 0
 
 
 @dataclass(frozen=True)
 class StepInfo:
     """What one step saw.
 
-    Shapes:   log_policy: (num_runs, num_arms), before the updates; advantage: that of the rollouts' completions.
+    Shapes:   log_prob (under the policy that drew them, nats), advantage: (num_runs, num_groups, group_size).
     """
 
-    log_policy: Floats
     rollouts: Rollouts
+    log_prob: Floats
     advantage: Floats
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Where the completions' arms are in the flat arrays; of the arms that share a cell one counts, if any do.
+
+    Shapes:   places: (num_runs, num_groups, group_size); is_leading: (num_draws,).
+    """
+
+    places: NDArray[np.int64]
+    is_leading: NDArray[np.bool_] | None = None
+
+    @property
+    def leading(self) -> NDArray[np.int64]:
+        """The places of the draws that count."""
+        places = self.places.ravel()
+        return places if self.is_leading is None else places[self.is_leading]
 
 
 def setup_of(specification: Specification) -> Setup:
     """The fixed parts of a specification."""
     bandit = bandit_of(specification)
-    num_prompts, num_arms = bandit.solves.shape
+    num_prompts = len(bandit.solves)
     return Setup(
         bandit,
         methods.resolve(specification.method),
@@ -65,18 +74,18 @@ def setup_of(specification: Specification) -> Setup:
         specification.kl_strength,
         specification.false_positive_rate,
         specification.false_negative_rate,
-        np.asarray(specification.format_credit or np.zeros(num_arms), dtype=np.float64),
+        None if specification.format_credit is None else np.array(specification.format_credit),
         specification.mean_field,
     )
 
 
-def initial_state(base_log_policy: Floats, num_runs: int) -> State:
-    """Every run at the base policy.
-
-    Shapes:   logits (num_runs, num_arms).
-    """
-    logits = np.tile(base_log_policy, (num_runs, 1))
-    return State(logits, np.zeros_like(logits), np.zeros_like(logits))
+def ties_of(setup: Setup) -> ties.Ties | None:
+    """The arms that start alike, if the update treats them alike and it pays to keep them once."""
+    is_elementwise = setup.method.token_weight is None and not setup.kl_strength and setup.format_credit is None
+    if not is_elementwise or setup.is_mean_field or methods.level_of(setup.method, setup.parameters) == "loss":
+        return None
+    num_draws = setup.num_groups * setup.group_size
+    return ties.find(setup.bandit.base_log_policy, setup.bandit.solves, num_draws)
 
 
 def run_streams(seed: int, runs: Sequence[int]) -> list[np.random.Generator]:
@@ -84,72 +93,60 @@ def run_streams(seed: int, runs: Sequence[int]) -> list[np.random.Generator]:
     return [np.random.default_rng(np.random.SeedSequence([seed, run])) for run in runs]
 
 
-def advantages(setup: Setup, log_policy: Floats, batch: Rollouts) -> Floats:
+def advantages(setup: Setup, log_prob: Floats, batch: Rollouts) -> Floats:
     """The advantage of every completion under the policy that drew it.
 
-    Shapes:   log_policy: (num_runs, num_arms), nats. Returns (num_runs, num_groups, group_size).
+    Shapes:   log_prob: (num_runs, num_groups, group_size), nats. Returns the same shape.
     """
-    inputs = {
-        "reward": batch.marks + setup.format_credit[batch.arms],
-        "correct": batch.marks,
-        "log_prob": at_arms(log_policy, batch),
-        "base_log_prob": setup.bandit.base_log_policy[batch.arms],
-        "num_tokens": np.ones_like(batch.marks),
-        "answer": batch.arms,
+    made: Mapping[str, Callable[[], Any]] = {
+        "reward": lambda: batch.marks if setup.format_credit is None else batch.marks + setup.format_credit[batch.arms],
+        "correct": lambda: batch.marks,
+        "log_prob": lambda: log_prob,
+        "base_log_prob": lambda: setup.bandit.base_log_policy[batch.arms],
+        "num_tokens": lambda: np.ones_like(batch.marks),
+        "answer": lambda: batch.arms,
     }
+    names = method_table.named(setup.method.advantage, method_table.INPUTS)
+    inputs = {name: made[name]() for name in names}
     return np.asarray(methods.group_advantages(setup.method, inputs, setup.parameters))
 
 
-def at_arms(values: Floats, batch: Rollouts) -> Floats:
-    """Each run's values of the sampled arms.
+def gradient(setup: Setup, now: Softmax, hits: Hits, pushed: Floats, climb: Floats) -> None:
+    """Writes the gradient in logits of one batch per run, with the exact ones of the KL term and a loss-level term.
 
-    Shapes:   values: (num_runs, num_arms). Returns (num_runs, num_groups, group_size).
+    Shapes:   pushed, what multiplies each grad log p: (num_runs, num_draws); climb: the shape of now.logits.
     """
-    runs = np.arange(len(values))[:, None, None]
-    return np.asarray(values[runs, batch.arms])
-
-
-def gradient(
-    setup: Setup, log_policy: Floats, sampling_log_policy: Floats, batch: Rollouts, advantage: Floats, update: int = 0
-) -> Floats:
-    """The gradient in logits of one batch per run, plus the exact gradients of the KL term and of a loss-level term.
-
-    Shapes:   log_policy (now), sampling_log_policy: (num_runs, num_arms). Returns (num_runs, num_arms).
-    """
-    policy = np.exp(log_policy)
-    weight = _completion_weights(setup, log_policy, sampling_log_policy, batch, advantage, update)
-    num_runs, num_arms = log_policy.shape
-    place = batch.arms + num_arms * np.arange(num_runs)[:, None, None]
-    weighted = (batch.weight[:, :, None] * weight).ravel()
-    pushed = np.bincount(place.ravel(), weights=weighted, minlength=num_runs * num_arms).reshape(log_policy.shape)
-    climb = np.asarray(sampling.pushed_step(policy, pushed, setup.group_size))
+    # `sampling.pushed_step`, without an array of what is pushed to each arm
+    np.multiply(now.weights, -pushed.sum(axis=1, keepdims=True) / now.total, out=climb)
+    leading = pushed.ravel() if hits.is_leading is None else pushed.ravel()[hits.is_leading]
+    np.add.at(climb.reshape(-1), hits.leading, leading)
     base = setup.bandit.base_log_policy[None, :]
     if setup.kl_strength:
-        climb = climb - setup.kl_strength * token_weights.kl_gradient(log_policy, base)
+        climb -= setup.kl_strength * token_weights.kl_gradient(now.log_policy, base)
     if methods.level_of(setup.method, setup.parameters) == "loss":
-        climb = climb + methods.loss_gradient(setup.method, log_policy, base, setup.parameters)
-    return np.asarray(climb / policy if setup.optimizer == "natural" else climb)
+        climb += methods.loss_gradient(setup.method, now.log_policy, base, setup.parameters)
+    if setup.optimizer == "natural":
+        climb /= now.weights / now.total
 
 
 def _completion_weights(
-    setup: Setup, log_policy: Floats, sampling_log_policy: Floats, batch: Rollouts, advantage: Floats, update: int
+    setup: Setup, now: Softmax, log_prob: Floats, info: StepInfo, is_top: NDArray[np.bool_] | None, update: int
 ) -> Floats:
     """What multiplies grad log p of every completion: its token weight, else ratio times advantage."""
-    if setup.method.token_weight is None and log_policy is sampling_log_policy:
+    batch, advantage = info.rollouts, info.advantage
+    if setup.method.token_weight is None and update == 0:
         return advantage
-    log_prob = at_arms(log_policy, batch)
-    ratio = np.exp(log_prob - at_arms(sampling_log_policy, batch))
+    ratio = np.exp(log_prob - info.log_prob)
     if setup.method.token_weight is None:
         return np.asarray(ratio * advantage)
-    num_batches = batch.weight.size if setup.is_mean_field else len(log_policy)  # a listed group is a batch of its own
+    num_batches = batch.weight.size if setup.is_mean_field else len(ratio)  # a listed group is a batch of its own
     inputs = {"ratio": ratio, "advantage": advantage}
     if "token_log_prob" in setup.method.token_needs:
         inputs["token_log_prob"] = log_prob
     if "token_entropy" in setup.method.token_needs:
-        entropy = policies.entropy(log_policy)
+        entropy = policies.entropy(now.log_policy)
         inputs["token_entropy"] = np.broadcast_to(entropy[:, None, None], ratio.shape)
-    if "is_top_token" in setup.method.token_needs:
-        is_top = batch.arms == sampling_log_policy.argmax(axis=1)[:, None, None]
+    if is_top is not None:
         inputs["is_top_token"] = is_top.astype(np.float64)
     if batch.uniform is not None:
         inputs["uniform"] = batch.uniform[update]
@@ -158,35 +155,39 @@ def _completion_weights(
 
 
 def step(state: State, setup: Setup, uniforms: Floats | None) -> tuple[State, StepInfo]:
-    """One batch, and one or several updates of every run with it.
+    """One batch, and one or several updates of every run with it; the state given stays as it is.
 
     Shapes:   uniforms: (num_runs, draws_per_step) in [0, 1), one row from each run's stream; None in the mean field.
     """
-    sampled = log_policy = policies.log_softmax(state.logits)
-    batch = rollouts.every_group(setup, sampled) if uniforms is None else rollouts.draw(setup, sampled, uniforms)
-    advantage = advantages(setup, sampled, batch)
+    moved = state.copy()
+    return moved, advance(moved, setup, uniforms)
+
+
+def advance(state: State, setup: Setup, uniforms: Floats | None) -> StepInfo:
+    """`step`, in place."""
+    state.untie()
+    now = state.softmax()
+    if uniforms is None:
+        batch = rollouts.every_group(setup, now.log_policy)
+    else:
+        batch = rollouts.draw(setup, now.weights, now.total, uniforms, state.tied)
+    hits = Hits(now.places(batch))
+    log_prob = now.at(hits.places)
+    info = StepInfo(batch, log_prob, advantages(setup, log_prob, batch))
+    share = batch.weight[:, :, None] / setup.group_size
+    if batch.drawn is not None:
+        now, split = state.split(batch.drawn, (share * info.advantage).ravel(), now)
+        hits = Hits(split.cells.reshape(batch.arms.shape), split.is_leading)
+    needs_top = "is_top_token" in setup.method.token_needs
+    is_top = batch.arms == now.logits.argmax(axis=1)[:, None, None] if needs_top else None
     for update in range(setup.updates_per_batch):
-        climb = gradient(setup, log_policy, sampled, batch, advantage, update)
-        state = climbed(state, setup, climb)
-        if update + 1 < setup.updates_per_batch:
-            log_policy = policies.log_softmax(state.logits)
-    return state, StepInfo(sampled, batch, advantage)
-
-
-def climbed(state: State, setup: Setup, climb: Floats) -> State:
-    """The state after one update of the optimizer.
-
-    Shapes:   climb: (num_runs, num_arms).
-    """
-    num_updates = state.num_updates + 1
-    if setup.optimizer != "adam":
-        return replace(state, logits=state.logits + setup.learning_rate * climb, num_updates=num_updates)
-    fast, slow = ADAM_DECAY
-    first = fast * state.first_moment + (1 - fast) * climb
-    second = slow * state.second_moment + (1 - slow) * climb**2
-    unbiased = first / (1 - fast**num_updates)
-    scale = np.sqrt(second / (1 - slow**num_updates)) + ADAM_EPSILON
-    return State(state.logits + setup.learning_rate * unbiased / scale, first, second, num_updates)
+        if update:
+            now = state.softmax()
+            log_prob = now.at(hits.places)
+        weight = _completion_weights(setup, now, log_prob, info, is_top, update)
+        gradient(setup, now, hits, (share * weight).reshape(len(weight), -1), state.in_use(state.climb))
+        state.move(setup.learning_rate, setup.optimizer == "adam")
+    return info
 
 
 def run(specification: Specification, runs: Sequence[int] | None = None) -> Iterator[tuple[int, Floats]]:
@@ -196,13 +197,19 @@ def run(specification: Specification, runs: Sequence[int] | None = None) -> Iter
     """
     setup = setup_of(specification)
     chosen = range(1 if setup.is_mean_field else specification.num_runs) if runs is None else runs
-    state = initial_state(setup.bandit.base_log_policy, len(chosen))
-    draws = None if setup.is_mean_field else _uniforms(setup, specification, chosen)
+    tied = ties_of(setup)
+    batches = [chosen] if tied is None else [[run] for run in chosen]  # with ties every run has cells of its own
+    states = [initial_state(setup.bandit.base_log_policy, len(batch), copy.deepcopy(tied)) for batch in batches]
+    draws = [
+        _uniforms(setup, run_streams(specification.seed, batch), len(chosen), specification.num_steps)
+        for batch in batches
+    ]
     for num_steps in range(specification.num_steps):
         if num_steps % specification.record_every == 0:
-            yield num_steps, policies.log_softmax(state.logits)
-        state, _ = step(state, setup, None if draws is None else next(draws))
-    yield specification.num_steps, policies.log_softmax(state.logits)
+            yield num_steps, np.concatenate([state.log_policy() for state in states])
+        for state, uniforms in zip(states, draws, strict=True):
+            advance(state, setup, None if setup.is_mean_field else next(uniforms))
+    yield specification.num_steps, np.concatenate([state.log_policy() for state in states])
 
 
 def first_batch(specification: Specification) -> StepInfo:
@@ -210,15 +217,14 @@ def first_batch(specification: Specification) -> StepInfo:
 
     Requires: mean_field false.
     """
-    setup, chosen = setup_of(specification), range(specification.num_runs)
-    state = initial_state(setup.bandit.base_log_policy, specification.num_runs)
-    return step(state, setup, next(_uniforms(setup, specification, chosen)))[1]
+    setup, num_runs = setup_of(specification), specification.num_runs
+    state = initial_state(setup.bandit.base_log_policy, num_runs)
+    return step(state, setup, next(_uniforms(setup, run_streams(specification.seed, range(num_runs)), num_runs, 1)))[1]
 
 
-def _uniforms(setup: Setup, specification: Specification, runs: Sequence[int]) -> Iterator[Floats]:
-    """The uniforms of every step, (num_runs, draws_per_step), drawn for several steps at once."""
-    streams = run_streams(specification.seed, runs)
-    most = min(256, specification.num_steps, DRAWN_AT_ONCE // (len(streams) * setup.draws_per_step))
+def _uniforms(setup: Setup, streams: Sequence[np.random.Generator], num_runs: int, num_steps: int) -> Iterator[Floats]:
+    """The uniforms of every step, (num_streams, draws_per_step), drawn for several steps at once."""
+    steps_at_once = max(1, min(256, num_steps, DRAWN_AT_ONCE // (num_runs * setup.draws_per_step)))
     while True:
-        drawn = np.stack([stream.random((max(1, most), setup.draws_per_step)) for stream in streams], axis=1)
+        drawn = np.stack([stream.random((steps_at_once, setup.draws_per_step)) for stream in streams], axis=1)
         yield from drawn

@@ -135,7 +135,7 @@ def test_arms_are_drawn_with_their_probabilities():
     """200,000 draws of the third of three runs fit its policy by a chi-squared of 3 degrees of freedom below 25."""
     logits = np.random.default_rng(1).normal(size=(3, 4))
     log_policy = policies.log_softmax(logits)
-    arms = rollouts.draw_arms(log_policy, np.random.default_rng(2).random((3, 200_000)))
+    arms = rollouts.draw_arms(np.exp(log_policy), np.random.default_rng(2).random((3, 200_000)))
     counts, wanted = np.bincount(arms[2], minlength=4), 200_000 * np.exp(log_policy[2])
     assert ((counts - wanted) ** 2 / wanted).sum() < 25
     assert ((counts - wanted[::-1]) ** 2 / wanted[::-1]).sum() > 25

@@ -131,12 +131,14 @@ def test_noise_turns_marks_at_its_rates_and_credit_stays_out_of_correct():
     """Marks of 200,000 completions have the stated rates; format credit reaches the reward alone."""
     setup = _setup(method="reinforce", format_credit=(0.0, 0.5, 0.0, 0.5), group_size=8, **NOISE)
     log_policy = np.tile(setup.bandit.base_log_policy, (25_000, 1))
-    batch = rollouts.draw(setup, log_policy, np.random.default_rng(0).random((25_000, setup.draws_per_step)))
+    batch = rollouts.draw(
+        setup, np.exp(log_policy), np.ones((25_000, 1)), np.random.default_rng(0).random((25_000, setup.draws_per_step))
+    )
     truth = setup.bandit.solves[0][batch.arms]
     for value, rate in ((0.0, 0.2), (1.0, 0.9)):
         marks = batch.marks[truth == value]
         assert abs(marks.mean() - rate) < MONTE_CARLO_Z * math.sqrt(rate * (1 - rate) / marks.size)
-    credited = simulator.advantages(setup, log_policy, batch)  # reinforce's advantage is the reward
+    credited = simulator.advantages(setup, np.zeros_like(batch.marks), batch)  # reinforce's advantage is the reward
     np.testing.assert_array_equal(credited, batch.marks + 0.5 * (batch.arms % 2))
 
 
@@ -181,7 +183,8 @@ def test_both_ways_of_drawing_arms_agree():
     log_policy = policies.log_softmax(np.random.default_rng(0).normal(size=(3, rollouts.FEW_ARMS)))
     uniforms = np.random.default_rng(1).random((3, 5_000))
     wide = np.column_stack([log_policy, np.full(3, -1e4)])  # one more arm, never drawn
-    np.testing.assert_array_equal(rollouts.draw_arms(log_policy, uniforms), rollouts.draw_arms(wide, uniforms))
+    narrow_arms, wide_arms = (rollouts.draw_arms(np.exp(given), uniforms) for given in (log_policy, wide))
+    np.testing.assert_array_equal(narrow_arms, wide_arms)
 
 
 def test_a_matrix_is_read_from_a_file(tmp_path):
