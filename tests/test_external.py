@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from bandits import external, external_outcomes, external_small
+from bandits.experiments import external, external_outcomes, external_small
+from bandits.experiments.external_table import CHECKS, ENDS, ZONE
 from bandits.experiments.framework import PRESETS
-from bandits.external_table import CHECKS, ENDS, ZONE
 from tests.tolerances import MONTE_CARLO_Z, ROUND_OFF
 from theory import diversity_advantages, dynamics, sampling
 
 SMOKE = external.tasks(PRESETS["smoke"], 0)
 
 
-def _outcomes(tasks: list[external.Task]) -> list[SimpleNamespace]:
-    return [SimpleNamespace(task=task, rows=list(external.rows_of(task))) for task in tasks]
+def _found(tasks: list[external.Task]) -> list[list[dict]]:
+    return [list(task.rows()) for task in tasks]
 
 
 def _statuses(measured: dict[str, float]) -> dict[str, str]:
     rows = [{"quantity": name, "value": value} for name, value in measured.items()]
-    return {row["quantity"]: row["status"] for row in external.compare([SimpleNamespace(rows=rows)])}
+    return {row["quantity"]: row["status"] for row in external.compare([rows])}
 
 
 def test_smoke_agrees_but_for_the_known_difference():
     """All of the smoke scale agrees with its source, but for one long-run share that was not at rest (LOG.md)."""
-    table = external.compare(_outcomes(SMOKE))
+    table = external.compare(_found(SMOKE))
     assert len(table) > 40
     differing = [row["quantity"] for row in table if row["status"] != "agrees"]
     assert differing == ["long-run p1, r = (4, 1), a = 1.003, G = 4"]
@@ -52,17 +51,17 @@ def test_the_long_run_share_was_not_at_rest():
 
 def test_the_same_seed_gives_the_same_rows():
     """A task determines its rows; another seed moves what is drawn, and only that."""
-    first, again = (_outcomes(SMOKE) for _ in range(2))
-    other = _outcomes(external.tasks(PRESETS["smoke"], 1))
-    assert [outcome.rows for outcome in first] == [outcome.rows for outcome in again]
-    moved = {task.part for task, a, b in zip(SMOKE, first, other, strict=True) if a.rows != b.rows}
+    first, again = (_found(SMOKE) for _ in range(2))
+    other = _found(external.tasks(PRESETS["smoke"], 1))
+    assert first == again
+    moved = {task.part for task, a, b in zip(SMOKE, first, other, strict=True) if a != b}
     assert moved >= {"tail_miss", "uplift"}
     assert not moved & {"flows", "pass_at_n"}
 
 
 def test_every_published_number_has_a_computation():
     """The full scale measures every check, and the laptop scale the two ends and the middle of Appendix J."""
-    names = {row["quantity"] for outcome in _outcomes(SMOKE) for row in outcome.rows}
+    names = {row["quantity"] for rows in _found(SMOKE) for row in rows}
     tasks = external.tasks(PRESETS["full"], 0)
     rng = np.random.default_rng(0)
     for task in tasks:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from bandits.experiments import convergence, flow, groups, shared, smoothing, speed, surveys, terms
+from bandits.experiments import convergence, external, flow, groups, shared, smoothing, speed, surveys, terms
 from bandits.experiments.framework import Experiment
 from bandits.experiments.surveys import Survey
 
 MODULES = (flow, groups, terms, shared, speed, smoothing, convergence)
 EXPERIMENTS: tuple[Experiment, ...] = tuple(experiment for module in MODULES for experiment in module.EXPERIMENTS)
-SURVEYS = surveys.SURVEYS
+SURVEYS = (*surveys.SURVEYS, *external.SURVEYS)
 
 
 def select(ids: tuple[str, ...]) -> tuple[Experiment | Survey, ...]:

@@ -29,8 +29,8 @@ class Survey:
 
     id: str
     question: str
-    tasks: Callable[[Scale, int], Iterable[Comparison]]
-    summarise: Callable[[Sequence[Comparison], Sequence[Sequence[Row]]], tuple[list[Row], list[str]]]
+    tasks: Callable[[Scale, int], Iterable[Any]]
+    summarise: Callable[[Sequence[Any], Sequence[Sequence[Row]]], tuple[list[Row], list[str]]]
 
 
 def is_smoke(scale: Scale) -> bool:

@@ -1,6 +1,6 @@
 """External checks: published simulations re-run, published numbers recomputed, and what agrees.
 
-`tasks` lists independent computations, `rows_of` makes the rows of one, `compare` sets all rows against the published
+`tasks` lists independent computations, each makes its rows, `compare` sets all rows against the published
 numbers of `external_table`. A status is computed: `agrees`, `differs`, or `not comparable` where nothing was published
 or nothing can be held against it.
 """
@@ -10,18 +10,19 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from bandits import external_outcomes, external_small, measures, simulator
-from bandits.experiments.framework import Scale
-from bandits.external_outcomes import Measured
-from bandits.external_table import CHECKS, ZONE
+from bandits import measures, simulator
+from bandits.experiments import external_outcomes, external_small
+from bandits.experiments.external_outcomes import Measured
+from bandits.experiments.external_table import CHECKS, ZONE
+from bandits.experiments.framework import Row, Scale
+from bandits.experiments.surveys import Survey
 from bandits.specification import Specification, bandit_of
 
-Row = dict[str, Any]
 RESOLVED = 5.0  # standard errors
 SEEDS = 25  # sampled runs of 3.1 for each seed of the scale
 GROUP_SIZES = {"smoke": (), "laptop": (2, 32, 512, 8192, 131_072), "full": tuple(2**power for power in range(1, 18))}
@@ -47,13 +48,10 @@ class Task(BaseModel):
     seed: int = 0
     specification: Specification | None = None
 
-
-class Outcome(Protocol):
-    """A task's rows."""
-
-    @property
-    def rows(self) -> Sequence[Mapping[str, Any]]:
-        """What `rows_of` made."""
+    def rows(self) -> Iterator[Row]:
+        """What the task measures: rows of quantity and value."""
+        for quantity, value in _measured(self):
+            yield {"quantity": quantity, "value": float(value)}
 
 
 def tasks(scale: Scale, seed: int) -> list[Task]:
@@ -88,12 +86,6 @@ def _uplift(method: str, seed: int) -> Specification:
     return Specification.model_validate({**usual, **sizes, "method": method})
 
 
-def rows_of(task: Task) -> Iterator[Row]:
-    """What a task measures: rows of quantity and value."""
-    for quantity, value in _measured(task):
-        yield {"quantity": quantity, "value": float(value)}
-
-
 def _measured(task: Task) -> Measured:
     name = zlib.crc32(f"{task.part} {task.variant}".encode())
     rng = np.random.default_rng(np.random.SeedSequence([task.seed, name]))
@@ -124,9 +116,9 @@ def categorical(name: str, specification: Specification) -> Measured:
     yield f"{name}_retained{size}", float(measures.retained_mass(bandit, log_policy).mean())
 
 
-def compare(outcomes: Iterable[Outcome]) -> list[Row]:
-    """The table: one row for each published number that the outcomes have a value for."""
-    measured = {row["quantity"]: float(row["value"]) for outcome in outcomes for row in outcome.rows}
+def compare(found: Iterable[Sequence[Row]]) -> list[Row]:
+    """The table: one row for each published number that the rows of the tasks have a value for."""
+    measured = {row["quantity"]: float(row["value"]) for rows in found for row in rows}
     measured |= derived(measured)
     table = []
     for check in CHECKS.values():
@@ -179,3 +171,17 @@ def derived(measured: Mapping[str, float]) -> dict[str, float]:
 def _sign(value: float, error: float) -> float:
     """1 or -1, or 0 within 5 standard errors of 0."""
     return math.copysign(1.0, value) if abs(value) > RESOLVED * error else 0.0
+
+
+def _summary(_: Sequence[Task], found: Sequence[Sequence[Row]]) -> tuple[list[Row], list[str]]:
+    table = compare(found)
+    counts = {word: sum(row["status"] == word for row in table) for word in ("agrees", "differs", "not comparable")}
+    sentences = [", ".join(f"{count} of {len(table)} {word}" for word, count in counts.items())]
+    for row in table:
+        near = "" if math.isnan(row["tolerance"]) else f" (+- {row['tolerance']:.2g})"
+        published = "nothing" if math.isnan(row["published"]) else f"{row['published']:.6g}{near}"
+        sentences.append(f"{row['status']}: {row['quantity']}: published {published}, ours {row['ours']:.6g}")
+    return table, sentences
+
+
+SURVEYS = (Survey("external", "Do published simulations and numbers come out again?", tasks, _summary),)

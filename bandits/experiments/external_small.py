@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from bandits import simulator
-from bandits.external_outcomes import Measured
+from bandits.experiments.external_outcomes import Measured
 from bandits.specification import Specification, bandit_of
 from theory import diversity_advantages, dynamics, estimators, optima, policies, sampling
 from theory.policies import Floats
