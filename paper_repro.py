@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 import store
-from commands import check, check_shaper, predict, simulate
+from commands import check, check_shaper, predict, samples, simulate
 from commands.options import Options
 
 BAD_INPUT = 2
@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int]]] = {
     "predict": (predict.PredictOptions, predict.predict),
     "check-shaper": (check_shaper.CheckShaperOptions, check_shaper.check_shaper),
     "simulate": (simulate.SimulateOptions, simulate.simulate),
+    "samples": (samples.SamplesOptions, samples.samples),
 }
 
 
