@@ -67,6 +67,20 @@ def _files_section(rows: Sequence[Row], names: Sequence[str], ks: Sequence[int])
     return "\n".join(["SAMPLES: unbiased estimates [95% bootstrap interval over problems]", table(["", *names], body)])
 
 
+def pass_at_k_markdown(rows: Sequence[Row], ks: Sequence[int]) -> str:
+    """pass@k of each file, and what was lost and gained against the first, as a Markdown table."""
+    base, *others = file_names(rows)
+    header = ["file", *(f"pass@{k}" for k in ks), "kept", "lost", "by chance", "gained"]
+    lines = [header, ["---"] * len(header)]
+    for name in (base, *others):
+        cells = [_cell(_found(rows, file=name, quantity="pass_at_k", k=k)) for k in ks]
+        where = {"file": name, "base": base}
+        counts = [_cell(_found(rows, quantity=f"num_{what}", **where), ".0f") for what in ("kept", "lost", "gained")]
+        counts.insert(2, _cell(_found(rows, quantity="num_lost_by_chance", **where), ".1f"))
+        lines.append([f"`{name}`", *cells, *counts])
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
 def _answer_lines(rows: Sequence[Row], names: Sequence[str], ending: str, **where: Any) -> list[list[str]]:
     """maj@k and Hill numbers, of the files that have answers."""
     lines = []
@@ -158,7 +172,10 @@ def _pair_paragraph(rows: Sequence[Row], name: str, base: str) -> str:
     count = {row["quantity"]: row["value"] for row in select(rows, file=name, base=base, k=0)}
     sentences = [_verdict(first, last, name, base)]
     if first["has_interval"]:
-        sentences += [_in_between(rows, name, base), _crossing_sentence(rows, name, base)]
+        in_between = _in_between(rows, name, base)
+        if not in_between and (_sign(first), _sign(last)) in PATTERNS and last["k"] > 1:
+            sentences.append(PATTERNS[_sign(first), _sign(last)] + ".")
+        sentences += [in_between, _crossing_sentence(rows, name, base)]
         if (_sign(first), _sign(last)) == (0, 0):
             sentences.append(_reach(first, int(count["num_common_problems"])))
         improvement = _cell(_found(rows, file=name, base=base, quantity="improvement"))
@@ -187,7 +204,7 @@ def _verdict(first: Row, last: Row, name: str, base: str) -> str:
     if start and end:
         link = "and also" if start == end else "and"
         ends = f"{SIGN_WORDS[start]} than {base} {at_first} {link} {SIGN_WORDS[end]} {at_last}"
-        return f"{name} is {ends}. {PATTERNS[start, end]}."
+        return f"{name} is {ends}."
     if start:
         return (
             f"{name} is {SIGN_WORDS[start]} than {base} {at_first}; {at_last} the difference is not resolved: a loss "

@@ -2,7 +2,8 @@
 
 The target of every interval is the mean over the population that the problems were drawn from: problems are resampled,
 together for both models, and seeds within each model where a file has several. That covers the noise of the samples
-too, since new problems come with new samples. Intervals are for each k on its own.
+too, since new problems come with new samples. Intervals are for each k on its own. Each bound adds half an unseen
+problem (`intervals.bounded_interval`), for a difference one as far from 0 as the farthest seen.
 
 Definitions: the first of two models is the base. Kept, lost, gained: problems with a correct sample in both files, in
 the base's only, in the other's only; SRR = kept/(kept + lost), NDR = gained/(kept + gained) (arXiv 2507.14843, as
@@ -24,12 +25,13 @@ from theory import estimators, intervals
 from theory.samples import Samples
 
 Floats = NDArray[np.float64]
+Range = tuple[float, float] | tuple[Floats, Floats] | None
 Row = dict[str, Any]
 
 MOST_KS = 1024  # every k up to here; above, as many spaced evenly in log k
 HILL_ORDERS = (0, 1, 2)
 FEWEST_PROBLEMS, FEWEST_SEEDS = 30, 10  # with fewer, intervals are rough
-SHARE, CHANGE = (0.0, 1.0), (-1.0, 1.0)  # ranges
+SHARE = (0.0, 1.0)  # the range of a share
 MISSED = 0.05  # chance of missing a problem at the detection threshold
 
 
@@ -61,7 +63,7 @@ class _Resampled:
         ends = np.cumsum([column.shape[1] for column in columns.values()])[:-1]
         self.sums = dict(zip(columns, np.split(sums, ends, axis=1), strict=True))
 
-    def bounds(self, sums: Floats, totals: Floats, ends: tuple[float, float] | None) -> tuple[Floats, Floats]:
+    def bounds(self, sums: Floats, totals: Floats, ends: Range) -> tuple[Floats, Floats]:
         """Low and high ends of the interval; plain percentiles where the range has no ends."""
         if ends is not None:
             return intervals.bounded_interval(sums, totals, rng=self.rng, low_end=ends[0], high_end=ends[1])
@@ -150,9 +152,7 @@ def _over_seeds(sums: Floats, shape: tuple[int, ...], rng: np.random.Generator) 
     return np.asarray(np.einsum("rs,rsk->rk", weights, sums.reshape(-1, *shape)))
 
 
-def _mean_row(
-    file: str, base: str, name: str, values: Floats, resampled: _Resampled, ends: tuple[float, float] | None
-) -> Iterator[Row]:
+def _mean_row(file: str, base: str, name: str, values: Floats, resampled: _Resampled, ends: Range) -> Iterator[Row]:
     """The mean of a quantity over the problems where it is there, if it is anywhere."""
     num_there = int((~np.isnan(values)).sum())
     if num_there == 0:
@@ -195,7 +195,7 @@ def pair_rows(base: Samples, other: Samples, wanted: Iterable[int] = (), *, rng:
         for name, curve in zip(("base", "other"), curves, strict=True)
     )
     difference = curves[1].mean(axis=(0, 1)) - curves[0].mean(axis=(0, 1))
-    low, high = resampled.bounds(after - before, resampled.sums["one"], CHANGE)
+    low, high = resampled.bounds(after - before, resampled.sums["one"], _reach(curves[1].mean(1) - curves[0].mean(1)))
     has_interval = len(common) > 1
     for place, (k, value) in enumerate(zip(ks, difference, strict=True)):
         bounds = (low[place], high[place]) if has_interval else None
@@ -205,14 +205,12 @@ def pair_rows(base: Samples, other: Samples, wanted: Iterable[int] = (), *, rng:
         yield from _mean_row(*names, name, values, resampled, ends)
 
 
-def _pair_measures(
-    base: Samples, other: Samples, rng: np.random.Generator
-) -> dict[str, tuple[Floats, tuple[float, float] | None]]:
+def _pair_measures(base: Samples, other: Samples, rng: np.random.Generator) -> dict[str, tuple[Floats, Range]]:
     """Values per problem, NaN where a problem does not count, and the ends of their range."""
     shares = [samples.num_correct.sum(axis=1) / samples.num_samples.sum(axis=1) for samples in (base, other)]
     before, after = (share > 0 for share in shares)
     improvement = (np.sign(shares[1] - shares[0]) + 1) / 2
-    measures: dict[str, tuple[Floats, tuple[float, float] | None]] = {
+    measures: dict[str, tuple[Floats, Range]] = {
         "improvement": (improvement, SHARE),
         "support_retention": (np.where(before, after, np.nan), SHARE),
         "discovery": (np.where(after, ~before, np.nan), SHARE),
@@ -220,11 +218,23 @@ def _pair_measures(
     if base.answers is not None and other.answers is not None:
         ks = vote_sizes(min(base.largest_k, other.largest_k))
         changes = other.maj_at_k(ks, rng=rng) - base.maj_at_k(ks, rng=rng)
-        measures |= {f"maj_at_k_difference {k}": (change, CHANGE) for k, change in zip(ks, changes.T, strict=True)}
+        low, high = _reach(changes)
+        for place, k in enumerate(ks):
+            measures[f"maj_at_k_difference {k}"] = (changes[:, place], (low[place], high[place]))
         for order in HILL_ORDERS:
             change = other.hill_number(order) - base.hill_number(order)
             measures[f"hill_number_{order}_difference"] = (change, None)
     return measures
+
+
+def _reach(changes: Floats) -> tuple[Floats, Floats]:
+    """The range of a difference on an unseen problem: as far as the farthest seen at any k up to this; 1 if none.
+
+    Shapes:   changes: (num_problems, num_ks). Returns two arrays (num_ks,).
+    """
+    farthest = np.maximum.accumulate(np.abs(changes).max(axis=0))
+    reach = np.where(farthest > 0, farthest, 1.0)
+    return -reach, reach
 
 
 def _support(base: Samples, other: Samples) -> dict[str, float]:

@@ -26,7 +26,7 @@ Floats = NDArray[np.float64]
 Statistic = Callable[..., Any]  # called as statistic(values, axis=...), reducing the axis or axes
 
 BATCH_ENTRIES = 2_000_000  # resampled values held at once: 16 MB
-UNSEEN_REACH = 0.5  # weight of the unseen problem times the width of the range; chosen by benchmarks/coverage.py
+UNSEEN_WEIGHT = 0.5  # of the unseen problem, in problems; chosen by benchmarks/coverage.py
 
 
 @dataclass(frozen=True)
@@ -150,23 +150,23 @@ def bounded_interval(
     totals: Floats,
     *,
     rng: np.random.Generator,
-    low_end: float,
-    high_end: float,
+    low_end: ArrayLike,
+    high_end: ArrayLike,
     confidence: float = 0.95,
 ) -> tuple[Floats, Floats]:
     """Interval for the mean of a quantity that lies in [low_end, high_end], from `resampled_sums`.
 
-    Each bound adds a fraction of a problem that was not seen, at the worse end of the range. So an interval does not
-    shrink to a point where all problems are alike (all solved, say), where a plain bootstrap covers nothing. With a
-    whole unseen problem this is Gaffke's bound, which for zeros and ones is that of Clopper and Pearson and covers
-    too often; the fraction here was chosen by simulation (benchmarks/coverage.py).
+    Each bound adds half a problem that was not seen, at the worse end of the range. So an interval does not shrink to
+    a point where all problems are alike (all solved, say), where a plain bootstrap covers nothing. With a whole unseen
+    problem this is Gaffke's bound, which for zeros and ones is that of Clopper and Pearson and covers too often; the
+    half was chosen by simulation (benchmarks/coverage.py).
 
-    Shapes:   sums: (num_resamples, ...), weighted sums of the quantity; totals: the weights' sums, broadcasting to it.
-              Returns two arrays (...).
-    Source:   Gaffke 2005; Learned-Miller and Thomas, arXiv 1905.06208; the fraction is ours.
+    Shapes:   sums: (num_resamples, ...), weighted sums of the quantity; totals: the weights' sums, broadcasting to it;
+              low_end, high_end: broadcast to (...). Returns two arrays (...).
+    Source:   Gaffke 2005; Learned-Miller and Thomas, arXiv 1905.06208; the half is ours.
     """
-    weight = UNSEEN_REACH / (high_end - low_end)
-    unseen = rng.standard_gamma(weight, size=len(sums)).reshape(-1, *[1] * (sums.ndim - 1))
+    low_end, high_end = np.asarray(low_end), np.asarray(high_end)
+    unseen = rng.standard_gamma(UNSEEN_WEIGHT, size=len(sums)).reshape(-1, *[1] * (sums.ndim - 1))
     tail = (1 - confidence) / 2
     low = np.quantile((sums + unseen * low_end) / (totals + unseen), tail, axis=0)
     high = np.quantile((sums + unseen * high_end) / (totals + unseen), 1 - tail, axis=0)
