@@ -18,8 +18,7 @@ def read(path: Path, name: str, file_format: str | None, fields: sample_formats.
     """The counts in a file and the SHA-256 of its bytes; a text file is read once, line by line."""
     try:
         with path.open("rb") as stream:
-            is_parquet = stream.read(len(PARQUET)) == PARQUET
-            stream.seek(0)
+            is_parquet = stream.peek(len(PARQUET))[: len(PARQUET)] == PARQUET
             if is_parquet and file_format not in (None, "trl"):
                 raise ValueError(f"{name}: it is a parquet file: want --format trl, or none, not {file_format}")
             if file_format == "trl" and not is_parquet:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import store
-from figures import tables
+from figures import sample_tables, tables
 from theory import claims, methods
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,8 +29,8 @@ COMMANDS = [
 
 
 def test_the_commands_were_found():
-    """There is something to test, for both sub-commands."""
-    assert {line.split()[2] for line in COMMANDS} == {"check", "check-shaper", "predict", "simulate"}
+    """There is something to test, for every sub-command."""
+    assert {line.split()[2] for line in COMMANDS} == {"check", "check-shaper", "predict", "samples", "simulate"}
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -76,9 +76,32 @@ def test_the_table_of_presets_is_current():
     assert (ROOT / "examples" / "bandit.json").read_text(encoding="utf-8") in README
 
 
-def test_the_figure_and_the_numbers_come_from_the_committed_run():
-    """The run that the README shows verifies, and the table at equal correctness has its numbers."""
-    (picture,) = re.findall(r"\((results/reference/\S+\.png)\)", README)
-    run = (ROOT / picture).parent
-    assert store.verify_run(run) == []
-    assert tables.matched_markdown(store.read_rows(run / "rows.csv")) in README
+def test_the_figures_and_the_numbers_come_from_the_committed_runs():
+    """The runs that the README shows verify, and its tables have their numbers."""
+    pictures = re.findall(r"\((results/reference/\S+\.png)\)", README)
+    runs = {(ROOT / picture).parent.parent.name: (ROOT / picture).parent for picture in pictures}
+    assert set(runs) == {"theory", "samples"}
+    for run in runs.values():
+        assert store.verify_run(run) == []
+    assert tables.matched_markdown(store.read_rows(runs["theory"] / "rows.csv")) in README
+    assert sample_tables.pass_at_k_markdown(store.read_rows(runs["samples"] / "rows.csv"), (1, 8, 64)) in README
+
+
+def test_the_numbers_about_the_samples_are_those_of_the_committed_runs():
+    """Each difference with its interval that the prose states is in one of the two runs, as printed there."""
+    text = README[README.index("GRPO collapsed: ") : README.index("The format is recognised")]
+    rows = [
+        row
+        for run in store.list_runs(REFERENCE)
+        if run.parent.name == "samples"
+        for row in store.read_rows(run / "rows.csv")
+    ]
+    known = {
+        tuple(f"{abs(value):.3f}"[1:] for value in (row["value"], *sorted((abs(row["low"]), abs(row["high"])))))
+        for row in rows
+        if row["quantity"] == "pass_at_k_difference"
+    }
+    stated = re.findall(r"[+-]?(\.\d{3})[^\[.]*\[-?(\.\d{3}), -?(\.\d{3})\]", text.replace("\n", " "))
+    assert len(stated) == 5
+    for value, *ends in stated:
+        assert (value, *sorted(ends)) in known

@@ -271,6 +271,8 @@ def test_a_threshold_makes_scores_marks(read: Read) -> None:
 
 GOOD = lines(jsonl_rows())
 ONE = '{"problem": "a", "correct": 1, "sample": 5}\n'
+HUMAN_EVAL_LINE = '{"task_id": "a", "completion": "", "passed": true, "completion_id": 0}\n'
+LM_EVAL_LINE = '{"doc_id": 1, "resps": 1, "filtered_resps": 1, "metrics": 1, "acc": 1, "f1": 1}\n'
 BAD_TEXTS: dict[str, str | bytes] = {
     ": the file is empty: want at least one sample": "",
     ": the file is empty: want": "problem,n,c\n",
@@ -288,12 +290,15 @@ BAD_TEXTS: dict[str, str | bytes] = {
     " line 13: correct is 0.5: want 0, 1, true or false; for other": GOOD + '{"problem": "a", "correct": 0.5}\n',
     " line 13: problem is null: want a name": GOOD + '{"problem": null, "correct": 1}\n',
     " line 2: sample '5' of problem 'a' is there before: want it once": ONE + ONE,
+    " line 1: it is not JSON: Exceeds the limit": '{"problem": ' + "1" * 5000 + "}",
+    " line 2: sample '0' of problem 'a' is there": HUMAN_EVAL_LINE * 2,
+    " line 1: several fields could be the metric (acc, f1)": LM_EVAL_LINE,
     " line 1: field 'passed' is missing": '{"task_id": "a", "completion": "b"}\n',
     " line 4: sample 0 of problem '0' is there before": lines(lm_eval_first()[:3] + lm_eval_first()[:1]),
     " line 1: pass@1 is 0.3: want a share of 4 generations": lines(lm_eval_shares()[:1]).replace("0.75", "0.3"),
     " line 1: field 'resps' is missing": '{"doc_id": 1, "filtered_resps": ["a"], "acc": 1.0}\n',
     " line 3: c is 5, n is 4: want c at most n": CSV.replace("1,4,0", "1,4,5"),
-    " line 3: sample 'all' of problem '0' is there before": CSV.replace("1,4,0", "0,4,0"),
+    " line 3: problem '0' is there before: want it once": CSV.replace("1,4,0", "0,4,0"),
     " line 3: c is 'nan': want an integer from 0": CSV.replace("1,4,0", "1,4,nan"),
     " line 3: n is '0': want an integer from 1": CSV.replace("1,4,0", "1,0,0"),
     " line 3: c is '-1': want an integer from 0": CSV.replace("1,4,0", "1,4,-1"),
@@ -324,5 +329,5 @@ def test_a_named_format_must_fit(read: Read, tmp_path: Path) -> None:
 
 
 def test_deep_nesting_is_one_line(read: Read) -> None:
-    with pytest.raises(ValueError, match="file line 1: it is not JSON: nested too deeply"):
+    with pytest.raises(ValueError, match="file line 1: it is not JSON: maximum recursion depth exceeded"):
         read('{"problem": ' + "[" * 100_000)

@@ -120,8 +120,8 @@ def _objects(lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
 def _object(number: int, text: str) -> dict[str, Any]:
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        reason = error.msg if isinstance(error, json.JSONDecodeError) else "nested too deeply"
+    except (ValueError, RecursionError) as error:
+        reason = str(error).partition(":")[0]
         raise ValueError(f"line {number}: it is not JSON: {reason}: want one object per line") from None
     if not isinstance(found, dict):
         raise ValueError(f"line {number}: it is {_shown(found)}: want an object")
@@ -175,7 +175,8 @@ def _human_eval(rows: Iterator[Row], fields: Fields, _: list[str]) -> Iterator[R
     for number, row in rows:
         correct = _mark(number, metric, _field(number, row, metric), fields.threshold)
         answer = _answer(row, fields.answer) if fields.answer else None
-        yield Record(number, _name(number, row, "task_id"), 1, correct, "", row.get("completion_id"), answer)
+        sample = _name(number, row, "completion_id") if "completion_id" in row else None
+        yield Record(number, _name(number, row, "task_id"), 1, correct, "", sample, answer)
 
 
 def _verl(rows: Iterator[Row], fields: Fields, _: list[str]) -> Iterator[Record]:
@@ -231,7 +232,7 @@ def _lm_eval(rows: Iterator[Row], fields: Fields, notes: list[str]) -> Iterator[
         answers = _listed_answers(row, fields.answer or "filtered_resps")
         if metric.startswith("pass@1") and num_generations > 1:
             num_correct = _number_correct(number, metric, value, num_generations)
-            yield Record(number, problem, num_generations, num_correct, "", "all")
+            yield Record(number, problem, num_generations, num_correct, "", samples.WHOLE)
             continue
         scores = value if isinstance(value, list) else [value]
         num_unscored = max(num_unscored, num_generations - len(scores))
@@ -249,7 +250,7 @@ def _lm_eval(rows: Iterator[Row], fields: Fields, notes: list[str]) -> Iterator[
 
 
 def _lm_eval_metrics(row: Mapping[str, Any]) -> list[str]:
-    if row.get("metrics"):
+    if isinstance(row.get("metrics"), list):
         return [str(name) for name in row["metrics"]]
     return [
         name
@@ -298,7 +299,7 @@ def _csv(lines: Iterator[tuple[int, str]]) -> Iterator[Record]:
         num_samples, num_correct = _count(number, "n", cells["n"], 1), _count(number, "c", cells["c"], 0)
         if num_correct > num_samples:
             raise ValueError(f"line {number}: c is {num_correct}, n is {num_samples}: want c at most n")
-        yield Record(number, problem, num_samples, num_correct, "", "all")
+        yield Record(number, problem, num_samples, num_correct, "", samples.WHOLE)
 
 
 def _count(number: int, column: str, text: str, least: int) -> int:

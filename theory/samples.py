@@ -21,6 +21,7 @@ from theory import estimators
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
+WHOLE = "all"  # id of the one record that holds all samples of a problem
 LONGEST_ANSWER = 64  # characters; of longer answers a digest of 16 bytes is kept
 NUM_SUBSETS = 20_000  # random subsets for maj@k over all problems: a standard error of at most .5/sqrt(20000) = .0035
 MOST_SUBSETS = 200  # per problem
@@ -173,14 +174,17 @@ def _count(record: Record, cells: dict[tuple[str, str], _Cell]) -> None:
         cell = cells[problem, seed] = _Cell()
     if sample is not None:
         if sample in cell.ids:
-            raise ValueError(
-                f"line {line}: sample {sample!r} of problem {_shown(problem)} is there before: want it once"
-            )
+            what = "" if sample == WHOLE else f"sample {sample!r} of "
+            raise ValueError(f"line {line}: {what}problem {_shown(problem)} is there before: want it once")
         cell.ids.add(sample)
     cell.num_samples += num_samples
     cell.num_correct += num_correct
     if answer is not None:
-        text = answer if len(answer) <= LONGEST_ANSWER else blake2b(answer.encode(), digest_size=16).hexdigest()
+        text = (
+            answer
+            if len(answer) <= LONGEST_ANSWER
+            else blake2b(answer.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+        )
         cell.answers[text] = cell.answers.get(text, 0) + 1
         if num_correct:
             cell.correct_answers[text] = cell.correct_answers.get(text, 0) + 1
