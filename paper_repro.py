@@ -31,6 +31,7 @@ COMMANDS = {  # the module of each, imported when it is asked for: none waits fo
     "simulate": "simulate",
     "figures": "figures",
     "bandits": "bandits",
+    "samples": "samples",
     "results": "results",
 }
 

@@ -13,13 +13,13 @@ import pytest
 
 import paper_repro
 import store
-from commands.figures import FIGURES
-from figures import tables
+from figures import sample_tables, tables
 from theory import claims, diagnosis, method_table, methods
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "results" / "reference"
+PICTURES = re.findall(r"\((results/reference/\S+\.png)\)", README)
 
 
 def _blocks(language: str) -> list[str]:
@@ -102,11 +102,31 @@ def test_the_table_of_verdicts_is_current(method: str):
 
 
 def test_the_pictures_and_the_numbers_come_from_committed_runs():
-    """The runs that the README shows verify and came from a clean tree, and its table has the numbers of the first."""
-    pictures = re.findall(r"\((results/reference/\S+\.png)\)", README)
-    assert len(pictures) == 3
-    for run in ((ROOT / picture).parent for picture in pictures):
+    """The runs that the README shows verify and came from a clean tree, and its tables have their numbers."""
+    runs = {Path(picture).stem: (ROOT / picture).parent for picture in PICTURES}
+    assert {"prediction", "pass_at_k"} < set(runs)
+    for run in runs.values():
         assert store.verify_run(run) == []
         assert json.loads((run / "provenance.json").read_text(encoding="utf-8"))["is_dirty"] is False
-    assert tables.matched_markdown(store.read_rows((ROOT / pictures[0]).parent / "rows.csv")) in README
-    assert {Path(picture).stem for picture in pictures[1:]} <= set(FIGURES)
+    assert tables.matched_markdown(store.read_rows(runs["prediction"] / "rows.csv")) in README
+    assert sample_tables.pass_at_k_markdown(store.read_rows(runs["pass_at_k"] / "rows.csv"), (1, 8, 64)) in README
+
+
+def test_the_numbers_about_the_samples_are_those_of_the_committed_runs():
+    """Each difference with its interval that the prose states is in one of the two runs, as printed there."""
+    text = README[README.index("GRPO collapsed: ") : README.index("The format is recognised")]
+    rows = [
+        row
+        for run in store.list_runs(REFERENCE)
+        if run.parent.name == "samples"
+        for row in store.read_rows(run / "rows.csv")
+    ]
+    known = {
+        tuple(f"{abs(value):.3f}"[1:] for value in (row["value"], *sorted((abs(row["low"]), abs(row["high"])))))
+        for row in rows
+        if row["quantity"] == "pass_at_k_difference"
+    }
+    stated = re.findall(r"[+-]?(\.\d{3})[^\[.]*\[-?(\.\d{3}), -?(\.\d{3})\]", text.replace("\n", " "))
+    assert len(stated) == 5
+    for value, *ends in stated:
+        assert (value, *sorted(ends)) in known

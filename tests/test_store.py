@@ -120,7 +120,7 @@ def test_id_depends_on_layer_configuration_and_version(monkeypatch):
 @pytest.mark.parametrize(
     ("layer", "config", "message"),
     [
-        ("figures", CONFIG, "layer: 'figures' must be one of theory, bandits, llm"),
+        ("figures", CONFIG, "layer: 'figures' must be one of theory, bandits, llm, samples"),
         ("theory", {"beta": float("nan")}, "config: .* must be JSON-able with finite numbers"),
         ("theory", {"path": Path("x")}, "config: .*PosixPath.* must be JSON-able"),
     ],

@@ -174,6 +174,34 @@ def _vote_with_top(sizes: Floats, labels: Floats, k: int, top: int) -> float:
     return float((state[1, k, 1:] / tied[1:]).sum() / binom.pmf(k, sizes.sum(), rate))
 
 
+def sampled_maj_at_k(
+    counts: ArrayLike, correct: ArrayLike, ks: ArrayLike, *, rng: np.random.Generator, num_subsets: int
+) -> Floats:
+    """Unbiased estimates of `maj_at_k` from random subsets; exact at k = 1, at k = n and where all answers are alike.
+
+    Cost: num_subsets draws of a subset for each k, at any n; the standard error is at most 1/(2 sqrt(num_subsets)).
+
+    Shapes:   counts, correct: (num_answers,), one entry per distinct answer; ks: (num_ks,). Returns (num_ks,).
+    Requires: as `maj_at_k`.
+    """
+    sizes, labels, draws = _counts(counts, "counts", least=0), _labels(correct), _counts(ks, "ks", least=1)
+    num_samples = sizes.sum()
+    policies.refuse(draws, draws > num_samples, "ks", f"at most {num_samples:.0f}, the sum of counts")
+    if labels.min() == labels.max():
+        return np.full(draws.shape, labels[0])
+    votes = []
+    for k in draws:
+        if k == 1:
+            votes.append(sizes @ labels / num_samples)
+            continue
+        drawn = sizes[None].astype(np.int64)
+        if k < num_samples:
+            drawn = rng.multivariate_hypergeometric(drawn[0], int(k), size=num_subsets)
+        wins = drawn == drawn.max(axis=1, keepdims=True)
+        votes.append((wins @ labels / wins.sum(axis=1)).mean())
+    return np.array(votes)
+
+
 def hill_number(log_weights: ArrayLike, order: float) -> Floats:
     """Effective number of answers of a given order: (sum q^order)^(1/(1-order)), q the normalised weights.
 
