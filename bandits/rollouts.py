@@ -111,7 +111,8 @@ def draw_arms(weights: Floats, reached: Floats) -> NDArray[np.int64]:
               Returns the shape of reached.
     """
     if weights.shape[1] > FEW_ARMS:
-        return np.stack([drawing.places(*pair) for pair in zip(weights, reached, strict=True)])
+        found = [drawing.places(*pair) for pair in zip(weights, reached, strict=True)]
+        return np.stack(found) if len(found) > 1 else found[0][None, :]
     cumulative = np.cumsum(weights, axis=1)
     found = (cumulative[:, None, :] <= reached[:, :, None]).sum(axis=-1)
     return np.asarray(np.minimum(found, weights.shape[1] - 1), dtype=np.int64)

@@ -25,7 +25,7 @@ from bandits.state import Softmax, State, initial_state
 from theory import method_table, methods, policies, token_weights
 from theory.policies import Floats
 
-DRAWN_AT_ONCE = 1 << 22  # uniforms that all runs together hold: 32 MB
+DRAWN_AT_ONCE = 1 << 21  # uniforms that all runs together hold: 16 MB
 
 
 @dataclass(frozen=True)

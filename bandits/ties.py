@@ -18,7 +18,7 @@ from theory.policies import Floats
 LEAST_ARMS = 20_000  # below, dense arrays are faster
 MOST_CELLS = 16  # at the start
 LEAST_GAIN = 2  # arms for each cell: below, a run goes on without ties
-LEAST_ARMS_PER_DRAW = 8  # below, the ties would be gone at once
+LEAST_ARMS_PER_DRAW = 32  # below, the ties are soon gone
 Arms = NDArray[np.int64]
 
 

@@ -27,6 +27,7 @@ TIED = {
 @pytest.fixture(autouse=True)
 def _ties_from_few_arms_on(monkeypatch):
     monkeypatch.setattr(ties, "LEAST_ARMS", 1_000)
+    monkeypatch.setattr(ties, "LEAST_ARMS_PER_DRAW", 8)
 
 
 def _masses(name: str, num_places: int) -> np.ndarray:

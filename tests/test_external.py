@@ -37,7 +37,7 @@ def test_smoke_agrees_but_for_the_known_difference():
 
 
 def test_the_long_run_share_was_not_at_rest():
-    """Integrated for their 6,000 steps of .5 and not to its end, the expected flow has the published .9965."""
+    """Integrated for 6,000 steps of .5 and not to its end, the expected flow has the published .9965."""
 
     def rate(log_odds: float) -> float:
         return external_outcomes.expected_drift(1 / (1 + math.exp(-log_odds)), (4, 1), 1.003, 4)
