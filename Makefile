@@ -12,9 +12,13 @@ help: ## list the targets
 	@echo "make TARGET [PYTHON=python3.12]: the interpreter (3.11 to 3.13) that $(VENV) is made with"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-repro: $(VENV)/core.stamp ## check every claim, then predict for the shipped answer distribution
+repro: $(VENV)/core.stamp ## check claims and methods, predict and simulate the examples, draw the figures, run the experiments
 	$(PY) paper_repro.py check
 	$(PY) paper_repro.py predict examples/countdown_answers.csv
+	$(PY) paper_repro.py check-shaper --all
+	$(PY) paper_repro.py simulate examples/bandit.json
+	$(PY) paper_repro.py figures
+	$(PY) paper_repro.py bandits --preset smoke
 
 test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m ruff check

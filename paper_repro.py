@@ -7,28 +7,39 @@ line for bad input and exits with status 2, and exits with status 1 if a claim f
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
 
 import store
-from commands import check, check_shaper, predict, samples, simulate
-from commands.options import Options
+from commands.options import OPTIONAL_WORD, Options
 
 BAD_INPUT = 2
 
-COMMANDS: dict[str, tuple[type[Options], Callable[[Any], int]]] = {
-    "check": (check.CheckOptions, check.check),
-    "predict": (predict.PredictOptions, predict.predict),
-    "check-shaper": (check_shaper.CheckShaperOptions, check_shaper.check_shaper),
-    "simulate": (simulate.SimulateOptions, simulate.simulate),
-    "samples": (samples.SamplesOptions, samples.samples),
+COMMANDS = {  # the module of each, imported when it is asked for: none waits for what the others need
+    "check": "check",
+    "predict": "predict",
+    "check-shaper": "check_shaper",
+    "preview": "preview",
+    "simulate": "simulate",
+    "figures": "figures",
+    "bandits": "bandits",
+    "samples": "samples",
+    "results": "results",
 }
+
+
+def command_of(name: str) -> tuple[type[Options], Callable[[Any], int]]:
+    """The options and the function of a command."""
+    found: tuple[type[Options], Callable[[Any], int]] = importlib.import_module(f"commands.{COMMANDS[name]}").COMMAND
+    return found
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,27 +51,34 @@ class Parser(argparse.ArgumentParser):
         self.exit(BAD_INPUT, f"{self.prog}: {one_line}\n")
 
 
-def build_parser() -> Parser:
-    """The parser of all commands; flags come from the option models, values are checked by them."""
+def build_parser(names: Iterable[str] = COMMANDS) -> Parser:
+    """The parser of the commands; flags come from the option models, values are checked by them."""
     parser = Parser(prog="paper_repro.py", description=(__doc__ or "").split("\n", maxsplit=1)[0], allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", required=True, metavar="|".join(COMMANDS))
-    for name, (model, _) in COMMANDS.items():
+    for name in names:
+        model, _ = command_of(name)
         summary = (model.__doc__ or "").strip()
-        required = "".join(f" {key.upper()}" for key, field in model.model_fields.items() if field.is_required())
-        usage = f"%(prog)s{required} [options]"  # BASE first: a list such as --beta would swallow it
+        words = {
+            key: None if field.is_required() else "?" for key, field in model.model_fields.items() if _is_word(field)
+        }
+        named = "".join(f" [{key.upper()}]" if count else f" {key.upper()}" for key, count in words.items())
+        usage = f"%(prog)s{named} [options]"  # BASE first: a list such as --beta would swallow it
         command = commands.add_parser(name, help=summary, description=summary, usage=usage, allow_abbrev=False)
-        for field_name, field in model.model_fields.items():
-            flag = field.alias or field_name
-            is_list = "tuple" in str(field.annotation)
+        for key, field in model.model_fields.items():
+            flag = field.alias or key
             default = "" if field.is_required() or not field.default else f" (default: {_shown(field.default)})"
-            command.add_argument(
-                flag if field.is_required() else f"--{flag.replace('_', '-')}",
-                nargs="+" if is_list else None,
-                help=f"{field.description}{default}".replace("%", "%%"),
-                default=argparse.SUPPRESS,
-                metavar=flag.upper(),
-            )
+            told: Any = {"help": f"{field.description}{default}".replace("%", "%%"), "default": argparse.SUPPRESS}
+            if field.annotation is bool:
+                told["action"] = "store_true"
+            else:
+                told |= {"metavar": flag.upper(), "nargs": "+" if "tuple" in str(field.annotation) else words.get(key)}
+            command.add_argument(flag if key in words else f"--{flag.replace('_', '-')}", **told)
     return parser
+
+
+def _is_word(field: FieldInfo) -> bool:
+    """Whether a field is a positional argument."""
+    return field.is_required() or field.json_schema_extra == OPTIONAL_WORD
 
 
 def _shown(default: Any) -> str:
@@ -69,8 +87,10 @@ def _shown(default: Any) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status."""
-    given = vars(build_parser().parse_args(arguments))
-    model, command = COMMANDS[given.pop("command")]
+    words = sys.argv[1:] if arguments is None else arguments
+    chosen = words[:1] if words and words[0] in COMMANDS else COMMANDS
+    given = vars(build_parser(chosen).parse_args(words))
+    model, command = command_of(given.pop("command"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # answers in any script, also on an ASCII terminal
     status = BAD_INPUT
@@ -96,9 +116,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _invalid(model: type[Options], error: ValidationError) -> str:
     first = error.errors()[0]
+    if not first["loc"]:  # about several fields: the message names them
+        return str(first["msg"]).removeprefix("Value error, ")
     name = str(first["loc"][0])
-    is_required = any(name == key and field.is_required() for key, field in model.model_fields.items())
-    flag = name.upper() if is_required else f"--{name.replace('_', '-')}"
+    fields = {field.alias or key: field for key, field in model.model_fields.items()}
+    flag = name.upper() if _is_word(fields[name]) else f"--{name.replace('_', '-')}"
     return f"{flag}: {first['input']!r}: {first['msg']}"
 
 

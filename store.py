@@ -12,11 +12,13 @@ Decisions:
     run aside: for that moment nothing is there, so a kill leaves a run that verifies or none, never half of
     one. Nothing reads the `.tmp-*` that a kill leaves.
 (3) In `rows.csv` a string is quoted and nothing else is, so each cell carries its type: 1, 1.0, True, "1".
-Left out: locks between processes that write the same run at the same time. POSIX only.
+(4) Writers of one layer's folder take turns (a lock on `.lock` in it, which the system drops with the process);
+    of two that made the same run the second keeps the first's. POSIX only.
 """
 
 import contextlib
 import csv
+import fcntl
 import functools
 import hashlib
 import importlib.metadata
@@ -230,7 +232,6 @@ def _sync_folder(path: Path) -> None:
 
 def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
     """Write the files, in order, into a new folder, which then takes the name of the target in one rename."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     new, old = _temporary_beside(target), _temporary_beside(target)
     try:
         new.mkdir()
@@ -263,11 +264,15 @@ def _open_stream(path: Path) -> BinaryIO | None:
 
 
 def write_text_atomically(path: str | Path, text: str) -> None:
-    """Write a file the user named: the whole text is there under that name, or what was there before.
+    """Write a text as `write_bytes_atomically` writes bytes, in UTF-8."""
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file the user named: all of the data is there under that name, or what was there before.
 
     A symbolic link is followed; a device, pipe or standard stream is written to directly. Raises StoreError.
     """
-    data = text.encode()
     with _failure_named("write", Path(path)):
         if stream := _open_stream(Path(path)):
             with stream:
@@ -319,8 +324,19 @@ def write_run(
     sums = {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()}
     files[MANIFEST] = _json_bytes({"files": sums})
     with _failure_named("write", target):
-        _replace_folder(target, files)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(target.parent):
+            if overwrite or verify_run(target) or not all((target / name).is_file() for name in artefacts):
+                _replace_folder(target, files)
     return target
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Alone among all processes that write in this folder."""
+    with (folder / ".lock").open("ab") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def verify_run(path: str | Path) -> list[str]:
@@ -353,3 +369,18 @@ def list_runs(root: str | Path = RESULTS) -> list[Path]:
     folders = [Path(root) / layer for layer in RESULT_VERSION]
     runs = [run for folder in folders if folder.is_dir() for run in sorted(folder.iterdir())]
     return [run for run in runs if pattern.fullmatch(run.name) and run.is_dir()]
+
+
+def clean(root: str | Path = RESULTS) -> list[str]:
+    """Remove damaged runs and what interrupted writers left; returns the folders removed. Raises StoreError."""
+    removed = []
+    for layer in RESULT_VERSION:
+        folder = Path(root) / layer
+        if not folder.is_dir():
+            continue
+        with _failure_named("clean", folder), _locked(folder):
+            damaged = [run for run in list_runs(root) if run.parent == folder and verify_run(run)]
+            for path in (*damaged, *sorted(folder.glob(".tmp-*"))):
+                shutil.rmtree(path)
+                removed.append(str(path))
+    return removed

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
-from bandits import simulator
-from bandits.specification import Specification, problem_of
-from theory import divergences, dynamics, estimators, groups, method_table, methods, policies, vanilla_path
+from bandits import measures, simulator
+from bandits.instances import Bandit
+from bandits.specification import Specification, bandit_of
+from theory import dynamics, groups, method_table, methods, strategies, vanilla_path
+from theory.expected_flow import ExpectedFlow
 from theory.policies import Floats, Problem
 
 SCHEMA_VERSION = 1
@@ -18,52 +21,77 @@ PASS_AT_K = tuple(2**power for power in range(9))
 QUANTITIES = ("correctness", "solution_diversity", "entropy", "kl_to_base", "retained_mass")
 COLUMNS = ("step", "quantity", "k", "mean", "standard_error", "predicted", "prediction_source")
 CORRECTNESS_ONLY = "exact flow of claims B2 and B4: many runs, small learning rate"
+SHARED = "exact flow of claims D2 and E1: many runs, small learning rate"
+LISTED = "exact flow of all groups, listed: many runs, small learning rate"
 SMOOTHED = "exact flow of claim B6 with the baseline's factor: many runs, small learning rate"
+METHOD_IDS = (*method_table.METHODS, *method_table.PRESETS)  # a function of the user may not permute with the group
+FEW_GROUPS = 5_000  # listed at every evaluation of a flow
 PLAIN_TERM = {"placement": "advantage", "centre": "none", "normalise": "none", "reference": "sampling"}
 Row = dict[str, Any]
 
 
-def measure(problem: Problem, log_policy: Floats) -> dict[tuple[str, int], Floats]:
-    """Every quantity of each policy, keyed by name and k (0 where there is no k).
+def measure(bandit: Bandit, log_policy: Floats) -> dict[tuple[str, int], Floats]:
+    """Every quantity of each policy, a mean over prompts, keyed by name and k (0 where there is no k).
 
     Shapes:   log_policy: (num_policies, num_arms), nats. Values (num_policies,).
     """
-    policy = np.exp(log_policy)
-    mass = policy[:, problem.is_correct].sum(axis=1)
-    base = np.exp(problem.base_log_policy)
-    values = {
-        "correctness": mass,
-        "solution_diversity": estimators.solution_diversity(log_policy, problem.correct),
-        "entropy": policies.entropy(log_policy),
-        "kl_to_base": divergences.kl(log_policy, problem.base_log_policy),
-        "retained_mass": estimators.retained_mass(base, policy, problem.correct),
-    }
-    found = {(name, 0): np.asarray(value) for name, value in values.items()}
-    return found | {
-        ("pass_at_k", k): np.asarray(estimators.exact_pass_at_k(np.minimum(mass, 1.0), k)) for k in PASS_AT_K
-    }
+    found = {(name, 0): measures.evaluate(name, bandit, log_policy) for name in QUANTITIES}
+    return found | {("pass_at_k", k): measures.pass_at_k(bandit, log_policy, k) for k in PASS_AT_K}
 
 
-def predicted_path(specification: Specification, num_updates: list[int]) -> tuple[Floats | None, str | None]:
-    """The theory's policies after the given updates and where they come from; (None, None) where there is no theory.
+def predicted_path(specification: Specification, num_steps: list[int]) -> tuple[Floats | None, str | None]:
+    """The theory's policies after the given steps and where they come from; (None, None) where there is no theory.
 
     Shapes:   returns (num_records, num_arms), log-probabilities in nats.
-    Source:   claims B2, B4, B6; ours.
+    Source:   claims B2, B4, B6, D2, E1; ours.
     """
-    problem, method = problem_of(specification), methods.resolve(specification.method)
-    values = methods.parameter_values(method, specification.parameters)
-    times = specification.learning_rate * np.array(num_updates, dtype=np.float64)
-    if specification.optimizer != "sgd" or methods.level_of(method, specification.parameters) != "group":
+    bandit, method = bandit_of(specification), methods.resolve(specification.method)
+    times = specification.learning_rate * np.array(num_steps, dtype=np.float64)
+    is_group = methods.level_of(method, specification.parameters) == "group" and method.id in METHOD_IDS
+    if specification.optimizer == "adam" or specification.updates_per_batch > 1 or not is_group:
         return None, None
-    if (
-        set(methods.needs(method, specification.parameters)) <= {"reward", "correct"}
-        and method.id in method_table.METHODS
-    ):
+    is_plain = specification.optimizer == "sgd" and not any(
+        (
+            specification.kl_strength,
+            specification.false_positive_rate,
+            specification.false_negative_rate,
+            specification.format_credit,
+        )
+    )
+    of_correctness = set(methods.needs(method, specification.parameters)) <= {"reward", "correct"}
+    if is_plain and of_correctness:
         weight = _prompt_weight(specification, method)
-        return vanilla_path.vanilla_path(problem, times, weight), CORRECTNESS_ONLY
-    pair = _plain_term(method.id, values)
-    if pair is None:
+        if len(bandit.solves) == 1:
+            return vanilla_path.vanilla_path(bandit.problem, times, weight), CORRECTNESS_ONLY
+
+        def shared(log_policy: Floats) -> Floats:
+            return np.asarray(strategies.shared_advantage(np.exp(log_policy), bandit.solves, weight))
+
+        return dynamics.integrate(bandit.base_log_policy, shared, times), SHARED
+    if len(bandit.solves) > 1 or specification.format_credit is not None:
         return None, None
+    values = methods.parameter_values(method, specification.parameters)
+    pair = plain_term(method.id, values)
+    if is_plain and pair is not None:
+        return _smoothed_path(specification, bandit.problem, pair, times), SMOOTHED
+    flow = ExpectedFlow(
+        method.advantage,
+        bandit.problem,
+        values,
+        specification.group_size,
+        False,
+        specification.false_positive_rate,
+        specification.false_negative_rate,
+        specification.kl_strength,
+    )
+    if math.comb(flow.symbols[0].size + flow.group_size - 1, flow.group_size) > FEW_GROUPS:
+        return None, None
+    geometry: dynamics.Geometry = "natural" if specification.optimizer == "natural" else "softmax"
+    return dynamics.integrate(bandit.base_log_policy, flow.advantages, times, geometry), LISTED
+
+
+def _smoothed_path(specification: Specification, problem: Problem, pair: tuple[float, float], times: Floats) -> Floats:
+    """The exact flow of a reward centred by a group baseline and a term added as it is."""
     centred_reward = groups.dr_grpo_weight(specification.group_size) * problem.correct
     smooth = functools.partial(
         dynamics.smoothing_advantage, correct=problem.correct, gamma_correct=pair[0], gamma_incorrect=pair[1]
@@ -72,7 +100,7 @@ def predicted_path(specification: Specification, num_updates: list[int]) -> tupl
     def advantage_of(log_policy: Floats) -> Floats:
         return np.asarray(smooth(log_policy) - problem.correct + centred_reward)
 
-    return dynamics.integrate(problem.base_log_policy, advantage_of, times), SMOOTHED
+    return dynamics.integrate(problem.base_log_policy, advantage_of, times)
 
 
 def _prompt_weight(specification: Specification, method: method_table.Method) -> Callable[[Floats], Floats]:
@@ -86,7 +114,7 @@ def _prompt_weight(specification: Specification, method: method_table.Method) ->
     return lambda correctness: np.asarray(groups.prompt_weight(table, correctness))
 
 
-def _plain_term(method_id: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
+def plain_term(method_id: str, values: Mapping[str, Any]) -> tuple[float, float] | None:
     """The strengths of a term that is added to a centred reward as it is; None for every other setting."""
     if any(values.get(name, word) != word for name, word in PLAIN_TERM.items()):
         return None
@@ -103,22 +131,27 @@ def rows(specification: Specification, records: Iterable[tuple[int, Floats]]) ->
 
     `records` are those of `simulator.run`.
     """
-    num_updates = sorted({*range(0, specification.num_steps, specification.record_every), specification.num_steps})
-    path, source = predicted_path(specification, num_updates)
-    problem = problem_of(specification)
-    expected = measure(problem, path) if path is not None else {}
+    num_steps = sorted({*range(0, specification.num_steps, specification.record_every), specification.num_steps})
+    path, source = predicted_path(specification, num_steps)
+    bandit = bandit_of(specification)
+    expected = measure(bandit, path) if path is not None else {}
     for place, (steps, log_policy) in enumerate(records):
-        for (quantity, k), values in measure(problem, log_policy).items():
+        for (quantity, k), values in measure(bandit, log_policy).items():
             claimed = expected.get((quantity, k))
             yield {
                 "step": steps,
                 "quantity": quantity,
                 "k": k,
                 "mean": float(values.mean()),
-                "standard_error": float(values.std(ddof=1) / np.sqrt(values.size)),
+                "standard_error": standard_error(values),
                 "predicted": float("nan") if claimed is None else float(claimed[place]),
                 "prediction_source": source or "",
             }
+
+
+def standard_error(values: Floats) -> float:
+    """That of the mean over runs; 0 for the mean field, which is one exact run."""
+    return float(values.std(ddof=1) / np.sqrt(values.size)) if values.size > 1 else 0.0
 
 
 def simulate(specification: Specification) -> Iterator[Row]:
@@ -133,7 +166,7 @@ def summary(specification: Specification, found: list[Row]) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "num_steps": specification.num_steps,
-        "num_runs": specification.num_runs,
+        "num_runs": 1 if specification.mean_field else specification.num_runs,
         **{name: entries[name, 0] for name in QUANTITIES},
         "pass_at_k": {str(k): entries["pass_at_k", k] for k in PASS_AT_K},
     }

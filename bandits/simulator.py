@@ -1,163 +1,230 @@
-"""Batched simulation of one prompt: many runs of one method on a tabular softmax policy.
+"""Batched simulation of bandits: many runs of one method on a tabular softmax policy, or its exact mean field.
 
-A step draws one group per run, asks `theory/methods.py` for the advantages, and climbs the score-function gradient.
-Run i has its own random stream, made from the seed and i: it gives the same numbers however many runs are simulated.
+A step draws the groups of every run (or lists them all), asks `theory/methods.py` for the advantages, and climbs the
+score-function gradient once or several times. Run i has its own random stream, made from the seed and i: it gives the
+same numbers however many runs are simulated together, and in however many processes.
 
-Departs: (1) one completion is one token, so ratios are 1 and clipping never acts; (2) the KL and entropy terms of loss
-level enter by their exact gradient.
+Departs: (1) one completion is one token; (2) the KL term and the terms of loss level enter by their exact gradient;
+(3) prompts of a step are drawn with replacement.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.specification import Specification, problem_of
-from theory import methods, policies, sampling
-from theory.method_table import Method
-from theory.policies import Floats, Problem
+from bandits import rollouts, ties
+from bandits.rollouts import Rollouts, Setup
+from bandits.specification import Specification, bandit_of
+from bandits.state import Softmax, State, initial_state
+from theory import method_table, methods, policies, token_weights
+from theory.policies import Floats
 
-ADAM_DECAY = (0.9, 0.999)
-ADAM_EPSILON = 1e-8
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What stays fixed during a simulation."""
-
-    problem: Problem
-    method: Method
-    parameters: Mapping[str, Any]
-    group_size: int
-    learning_rate: float
-    optimizer: str
-
-
-@dataclass(frozen=True)
-class State:
-    """Logits and moments of every run, (num_runs, num_arms) each, and the number of updates made."""
-
-    logits: Floats
-    first_moment: Floats
-    second_moment: Floats
-    num_updates: int = 0
+DRAWN_AT_ONCE = 1 << 22  # uniforms that all runs together hold: 32 MB
 
 
 @dataclass(frozen=True)
 class StepInfo:
-    """What one step saw: log-probabilities before the update (num_runs, num_arms) and the sampled arms."""
+    """What one step saw.
 
-    log_policy: Floats
-    arms: NDArray[np.int64]
+    Shapes:   log_prob (under the policy that drew them, nats), advantage: (num_runs, num_groups, group_size).
+    """
+
+    rollouts: Rollouts
+    log_prob: Floats
+    advantage: Floats
+
+
+@dataclass(frozen=True)
+class Hits:
+    """Where the completions' arms are in the flat arrays; of the arms that share a cell one counts, if any do.
+
+    Shapes:   places: (num_runs, num_groups, group_size); is_leading: (num_draws,).
+    """
+
+    places: NDArray[np.int64]
+    is_leading: NDArray[np.bool_] | None = None
+
+    @property
+    def leading(self) -> NDArray[np.int64]:
+        """The places of the draws that count."""
+        places = self.places.ravel()
+        return places if self.is_leading is None else places[self.is_leading]
 
 
 def setup_of(specification: Specification) -> Setup:
     """The fixed parts of a specification."""
+    bandit = bandit_of(specification)
+    num_prompts = len(bandit.solves)
     return Setup(
-        problem_of(specification),
+        bandit,
         methods.resolve(specification.method),
         dict(specification.parameters),
         specification.group_size,
         specification.learning_rate,
         specification.optimizer,
+        specification.prompts_per_step or num_prompts,
+        specification.prompts_per_step is not None,
+        specification.updates_per_batch,
+        specification.kl_strength,
+        specification.false_positive_rate,
+        specification.false_negative_rate,
+        None if specification.format_credit is None else np.array(specification.format_credit),
+        specification.mean_field,
     )
 
 
-def initial_state(problem: Problem, num_runs: int) -> State:
-    """Every run at the base policy.
+def ties_of(setup: Setup) -> ties.Ties | None:
+    """The arms that start alike, if the update treats them alike and it pays to keep them once."""
+    is_elementwise = setup.method.token_weight is None and not setup.kl_strength and setup.format_credit is None
+    if not is_elementwise or setup.is_mean_field or methods.level_of(setup.method, setup.parameters) == "loss":
+        return None
+    num_draws = setup.num_groups * setup.group_size
+    return ties.find(setup.bandit.base_log_policy, setup.bandit.solves, num_draws)
 
-    Shapes:   logits (num_runs, num_arms).
-    """
-    logits = np.tile(problem.base_log_policy, (num_runs, 1))
-    return State(logits, np.zeros_like(logits), np.zeros_like(logits))
 
-
-def run_streams(seed: int, num_runs: int) -> list[np.random.Generator]:
+def run_streams(seed: int, runs: Sequence[int]) -> list[np.random.Generator]:
     """One random stream per run; run i's depends on the seed and on i only."""
-    return [np.random.default_rng(np.random.SeedSequence([seed, run])) for run in range(num_runs)]
+    return [np.random.default_rng(np.random.SeedSequence([seed, run])) for run in runs]
 
 
-def draw_arms(log_policy: Floats, uniforms: Floats) -> NDArray[np.int64]:
-    """Arms by inversion, one group per run.
+def advantages(setup: Setup, log_prob: Floats, batch: Rollouts) -> Floats:
+    """The advantage of every completion under the policy that drew it.
 
-    Shapes:   log_policy: (num_runs, num_arms); uniforms: (num_runs, group_size) in [0, 1). Returns the shape of
-              uniforms. The rows' cumulative sums are laid end to end, so that one search serves all runs.
+    Shapes:   log_prob: (num_runs, num_groups, group_size), nats. Returns the same shape.
     """
-    num_runs, num_arms = log_policy.shape
-    cumulative = np.cumsum(np.exp(log_policy), axis=1)
-    run = np.arange(num_runs)[:, None]
-    ladder = cumulative / cumulative[:, -1:] + run  # (num_runs, num_arms), increasing along the flattened array
-    found = np.searchsorted(ladder.ravel(), (uniforms + run).ravel(), side="right").reshape(uniforms.shape)
-    return np.asarray(np.clip(found - num_arms * run, 0, num_arms - 1), dtype=np.int64)
-
-
-def gradient(setup: Setup, log_policy: Floats, arms: NDArray[np.int64]) -> Floats:
-    """The sampled gradient in logits of one group per run, plus the exact gradient of a loss-level term.
-
-    Shapes:   log_policy: (num_runs, num_arms); arms: (num_runs, group_size). Returns (num_runs, num_arms).
-    """
-    correct = setup.problem.correct[arms]
-    inputs = {
-        "reward": correct,
-        "correct": correct,
-        "log_prob": np.take_along_axis(log_policy, arms, axis=1),
-        "base_log_prob": setup.problem.base_log_policy[arms],
-        "num_tokens": np.ones_like(correct),
-        "answer": arms,
+    made: Mapping[str, Callable[[], Any]] = {
+        "reward": lambda: batch.marks if setup.format_credit is None else batch.marks + setup.format_credit[batch.arms],
+        "correct": lambda: batch.marks,
+        "log_prob": lambda: log_prob,
+        "base_log_prob": lambda: setup.bandit.base_log_policy[batch.arms],
+        "num_tokens": lambda: np.ones_like(batch.marks),
+        "answer": lambda: batch.arms,
     }
-    advantage = methods.group_advantages(setup.method, inputs, setup.parameters)  # (num_runs, group_size)
-    num_runs, num_arms = log_policy.shape
-    place = (arms + num_arms * np.arange(num_runs)[:, None]).ravel()
-    pushed = np.bincount(place, weights=advantage.ravel(), minlength=num_runs * num_arms).reshape(log_policy.shape)
-    climb = np.asarray(sampling.pushed_step(np.exp(log_policy), pushed, arms.shape[1]))
-    if methods.level_of(setup.method, setup.parameters) != "loss":
-        return climb
-    base = setup.problem.base_log_policy[None, :]
-    return np.asarray(climb + methods.loss_gradient(setup.method, log_policy, base, setup.parameters))
+    names = method_table.named(setup.method.advantage, method_table.INPUTS)
+    inputs = {name: made[name]() for name in names}
+    return np.asarray(methods.group_advantages(setup.method, inputs, setup.parameters))
 
 
-def step(state: State, setup: Setup, uniforms: Floats) -> tuple[State, StepInfo]:
-    """One update of every run.
+def gradient(setup: Setup, now: Softmax, hits: Hits, pushed: Floats, climb: Floats) -> None:
+    """Writes the gradient in logits of one batch per run, with the exact ones of the KL term and a loss-level term.
 
-    Shapes:   uniforms: (num_runs, group_size) in [0, 1), one row from each run's stream.
+    Shapes:   pushed, what multiplies each grad log p: (num_runs, num_draws); climb: the shape of now.logits.
     """
-    log_policy = policies.log_softmax(state.logits)
-    arms = draw_arms(log_policy, uniforms)
-    climb = gradient(setup, log_policy, arms)
-    moved = replace(state, num_updates=state.num_updates + 1)
-    if setup.optimizer == "sgd":
-        moved = replace(moved, logits=state.logits + setup.learning_rate * climb)
+    # `sampling.pushed_step`, without an array of what is pushed to each arm
+    np.multiply(now.weights, -pushed.sum(axis=1, keepdims=True) / now.total, out=climb)
+    leading = pushed.ravel() if hits.is_leading is None else pushed.ravel()[hits.is_leading]
+    np.add.at(climb.reshape(-1), hits.leading, leading)
+    base = setup.bandit.base_log_policy[None, :]
+    if setup.kl_strength:
+        climb -= setup.kl_strength * token_weights.kl_gradient(now.log_policy, base)
+    if methods.level_of(setup.method, setup.parameters) == "loss":
+        climb += methods.loss_gradient(setup.method, now.log_policy, base, setup.parameters)
+    if setup.optimizer == "natural":
+        climb /= now.weights / now.total
+
+
+def _completion_weights(
+    setup: Setup, now: Softmax, log_prob: Floats, info: StepInfo, is_top: NDArray[np.bool_] | None, update: int
+) -> Floats:
+    """What multiplies grad log p of every completion: its token weight, else ratio times advantage."""
+    batch, advantage = info.rollouts, info.advantage
+    if setup.method.token_weight is None and update == 0:
+        return advantage
+    ratio = np.exp(log_prob - info.log_prob)
+    if setup.method.token_weight is None:
+        return np.asarray(ratio * advantage)
+    num_batches = batch.weight.size if setup.is_mean_field else len(ratio)  # a listed group is a batch of its own
+    inputs = {"ratio": ratio, "advantage": advantage}
+    if "token_log_prob" in setup.method.token_needs:
+        inputs["token_log_prob"] = log_prob
+    if "token_entropy" in setup.method.token_needs:
+        entropy = policies.entropy(now.log_policy)
+        inputs["token_entropy"] = np.broadcast_to(entropy[:, None, None], ratio.shape)
+    if is_top is not None:
+        inputs["is_top_token"] = is_top.astype(np.float64)
+    if batch.uniform is not None:
+        inputs["uniform"] = batch.uniform[update]
+    shaped = {name: values.reshape(num_batches, -1, 1) for name, values in inputs.items()}
+    return np.asarray(methods.weigh_tokens(setup.method, shaped, setup.parameters)).reshape(ratio.shape)
+
+
+def step(state: State, setup: Setup, uniforms: Floats | None) -> tuple[State, StepInfo]:
+    """One batch, and one or several updates of every run with it; the state given stays as it is.
+
+    Shapes:   uniforms: (num_runs, draws_per_step) in [0, 1), one row from each run's stream; None in the mean field.
+    """
+    moved = state.copy()
+    return moved, advance(moved, setup, uniforms)
+
+
+def advance(state: State, setup: Setup, uniforms: Floats | None) -> StepInfo:
+    """`step`, in place."""
+    state.untie()
+    now = state.softmax()
+    if uniforms is None:
+        batch = rollouts.every_group(setup, now.log_policy)
     else:
-        moved = _adam(moved, state, setup.learning_rate, climb)
-    return moved, StepInfo(log_policy, arms)
+        batch = rollouts.draw(setup, now.weights, now.total, uniforms, state.tied)
+    hits = Hits(now.places(batch))
+    log_prob = now.at(hits.places)
+    info = StepInfo(batch, log_prob, advantages(setup, log_prob, batch))
+    share = batch.weight[:, :, None] / setup.group_size
+    if batch.drawn is not None:
+        now, split = state.split(batch.drawn, (share * info.advantage).ravel(), now)
+        hits = Hits(split.cells.reshape(batch.arms.shape), split.is_leading)
+    needs_top = "is_top_token" in setup.method.token_needs
+    is_top = batch.arms == now.logits.argmax(axis=1)[:, None, None] if needs_top else None
+    for update in range(setup.updates_per_batch):
+        if update:
+            now = state.softmax()
+            log_prob = now.at(hits.places)
+        weight = _completion_weights(setup, now, log_prob, info, is_top, update)
+        gradient(setup, now, hits, (share * weight).reshape(len(weight), -1), state.in_use(state.climb))
+        state.move(setup.learning_rate, setup.optimizer == "adam")
+    return info
 
 
-def _adam(moved: State, state: State, learning_rate: float, climb: Floats) -> State:
-    fast, slow = ADAM_DECAY
-    first = fast * state.first_moment + (1 - fast) * climb
-    second = slow * state.second_moment + (1 - slow) * climb**2
-    unbiased = first / (1 - fast**moved.num_updates)
-    scale = np.sqrt(second / (1 - slow**moved.num_updates)) + ADAM_EPSILON
-    return replace(
-        moved, logits=state.logits + learning_rate * unbiased / scale, first_moment=first, second_moment=second
-    )
+def run(specification: Specification, runs: Sequence[int] | None = None) -> Iterator[tuple[int, Floats]]:
+    """The number of steps made and the policies of the runs (all, or those named), at every record and at the end.
 
-
-def run(specification: Specification) -> Iterator[tuple[int, Floats]]:
-    """The number of updates made and the policies of all runs, at every record and at the end.
-
-    Shapes:   yields (num_updates, log-probabilities (num_runs, num_arms), nats).
+    Shapes:   yields (num_steps, log-probabilities (num_runs, num_arms), nats); one run in the mean field.
     """
     setup = setup_of(specification)
-    streams = run_streams(specification.seed, specification.num_runs)
-    state = initial_state(setup.problem, specification.num_runs)
-    for num_updates in range(specification.num_steps):
-        if num_updates % specification.record_every == 0:
-            yield num_updates, policies.log_softmax(state.logits)
-        uniforms = np.stack([stream.random(specification.group_size) for stream in streams])
-        state, _ = step(state, setup, uniforms)
-    yield specification.num_steps, policies.log_softmax(state.logits)
+    chosen = range(1 if setup.is_mean_field else specification.num_runs) if runs is None else runs
+    tied = ties_of(setup)
+    batches = [chosen] if tied is None else [[run] for run in chosen]  # with ties every run has cells of its own
+    states = [initial_state(setup.bandit.base_log_policy, len(batch), copy.deepcopy(tied)) for batch in batches]
+    draws = [
+        _uniforms(setup, run_streams(specification.seed, batch), len(chosen), specification.num_steps)
+        for batch in batches
+    ]
+    for num_steps in range(specification.num_steps):
+        if num_steps % specification.record_every == 0:
+            yield num_steps, np.concatenate([state.log_policy() for state in states])
+        for state, uniforms in zip(states, draws, strict=True):
+            advance(state, setup, None if setup.is_mean_field else next(uniforms))
+    yield specification.num_steps, np.concatenate([state.log_policy() for state in states])
+
+
+def first_batch(specification: Specification) -> StepInfo:
+    """What the first step of every run sees, under the base policy.
+
+    Requires: mean_field false.
+    """
+    setup, num_runs = setup_of(specification), specification.num_runs
+    state = initial_state(setup.bandit.base_log_policy, num_runs)
+    return step(state, setup, next(_uniforms(setup, run_streams(specification.seed, range(num_runs)), num_runs, 1)))[1]
+
+
+def _uniforms(setup: Setup, streams: Sequence[np.random.Generator], num_runs: int, num_steps: int) -> Iterator[Floats]:
+    """The uniforms of every step, (num_streams, draws_per_step), drawn for several steps at once."""
+    steps_at_once = max(1, min(256, num_steps, DRAWN_AT_ONCE // (num_runs * setup.draws_per_step)))
+    while True:
+        drawn = np.stack([stream.random((steps_at_once, setup.draws_per_step)) for stream in streams], axis=1)
+        yield from drawn

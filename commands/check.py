@@ -101,3 +101,6 @@ def _selected(flag: str, ids: tuple[str, ...]) -> tuple[ledger.Claim, ...]:
         return claims.select(ids)
     except ValueError as error:
         raise ValueError(f"--{flag}{str(error).removeprefix('only')}") from None
+
+
+COMMAND = (CheckOptions, check)

@@ -55,3 +55,6 @@ def predict(options: PredictOptions) -> int:
     print(report)
     print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'prediction.png'} (and .pdf, caption in prediction.txt)")
     return 0
+
+
+COMMAND = (PredictOptions, predict)

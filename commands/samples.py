@@ -126,3 +126,6 @@ def _shown_ks(given: tuple[int, ...], tables: list[Samples]) -> list[int]:
         if given.count(k) > 1:
             raise ValueError(f"--k: {k}: given twice: want distinct numbers")
     return sorted(given) or comparison.vote_sizes(least.largest_k)
+
+
+COMMAND = (SamplesOptions, samples)

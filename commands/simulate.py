@@ -57,3 +57,6 @@ def _specification(path: Path) -> Specification:
         reason = first["msg"].removeprefix("Value error, ")
         shown = f"{field}: {files.shortened(repr(first['input']))}: " if field else ""
         raise ValueError(f"{path}: {shown}{reason}") from None
+
+
+COMMAND = (SimulateOptions, simulate)

@@ -18,12 +18,12 @@ NO_DATE = {"pdf": {"CreationDate": None}, "png": {"Software": None}}  # byte-ide
 def render(name: str, draw: Callable[[], Figure], caption: str) -> Mapping[str, bytes]:
     """The files of one figure: NAME.pdf, NAME.png and NAME.txt, the caption.
 
-    The same rows give the same bytes on one platform and set of versions.
+    The same rows give the same bytes on one platform and set of versions. The caption becomes one line.
     """
     with matplotlib.rc_context(STYLE):
         figure = draw()
         files = {f"{name}.{kind}": _saved(figure, kind, metadata) for kind, metadata in NO_DATE.items()}
-    return {**files, f"{name}.txt": (caption.rstrip() + "\n").encode()}
+    return {**files, f"{name}.txt": (" ".join(caption.split()) + "\n").encode()}
 
 
 def _saved(figure: Figure, kind: str, metadata: Mapping[str, Any]) -> bytes:

@@ -43,6 +43,10 @@ class Look(NamedTuple):
         """Keyword arguments of `Axes.plot` without the label."""
         return {"color": self.color, "marker": self.marker, "linestyle": self.linestyle}
 
+    def points(self) -> dict[str, Any]:
+        """The same for simulated points: the marker alone."""
+        return {"color": self.color, "marker": self.marker, "linestyle": "none"}
+
 
 LOOKS = {
     "vanilla": Look("vanilla", "#000000", "o", "-"),
@@ -50,4 +54,16 @@ LOOKS = {
     "entropy_penalty": Look("entropy penalty", "#CC79A7", "v", ":"),
     "ds": Look("DS", "#D55E00", "^", "-"),
     "ds_with_charge": Look("DS + charge", "#009E73", "D", "-."),
+    "reinforce": Look("REINFORCE", "#000000", "o", "-"),
+    "rloo": Look("RLOO", "#000000", "o", "-"),
+    "psr": Look("PSR", "#000000", "o", "-"),
+    "nsr": Look("NSR", "#000000", "o", "-"),
+    "w_reinforce": Look("W-REINFORCE", "#000000", "P", ":"),
+    "dr_grpo": Look("Dr. GRPO", "#56B4E9", "d", "-"),
+    "grpo": Look("GRPO", "#009E73", "p", "-"),
+    "dapo": Look("DAPO filter", "#009E73", "p", "-"),
+    "f_grpo": Look("F-GRPO", "#009E73", "h", "--"),
+    "maxrl": Look("MaxRL", "#E69F00", "*", "-"),
+    "pkpo": Look("PKPO", "#56B4E9", "X", "--"),
+    "pass_at_k_training": Look("pass@k training", "#CC79A7", "<", "-."),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -190,7 +191,8 @@ def _dominance_section(rows: Sequence[Row], kl_strength: float) -> str:
         [
             f"DOMINANCE at equal KL, KL strength {kl_strength:g} (claim A7)",
             "  Each entropy bonus (H form) against DS with the same diversity at the same KL(p||b). DS always has at",
-            "  least its Q if the reward gap may be chosen; 'gap 1' says whether the literal reward of 1 is enough.",
+            "  least its Q if the reward gap may be chosen; 'gap 1' says whether the literal reward of 1 reaches the",
+            "  bonus's Q too; where not, it has this diversity at a larger Q only.",
             table(["strength", "diversity", "KL(p||b)", "Q bonus", "Q DS", "KL saved at equal Q", "gap 1"], body),
         ]
     )
@@ -270,6 +272,62 @@ def diagnosis_report(name: str, headline: str, verdicts: Sequence[Row]) -> str:
             found = f"counterexample {verdict['counterexample']}"
             lines.append(textwrap.fill(found, 116, initial_indent="      ", subsequent_indent="      "))
     return "\n".join([*lines, ""])
+
+
+VERDICT_COLUMNS = {
+    "correct set": "correct set",
+    "turning point": "turns, top share .75",
+    "end": "ends on",
+    "correctness": "correctness",
+    "wrong never above correct": "wrong never above correct",
+    "class of B4": "class of B4",
+    "noisy verifier": "end survives",
+}
+SHORTER = (  # in this order
+    ("the correct answer likeliest at the start", "the likeliest"),
+    (r"^on ", ""),
+    ("one mode, the likeliest", "likeliest correct answer"),
+    ("the rarest correct answer of the base policy", "rarest correct answer"),
+    (r"a mixture with wrong answers \(.*1 - Q = (.*)\)", r"mixture, 1 - Q = \1"),
+    (r" at every Q$", " always"),
+    (r"^(sharpens|smooths), ", ""),
+    (" at the shown policy, not everywhere", ", not everywhere"),
+    ("^keeps its end under ", ""),
+    (r"(no|any rate of) false positives, \1 false negatives", r"\1 noise"),
+    ("false positives", "FP"),
+    ("false negatives", "FN"),
+    ("any rate of ", "any "),
+)
+
+
+def shortened_verdict(verdict: str) -> str:
+    """A verdict of `check-shaper` in the words of the table of methods.
+
+    >>> shortened_verdict("on a mixture with wrong answers (Q = 0.999842, 1 - Q = 0.0001584)")
+    'mixture, 1 - Q = 0.000158'
+    """
+    for pattern, words in SHORTER:
+        verdict = re.sub(pattern, words, verdict)
+    return re.sub(r"\d\.\d{3,}(e-\d+)?", lambda found: f"{float(found[0]):.3g}", verdict)
+
+
+def verdict_rows(verdicts: Mapping[str, Row]) -> list[list[str]]:
+    """The rows of the table methods x verdicts; `verdicts` maps a method to its verdict per property."""
+    return [[name, *(shortened_verdict(found[key]) for key in VERDICT_COLUMNS)] for name, found in verdicts.items()]
+
+
+def verdicts_table(verdicts: Mapping[str, Row]) -> str:
+    """What `check-shaper --all` prints at its end: methods x verdicts, left-aligned."""
+    lines = [["method", *VERDICT_COLUMNS.values()], *verdict_rows(verdicts)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def verdicts_markdown(verdicts: Mapping[str, Row]) -> str:
+    """The same as a Markdown table."""
+    lines = [f"| method | {' | '.join(VERDICT_COLUMNS.values())} |", "|---" * (len(VERDICT_COLUMNS) + 1) + "|"]
+    lines += [f"| `{name}` | {' | '.join(cells)} |" for name, *cells in verdict_rows(verdicts)]
+    return "\n".join(lines) + "\n"
 
 
 def claim_explanation(claim: Row) -> str:

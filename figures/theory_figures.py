@@ -7,12 +7,16 @@ from math import log, log10
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLocator
 
 from figures.style import LOOKS, PAGE
 
 Row = Mapping[str, Any]
+SHORT_AXIS = 20.0  # a log axis whose ends are closer than this factor has hardly a decade to label
 CORRECTNESS_TICKS = {
+    "1%": 0.01,
     "10%": 0.1,
     "50%": 0.5,
     "90%": 0.9,
@@ -64,22 +68,25 @@ def _draw_path(panel: Axes, rows: Sequence[Row]) -> None:
         label = look.label if method == "vanilla" else f"{look.label}, {strength:g}"
         decades = [k for k, time in enumerate(times) if k == 0 or abs(log10(time) - round(log10(time))) < 1e-9]
         panel.plot(logit, diversity, **look.line(), markevery=decades, alpha=weight, label=label)
-    _label_correctness(panel)
+    label_correctness(panel)
     panel.set(xlabel="correctness Q (logit scale)", ylabel="solution diversity (exp nats)", yscale="log")
-    _legend_below(panel)
+    plain_decimals(panel.yaxis)
+    legend_below(panel)
 
 
 def _draw_optima(panel: Axes, rows: Sequence[Row], kl_strength: float) -> None:
     """Diversity against correctness of the KL-regularised optima as the strength grows, sampling reference."""
-    for method, look in LOOKS.items():
+    for method in dict.fromkeys(row["method"] for row in select(rows, section="optimum")):
+        look = LOOKS[method]
         reference = "none" if method == "vanilla" else "sampling"
         where = {"section": "optimum", "method": method, "reference": reference, "kl_strength": kl_strength}
         _, logit = series(rows, "strength", quantity="logit_correctness", **where)
         _, diversity = series(rows, "strength", quantity="solution_diversity", **where)
         panel.plot(logit, diversity, **look.line(), label=look.label)
-    _label_correctness(panel)
+    label_correctness(panel)
     panel.set(xlabel="correctness Q (logit scale)", ylabel="solution diversity (exp nats)", yscale="log")
-    _legend_below(panel, f"optima at KL strength {kl_strength:g}")
+    plain_decimals(panel.yaxis)
+    legend_below(panel, f"optima at KL strength {kl_strength:g}")
 
 
 def _draw_dominance(panel: Axes, rows: Sequence[Row], kl_strength: float) -> None:
@@ -95,9 +102,10 @@ def _draw_dominance(panel: Axes, rows: Sequence[Row], kl_strength: float) -> Non
         panel.plot(diversity, q, **LOOKS[method].line(), label=label)
     fails = [x for x, s in zip(diversity, slack, strict=True) if s <= 0]
     if fails:
-        panel.axvspan(min(fails), max(fails), color="0.85", linewidth=0, label="DS needs a reward gap > 1")
+        panel.axvspan(min(fails), max(fails), color="0.85", linewidth=0, label="not reached with reward gap 1")
     panel.set(xlabel="solution diversity (exp nats)", ylabel="correctness Q", xscale="log")
-    _legend_below(panel, f"optima at KL strength {kl_strength:g}, equal KL(p||b)")
+    plain_decimals(panel.xaxis)
+    legend_below(panel, f"optima at KL strength {kl_strength:g}, equal KL(p||b)")
 
 
 def _draw_selection(panel: Axes, rows: Sequence[Row]) -> None:
@@ -113,43 +121,58 @@ def _draw_selection(panel: Axes, rows: Sequence[Row]) -> None:
         panel.plot(group_sizes, probability, **look.line(), label=label)
     panel.set(xlabel="group size G (log base 2)", ylabel="probability", ylim=(-0.02, 1.05))
     panel.set_xscale("log", base=2)
-    _legend_below(panel)
+    legend_below(panel)
 
 
-def _legend_below(panel: Axes, title: str | None = None) -> None:
+def legend_below(panel: Axes, title: str | None = None, ncols: int = 2) -> None:
+    """Puts the legend under the panel, off the data."""
     panel.legend(
         loc="upper center",
         bbox_to_anchor=(0.45, -0.2),
-        ncols=2,
+        ncols=ncols,
         title=title,
         title_fontsize=7,
         columnspacing=1.0,
     )
 
 
-def _label_correctness(panel: Axes) -> None:
+def plain_decimals(axis: Axis) -> None:
+    """Labels a log axis with plain decimals: decades, or on a short axis round numbers in between."""
+    low, high = sorted(axis.get_view_interval())
+    if high < SHORT_AXIS * low:
+        axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def label_correctness(panel: Axes, *, is_vertical: bool = False) -> None:
     """Labels a logit axis with correctness, cut at the largest tick, without labels that touch."""
     odds = {label: log(q / (1 - q)) for label, q in CORRECTNESS_TICKS.items()}
-    low, high = panel.get_xlim()
+    low, high = panel.get_ylim() if is_vertical else panel.get_xlim()
     high = min(high, max(odds.values()))
-    panel.set_xlim(low, high)
     shown: dict[str, float] = {}
     for label, place in odds.items():
         if low <= place <= high and all(place - other > 0.13 * (high - low) for other in shown.values()):
             shown[label] = place
-    panel.set_xticks(list(shown.values()), list(shown))
+    if is_vertical:
+        panel.set_ylim(low, high)
+        panel.set_yticks(list(shown.values()), list(shown))
+    else:
+        panel.set_xlim(low, high)
+        panel.set_xticks(list(shown.values()), list(shown))
 
 
 def prediction_caption(name: str, kl_strengths: Sequence[float], run: str) -> str:
     """The caption of the figure of `predict`."""
-    return (
-        f"Exact predictions for the answer distribution in {name}; run {run}; no sampling, so no intervals. "
-        "(a) Solution diversity against correctness along the exact softmax flow without KL (B1-B3, B6, B7); "
-        "markers at t = 0, .1, 1, 10, ..., 1e5 updates x learning rate; number = strength. "
-        f"(b) KL-regularised optima at KL strength {max(kl_strengths):g} as the strength grows from .03 to 3 times "
-        "it, sampling reference (A3). (c) Correctness of each entropy bonus and of DS with the same diversity at the "
-        "same KL to the base (A7); grey: the literal reward gap of 1 is not enough. (d) Probability that a group of G "
-        "samples holds a given correct answer, and that it has a signal but misses the tail (C1, C2). Asks, as "
-        "summarised, whether differential smoothing keeps diversity where plain RL and global terms lose it or "
-        "correctness (arXiv 2511.19942)."
-    )
+    return f"""
+        Exact predictions for the answer distribution in {name}; run {run}; no sampling, so no intervals. (a) Solution
+        diversity against correctness along the exact softmax flow without KL (B1-B3, B6, B7); markers at t = 0, .1, 1,
+        10, ..., 1e5 updates x learning rate; number = strength. (b) KL-regularised optima at KL strength
+        {max(kl_strengths):g} as the strength grows from .03 to 3 times it, sampling reference (A3). (c) Correctness of
+        each entropy bonus and of DS with the same diversity at the same KL to the base (A7); grey: with the literal
+        reward gap of 1, DS has this diversity only at a larger Q than the bonus, and can need a larger KL. (d)
+        Probability that a group of G samples holds a given correct answer, and that it has a signal but misses the tail
+        (C1, C2). Asks, as summarised, whether differential smoothing keeps diversity where plain RL and global terms
+        lose it or correctness (arXiv 2511.19942).
+    """

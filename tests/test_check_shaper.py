@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import json
 
 import pytest
 
 import paper_repro
+from commands import check_shaper
+from figures import tables
+from theory import method_table
+from theory.diagnosis import Diagnosis
 
 COPY = """
 def mine(*, reward, log_prob, correct, strength=-0.1):
@@ -42,6 +48,13 @@ def test_a_renamed_copy_of_ds_gets_its_headline(tmp_path, capsys):
         (["nope"], "'nope' is not a method"),
         (["missing.py:f"], "missing.py"),
         (["ds", "--group-size", "1"], "--group-size"),
+        ([], "METHOD: missing: want a method id, a preset of ds, FILE.py:FUNCTION, or --all"),
+        ([""], "METHOD: '': String should have at least 1 character"),
+        (["ds", "--all"], "METHOD: 'ds': want no method beside --all"),
+        (["--all", "--set", "k=1"], "--set: 'k=1': want no parameters beside the method 'all'"),
+        (["rloo", "--figure", "x.svg"], "--figure: 'x.svg': want one method and a name that ends in .png or .pdf"),
+        (["--all", "--figure", "x.png"], "--figure: 'x.png': want one method"),
+        (["rloo", "--figure", "missing/x.png"], "--figure: 'missing/x.png': 'missing' is not a folder"),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], message: str, capsys):
@@ -50,3 +63,102 @@ def test_bad_input_is_one_line(words: list[str], message: str, capsys):
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
+
+
+@functools.cache
+def _in_groups_of_three(name: str) -> Diagnosis:
+    return check_shaper.diagnosed(name, check_shaper.CheckShaperOptions(method=name, group_size=3))
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Each method is diagnosed once for the tests that look at what is made of the verdicts."""
+    once = {name: _in_groups_of_three(name) for name in ("rloo", "ds")}
+    monkeypatch.setattr(check_shaper, "diagnosed", lambda name, _: once[name])
+
+
+@pytest.mark.parametrize("words", [["all"], ["--all"]])
+@pytest.mark.usefixtures("quick")
+def test_all_ends_with_a_table_of_methods_and_verdicts(words: list[str], tmp_path, monkeypatch, capsys):
+    """A line a group-level method, in the words of the Markdown file; token-level methods are left out."""
+    few = {name: method_table.METHODS[name] for name in ("rloo", "ds", "clip")}
+    monkeypatch.setattr(method_table, "METHODS", few)
+    target = tmp_path / "verdicts.md"
+    options = ["--jobs", "1", "--markdown", str(target)]
+    assert paper_repro.main(["check-shaper", *words, *options]) == 0
+    *_, head, rloo, ds, seconds = capsys.readouterr().out.splitlines()
+    lines = target.read_text().splitlines()
+    assert len(lines) == 4
+    for shown, line in zip((rloo, ds), lines[2:], strict=True):
+        cells = [cell.strip("`") for cell in line.strip("| ").split(" | ")]
+        assert shown.split("  ")[0] == cells[0]
+        assert [cell for cell in cells if cell not in shown] == []
+    assert head.startswith("method")
+    assert "likeliest correct answer" in rloo
+    assert "uniform on C" in ds
+    assert seconds.startswith("2 methods in ")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "words"),
+    [
+        ("on one mode, the correct answer likeliest at the start", "likeliest correct answer"),
+        ("on one mode, a correct answer", "one mode, a correct answer"),
+        ("on the rarest correct answer of the base policy", "rarest correct answer"),
+        ("sharpens, smooths above Q = 0.91981", "smooths above Q = 0.92"),
+        ("smooths, sharpens above Q = 0.00006", "sharpens above Q = 6e-05"),
+        ("keeps its end under any rate of false positives, any rate of false negatives", "any noise"),
+        ("keeps its end under no false positives, any rate of false negatives", "no FP, any FN"),
+        ("keeps its end under up to 58.3% false positives, no false negatives", "up to 58.3% FP, no FN"),
+        ("undecided", "undecided"),
+    ],
+)
+def test_verdicts_are_shortened(verdict: str, words: str):
+    """For the table alone; a verdict that no rule knows stays as it is."""
+    assert tables.shortened_verdict(verdict) == words
+
+
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+@pytest.mark.usefixtures("quick")
+def test_the_prompt_weight_is_drawn_for_a_method_of_the_class(kind: str, start: bytes, tmp_path, capsys):
+    """A picture, the same bytes twice; for a method outside the class the reason and no file."""
+    target = tmp_path / f"weight.{kind}"
+    pictures = []
+    for _ in range(2):
+        assert paper_repro.main(["check-shaper", "rloo", "--figure", str(target)]) == 0
+        assert capsys.readouterr().out.endswith(f"figure: {target}\n")
+        pictures.append(target.read_bytes())
+    assert pictures[0] == pictures[1]
+    assert pictures[0].startswith(start)
+    target.unlink()
+    assert paper_repro.main(["check-shaper", "ds", "--figure", str(target)]) == 0
+    assert "figure: none, ds is outside the class of B4" in capsys.readouterr().out
+    assert not target.exists()
+
+
+PARTIAL = """
+def plain(*, reward):
+    return reward - reward.mean(-1, keepdims=True)
+
+def numpy_only(*, reward):
+    return reward - reward.mean(axis=-1, keepdims=True) * (1 if type(reward).__name__ == "ndarray" else 2)
+"""
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("plain", "holds"), ("numpy_only", "fails")])
+def test_torch_is_compared_where_it_is_installed(name: str, verdict: str, tmp_path):
+    """The same formula passes; one that doubles the baseline of anything but NumPy arrays is caught."""
+    pytest.importorskip("torch")
+    (tmp_path / "mine.py").write_text(PARTIAL, encoding="utf-8")
+    found = {row["property"]: row for row in _verdicts(f"{tmp_path / 'mine.py'}:{name}", tmp_path)["verdicts"]}
+    assert found["same numbers in NumPy and torch"]["verdict"] == verdict
+
+
+def test_without_torch_the_comparison_is_not_applicable(tmp_path, monkeypatch):
+    """The verdict says so, and nothing is imported."""
+    find_spec = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else find_spec(name))
+    assert check_shaper.as_tensor() is None
+    found = {row["property"]: row for row in _verdicts("rloo", tmp_path)["verdicts"]}
+    assert found["same numbers in NumPy and torch"]["verdict"] == "not applicable"
+    assert found["same numbers in NumPy and torch"]["detail"] == "torch is not installed"

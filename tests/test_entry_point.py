@@ -343,7 +343,7 @@ BAD_OPTIONS: dict[tuple[str, ...], str] = {
         for flag in ("--json", "--latex", "--markdown")
     },
     ("check", "--nonsense\nx"): r"unrecognized arguments: --nonsense\nx",
-    ("chek",): "argument check|predict|check-shaper|simulate|samples: invalid choice: 'chek' (choose from ",
+    ("chek",): f"argument {'|'.join(paper_repro.COMMANDS)}: invalid choice: 'chek' (choose from ",
     (): "the following arguments are required: check|predict",
 }
 

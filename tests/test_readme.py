@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -10,13 +11,15 @@ from pathlib import Path
 
 import pytest
 
+import paper_repro
 import store
 from figures import sample_tables, tables
-from theory import claims, methods
+from theory import claims, diagnosis, method_table, methods
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 REFERENCE = ROOT / "results" / "reference"
+PICTURES = re.findall(r"\((results/reference/\S+\.png)\)", README)
 
 
 def _blocks(language: str) -> list[str]:
@@ -29,8 +32,8 @@ COMMANDS = [
 
 
 def test_the_commands_were_found():
-    """There is something to test, for every sub-command."""
-    assert {line.split()[2] for line in COMMANDS} == {"check", "check-shaper", "predict", "samples", "simulate"}
+    """There is something to test, for every command."""
+    assert {line.split()[2] for line in COMMANDS} == set(paper_repro.COMMANDS)
 
 
 @pytest.mark.parametrize("line", COMMANDS)
@@ -76,15 +79,37 @@ def test_the_table_of_presets_is_current():
     assert (ROOT / "examples" / "bandit.json").read_text(encoding="utf-8") in README
 
 
-def test_the_figures_and_the_numbers_come_from_the_committed_runs():
-    """The runs that the README shows verify, and its tables have their numbers."""
-    pictures = re.findall(r"\((results/reference/\S+\.png)\)", README)
-    runs = {(ROOT / picture).parent.parent.name: (ROOT / picture).parent for picture in pictures}
-    assert set(runs) == {"theory", "samples"}
+def test_the_excerpt_of_preview_is_current(capsys: pytest.CaptureFixture[str]):
+    """Every line between the markers is printed for the example, in that order."""
+    block = re.search(r"<!-- preview (\S+) -->\n```text\n(.*?)```\n<!-- end of preview -->", README, flags=re.DOTALL)
+    assert block is not None
+    assert paper_repro.main(["preview", str(ROOT / block[1])]) == 0
+    printed = iter(capsys.readouterr().out.splitlines())
+    assert [line for line in block[2].splitlines() if line not in printed] == []
+
+
+@pytest.mark.parametrize("method", ["rloo", "pass_at_k_training", "ucpo", "ips", "ds"])
+def test_the_table_of_verdicts_is_current(method: str):
+    """The line of each of five unlike methods is diagnosed again; every group-level method has one, in their order."""
+    written = re.search(r"<!-- verdicts:.*?-->\n(.*?)<!-- end of verdicts -->", README, flags=re.DOTALL)
+    assert written is not None
+    head, rule, *lines = written.group(1).splitlines()
+    known = [name for name, entry in method_table.METHODS.items() if entry.level == "group"]
+    assert [re.match(r"\| `(\w+)` ", line)[1] for line in lines] == known
+    found = diagnosis.diagnose(method_table.METHODS[method].advantage)
+    want = tables.verdicts_markdown({method: diagnosis.summary(found)}).splitlines()
+    assert [head, rule, lines[known.index(method)]] == want
+
+
+def test_the_pictures_and_the_numbers_come_from_committed_runs():
+    """The runs that the README shows verify and came from a clean tree, and its tables have their numbers."""
+    runs = {Path(picture).stem: (ROOT / picture).parent for picture in PICTURES}
+    assert {"prediction", "pass_at_k"} < set(runs)
     for run in runs.values():
         assert store.verify_run(run) == []
-    assert tables.matched_markdown(store.read_rows(runs["theory"] / "rows.csv")) in README
-    assert sample_tables.pass_at_k_markdown(store.read_rows(runs["samples"] / "rows.csv"), (1, 8, 64)) in README
+        assert json.loads((run / "provenance.json").read_text(encoding="utf-8"))["is_dirty"] is False
+    assert tables.matched_markdown(store.read_rows(runs["prediction"] / "rows.csv")) in README
+    assert sample_tables.pass_at_k_markdown(store.read_rows(runs["pass_at_k"] / "rows.csv"), (1, 8, 64)) in README
 
 
 def test_the_numbers_about_the_samples_are_those_of_the_committed_runs():

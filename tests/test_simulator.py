@@ -10,9 +10,10 @@ import pytest
 from pydantic import ValidationError
 
 import paper_repro
-from bandits import analysis, simulator
+from bandits import analysis, rollouts, simulator
+from bandits.rollouts import Setup
 from bandits.specification import Specification
-from tests.tolerances import FLOAT64, MONTE_CARLO_Z
+from tests.tolerances import FLOAT64, MONTE_CARLO_Z, ROUND_OFF
 from theory import advantages, groups, methods, policies
 
 BASE = {"base_policy": (0.3, 0.1, 0.4, 0.2), "correct": (1, 1, 0, 0), "group_size": 4}
@@ -38,7 +39,7 @@ def test_a_run_does_not_depend_on_the_number_of_runs():
 
 def _plain_run(specification: Specification, run: int) -> list[float]:
     """One run by loops over samples and arms: SGD or Adam, Dr. GRPO's advantage plus ds's term."""
-    stream = simulator.run_streams(specification.seed, run + 1)[run]
+    stream = simulator.run_streams(specification.seed, [run])[0]
     logits = [math.log(p) for p in specification.base_policy or ()]
     gamma = float(specification.parameters["gamma_correct"])
     first, second = [0.0] * len(logits), [0.0] * len(logits)
@@ -80,14 +81,19 @@ def test_batched_runs_equal_a_plain_loop(optimizer: str):
         np.testing.assert_allclose(log_policy[run], policies.log_softmax(_plain_run(specification, run)), rtol=FLOAT64)
 
 
+def _steps(setup: Setup, num_runs: int, seed: int) -> np.ndarray:
+    """The logit steps of one update, at learning rate 1, of so many runs at the base policy."""
+    state = simulator.initial_state(setup.bandit.base_log_policy, num_runs)
+    uniforms = np.random.default_rng(seed).random((num_runs, setup.draws_per_step))
+    return (simulator.step(state, setup, uniforms)[0].logits - state.logits) / setup.learning_rate
+
+
 @pytest.mark.parametrize("method", ["grpo", "rloo", "maxrl", "pkpo"])
 def test_the_mean_step_is_the_expected_step(method: str):
     """Over 20,000 groups the mean step is c_G(Q) p (r - Q) within 5 standard errors; with the wrong sign it is not."""
     setup = simulator.setup_of(Specification(**{**BASE, "method": method}))
-    log_policy = np.tile(setup.problem.base_log_policy, (20_000, 1))
-    arms = simulator.draw_arms(log_policy, np.random.default_rng(0).random((20_000, 4)))
-    steps = simulator.gradient(setup, log_policy, arms)
-    policy, correct = np.array(BASE["base_policy"]), setup.problem.correct
+    steps = _steps(setup, 20_000, 0)
+    policy, correct = np.array(BASE["base_policy"]), setup.bandit.problem.correct
     table = groups.advantage_table(getattr(advantages, method), 4)
     expected = groups.prompt_weight(table, 0.4) * policy * (correct - 0.4)
     error = steps.std(axis=0, ddof=1) / np.sqrt(len(steps))
@@ -107,7 +113,7 @@ def test_the_prediction_holds_and_a_wrong_one_is_rejected(method: str, parameter
     rival = Specification(**fields, method=method, parameters=wrong)
     path, source = analysis.predicted_path(rival, [600])
     assert source is not None
-    other = float(analysis.measure(simulator.setup_of(rival).problem, path)["solution_diversity", 0][0])
+    other = float(analysis.measure(simulator.setup_of(rival).bandit, path)["solution_diversity", 0][0])
     allowed = MONTE_CARLO_Z * entry["standard_error"] + specification.learning_rate * 0.1
     assert abs(entry["mean"] - entry["predicted"]) < allowed
     assert abs(entry["mean"] - other) > allowed
@@ -116,22 +122,20 @@ def test_the_prediction_holds_and_a_wrong_one_is_rejected(method: str, parameter
 def test_loss_terms_enter_by_their_exact_gradient():
     """The entropy bonus in the loss adds strength times the gradient of the entropy to the same groups' step."""
     plain, with_term = (
-        simulator.setup_of(Specification(**{**BASE, "method": "entropy_bonus", "parameters": parameters}))
+        _steps(simulator.setup_of(Specification(**{**BASE, "method": "entropy_bonus", "parameters": parameters})), 3, 5)
         for parameters in ({"strength": 0.0, "form": "loss"}, {"strength": 0.5, "form": "loss"})
     )
-    log_policy = plain.problem.base_log_policy[None, :]
-    arms = np.array([[0, 1, 2, 2]])
-    added = simulator.gradient(with_term, log_policy, arms) - simulator.gradient(plain, log_policy, arms)
-    policy = np.exp(log_policy[0])
-    entropy = -(policy * log_policy[0]).sum()
-    np.testing.assert_allclose(added[0], 0.5 * policy * (-log_policy[0] - entropy), rtol=FLOAT64)
+    policy = np.array(BASE["base_policy"])
+    entropy = -(policy * np.log(policy)).sum()
+    expected = np.tile(0.5 * policy * (-np.log(policy) - entropy), (3, 1))
+    np.testing.assert_allclose(with_term - plain, expected, atol=ROUND_OFF, rtol=0)
 
 
 def test_arms_are_drawn_with_their_probabilities():
     """200,000 draws of the third of three runs fit its policy by a chi-squared of 3 degrees of freedom below 25."""
     logits = np.random.default_rng(1).normal(size=(3, 4))
     log_policy = policies.log_softmax(logits)
-    arms = simulator.draw_arms(log_policy, np.random.default_rng(2).random((3, 200_000)))
+    arms = rollouts.draw_arms(np.exp(log_policy), np.random.default_rng(2).random((3, 200_000)))
     counts, wanted = np.bincount(arms[2], minlength=4), 200_000 * np.exp(log_policy[2])
     assert ((counts - wanted) ** 2 / wanted).sum() < 25
     assert ((counts - wanted[::-1]) ** 2 / wanted[::-1]).sum() > 25
@@ -141,7 +145,14 @@ BAD = {
     "correct": ({"correct": (1, 2, 0, 0)}, "correct.1"),
     "sum": ({"base_policy": (0.3, 0.1, 0.4, 0.1)}, "base_policy sums to"),
     "both": ({"base_logits": (0.0, 0.0, 0.0, 0.0)}, "exactly one of base_policy and base_logits"),
-    "level": ({"method": "clip"}, "simulate cannot run clip: it is a token-level method"),
+    "prompts": ({"prompts_per_step": 2}, "prompts_per_step: 2: there are 1 prompts"),
+    "two": ({"instance": "long_tail"}, "give exactly one of correct, solves, solves_file, instance"),
+    "credit": ({"format_credit": (0.1,)}, "format_credit: 1 values: want one for each of 4 arms"),
+    "noise": ({"false_positive_rate": 1.0}, "false_positive_rate"),
+    "field": ({"method": "clip_cov", "mean_field": True}, "mean_field: true: clip_cov weighs the tokens of a whole"),
+    "rows": ({"correct": None, "solves": ((1, 0), (1,))}, "solves: rows of different lengths"),
+    "arms": ({"correct": None, "solves": ((1, 0), (1, 0))}, "want one value for each of 2 arms"),
+    "file": ({"correct": None, "solves_file": "none.csv"}, "solves_file: 'none.csv': want a CSV file"),
     "group": ({"group_size": 1}, "group_size: 1: grpo has a group baseline"),
     "method": ({"method": "nope"}, "'nope' is not a method"),
     "parameter": ({"parameters": {"x": 1.0}}, "'x' is not a parameter of grpo: it has ddof, epsilon"),
@@ -169,7 +180,7 @@ def test_a_bad_specification_is_one_line_and_writes_nothing(name: str, tmp_path,
 def test_simulate_writes_rows_and_summary(tmp_path, capsys):
     """The summary has the schema, finite numbers and nulls where there is no theory; a rerun gives the same bytes."""
     spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps({**FAST, "method": "ucpo"}), encoding="utf-8")
+    spec.write_text(json.dumps({**FAST, "method": "ucpo", "optimizer": "adam"}), encoding="utf-8")
     written = []
     for _ in range(2):
         assert paper_repro.main(["simulate", str(spec), "--out", str(tmp_path / "out")]) == 0

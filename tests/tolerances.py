@@ -24,3 +24,4 @@ BROKEN = 1e-6  # by how much a bound is overstepped, relative, to see an order b
 DIFFERENCE_STEP = 1e-5  # relative change of a smooth function between orders 1e-6 apart, a slope of at most 10
 DIFFERS = 1e-3  # two probabilities this far apart are different policies
 SEPARATED = 1e-8  # which puts at least this (a hundredth of its square) between them in every divergence
+PRINTED_TWO = 0.051  # relative: two significant digits, of which 1.05 shown as 1.1 or 1.0 is the worst

@@ -11,20 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
 import hypothesis
 import numpy as np
-from hypothesis import configuration
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
 from scipy.optimize import brentq
 
-from theory import advantages, expected_flow, method_table
+from theory import advantages, expected_flow, hypothesis_storage, method_table
 from theory.expected_flow import Function
 from theory.policies import Floats
 
@@ -77,17 +74,6 @@ class Subject:
         return np.asarray(found, dtype=np.float64)
 
 
-@contextmanager
-def storage_elsewhere() -> Iterator[None]:
-    """Keeps Hypothesis from leaving a folder of its own where the user works."""
-    with tempfile.TemporaryDirectory(prefix="hypothesis-") as folder:
-        configuration.set_hypothesis_home_dir(folder)
-        try:
-            yield
-        finally:
-            configuration.set_hypothesis_home_dir(None)
-
-
 @st.composite
 def drawn_groups(
     draw: st.DrawFn, least_group_size: int, deepest: int = 60, credits: tuple[float, ...] = (0.0,)
@@ -117,7 +103,7 @@ def smallest(
     """The smallest group found that breaks a property, and what is wrong with it; None if none was found."""
     limits = hypothesis.settings(max_examples=num_examples, database=None, deadline=None, derandomize=False)
     try:
-        with storage_elsewhere():
+        with hypothesis_storage.storage_elsewhere():
             group = hypothesis.find(groups, lambda drawn: bool(breaks(drawn)), settings=limits, random=_seeded(seed))
     except NoSuchExample:
         return None

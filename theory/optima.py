@@ -183,6 +183,15 @@ def entropy_form_slope(surprisal_correct: Any, surprisal_wrong: Any, kl_strength
     return (difference - 1) / (kl_strength + strength) ** 2
 
 
+def smoothing_slope(surprisal_correct: Any, kl_strength: Any) -> Any:
+    """D logit Q / d gamma_correct of differential smoothing with base reference; never negative.
+
+    The surprisal is the mean of -log b under the optimum's conditional on C, nats.
+    Source:   claim A5, differentiated; ours.
+    """
+    return surprisal_correct / kl_strength
+
+
 def surprisal_gap_from_entropies(entropy_correct: Any, entropy_wrong: Any, logit: Any) -> Any:
     """S_C - S_W at strength 0, from the entropies of b_C and b_W and the base's logit of correctness.
 

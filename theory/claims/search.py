@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, configuration, given, seed, settings, target
+from hypothesis import HealthCheck, Phase, given, seed, settings, target
 from hypothesis import strategies as st
 
-from theory import policies
+from theory import hypothesis_storage, policies
 from theory.claims import ledger
 from theory.claims.ledger import Evidence
 from theory.policies import Floats, Problem
 
 Instance = TypeVar("Instance")
-
-
-@contextmanager
-def _storage_elsewhere() -> Iterator[None]:
-    """Keeps Hypothesis from leaving a .hypothesis folder where the user works."""
-    with tempfile.TemporaryDirectory(prefix="hypothesis-") as folder:
-        configuration.set_hypothesis_home_dir(folder)
-        try:
-            yield
-        finally:
-            configuration.set_hypothesis_home_dir(None)
 
 
 def search(
@@ -56,7 +43,7 @@ def search(
         seen.append(value)
         target(value if np.isfinite(value) else 1e9)
 
-    with _storage_elsewhere():
+    with hypothesis_storage.storage_elsewhere():
         climb()
     return ledger.worst(seen)
 

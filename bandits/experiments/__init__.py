@@ -1,0 +1,24 @@
+"""All experiments, in the order of their claims."""
+
+from __future__ import annotations
+
+from bandits.experiments import convergence, external, flow, groups, shared, smoothing, speed, surveys, terms
+from bandits.experiments.framework import Experiment
+from bandits.experiments.surveys import Survey
+
+MODULES = (flow, groups, terms, shared, speed, smoothing, convergence)
+EXPERIMENTS: tuple[Experiment, ...] = tuple(experiment for module in MODULES for experiment in module.EXPERIMENTS)
+SURVEYS = (*surveys.SURVEYS, *external.SURVEYS)
+
+
+def select(ids: tuple[str, ...]) -> tuple[Experiment | Survey, ...]:
+    """The named experiments and surveys, all if none is named, in their own order.
+
+    Raises:   ValueError naming what is unknown and what there is.
+    """
+    every: tuple[Experiment | Survey, ...] = (*EXPERIMENTS, *SURVEYS)
+    known = [entry.id for entry in every]
+    for name in ids:
+        if name not in known:
+            raise ValueError(f"only: {name!r} is no experiment: want some of {', '.join(known)}")
+    return tuple(entry for entry in every if not ids or entry.id in ids)

@@ -1,0 +1,176 @@
+"""The first figures: the right series, no text over data, the same bytes twice, and the command that draws them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import paper_repro
+import store
+from commands.figures import FIGURES
+from figures import comparison_figures, render, theory_figures
+from figures.style import LOOKS, STYLE
+from tests.tolerances import FLOAT64
+
+SMALL = {"num_steps": 40, "num_runs": 4, "record_every": 1}  # of the simulation: its rows are tested elsewhere
+
+
+def settings_of(name: str) -> dict:
+    return {**FIGURES[name].settings, **(SMALL if name == "theory_and_simulation" else {})}
+
+
+@pytest.fixture(scope="module")
+def rows() -> dict[str, list]:
+    return {name: list(figure.rows(**settings_of(name))) for name, figure in FIGURES.items()}
+
+
+def drawn(name: str, rows: dict[str, list]) -> Figure:
+    with matplotlib.rc_context(STYLE):
+        return FIGURES[name].draw(rows[name])
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_files_are_the_same_bytes_twice(name: str, rows: dict[str, list]) -> None:
+    caption = FIGURES[name].caption(rows[name], settings_of(name), "0123456789ab")
+    first, second = (render.render(name, lambda: FIGURES[name].draw(rows[name]), caption) for _ in range(2))
+    assert first == second
+    assert list(first) == [f"{name}.pdf", f"{name}.png", f"{name}.txt"]
+    text = first[f"{name}.txt"].decode()
+    assert "run 0123456789ab" in text.lower()
+    assert "\n" not in text.rstrip("\n")
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_axes_say_what_they_show(name: str, rows: dict[str, list]) -> None:
+    """A label on every outer axis, no title, log axes with their base, and sizes of a column or a page."""
+    figure = drawn(name, rows)
+    assert 3.25 <= figure.get_size_inches()[0] <= 6.75
+    for panel in figure.axes:
+        assert panel.get_title() == ""
+        if panel.axison and panel.get_label() != "<colorbar>":
+            assert panel.get_xlabel()
+            for axis in (panel.xaxis, panel.yaxis):
+                if axis.get_scale() == "log" and axis.get_label_text():
+                    assert "log base 10" in axis.get_label_text()
+
+
+def test_the_portrait_has_a_panel_a_strength(rows: dict[str, list]) -> None:
+    figure = drawn("phase_portrait", rows)
+    for panel, strength in zip(figure.axes, (0.0, 0.1, 1.0), strict=True):
+        look = LOOKS["ds" if strength else "vanilla"]
+        path = [row for row in rows["phase_portrait"] if row["section"] == "path" and row["strength"] == strength]
+        line = max(panel.lines, key=lambda line: line.get_linewidth() * (len(line.get_xdata()) > 1))
+        assert line.get_color() == look.color
+        np.testing.assert_allclose(line.get_ydata(), [row["log_ratio"] for row in path], rtol=FLOAT64)
+        edges = [line for line in panel.lines if line.get_linestyle() == ":"]
+        assert len(edges) == (strength > 0)
+
+
+def test_the_triangles_have_the_looks_of_their_methods(rows: dict[str, list]) -> None:
+    figure = drawn("ternary_flows", rows)
+    for panel, method in zip(figure.axes, ("vanilla", "entropy_bonus", "entropy_penalty", "ds"), strict=True):
+        colors = {line.get_color() for line in panel.lines}
+        assert colors == {"black", LOOKS[method].color}
+        (ends,) = [line for line in panel.lines if line.get_markerfacecolor() == "none"]
+        assert len(ends.get_xdata()) == {"vanilla": 2, "entropy_penalty": 3}.get(method, 1)
+
+
+def test_the_frontier_is_pale_where_gap_1_does_not_get_there(rows: dict[str, list]) -> None:
+    left, right = drawn("dominance_frontier", rows).axes
+    assert {line.get_label() for line in left.lines} == {
+        LOOKS[name].label for name in ("vanilla", "entropy_bonus", "entropy_penalty", "ds", "ds_with_charge")
+    }
+    within = [row for row in rows["dominance_frontier"] if row["section"] == "frontier" and row["needed_tilt"] > 0]
+    full = [line for line in right.lines if line.get_alpha() is None]
+    assert sum(len(line.get_xdata()) for line in full) == len(within)
+    assert 0 < len(within) < sum(len(line.get_xdata()) for line in right.lines)
+
+
+def test_the_sign_change_is_drawn_for_the_bonus_alone(rows: dict[str, list]) -> None:
+    figure = drawn("multiplicity", rows)
+    texts = [{text.get_text() for text in panel.texts} for panel in figure.axes[:3]]
+    assert ["bonus raises Q" in found for found in texts] == [True, True, False]
+
+
+def test_points_and_curves_are_those_of_the_rows(rows: dict[str, list]) -> None:
+    """The thin line is the prediction, the dashed one the rival; every marker is a simulated mean."""
+    panel = drawn("theory_and_simulation", rows).axes[0]
+    chosen = [
+        row for row in rows["theory_and_simulation"] if row["quantity"] == "correctness" and row["method"] == "ds"
+    ]
+    curves = [line for line in panel.lines if line.get_color() == LOOKS["ds"].color]
+    exact = next(line for line in curves if line.get_linestyle() == "-")
+    np.testing.assert_allclose(exact.get_ydata(), [row["predicted"] for row in chosen[1:]], rtol=FLOAT64)
+    points = next(line for line in curves if line.get_marker() == LOOKS["ds"].marker)
+    assert set(points.get_ydata()) <= {row["mean"] for row in chosen}
+
+
+def test_methods_of_equal_weight_share_a_line(rows: dict[str, list]) -> None:
+    together = comparison_figures.equal_weights(rows["prompt_weights"])
+    assert ["reinforce", "rloo", "psr", "nsr"] in together
+    assert ["grpo", "dapo"] in together
+    assert len(drawn("prompt_weights", rows).axes[0].lines) == len(together) == 8
+    assert {name for names in together for name in names} == {row["method"] for row in rows["prompt_weights"]}
+
+
+@pytest.mark.parametrize("ends", [(28.0, 107.0), (2.4, 3.0), (1.0, 116.0), (0.05, 10.0)])
+def test_a_log_axis_has_plain_decimals(ends: tuple[float, float]) -> None:
+    """No powers of ten, and at least two labels, also where the axis is shorter than a decade."""
+    figure = Figure()
+    panel = figure.subplots()
+    panel.plot(ends, ends)
+    panel.set(xscale="log", xlim=ends)
+    theory_figures.plain_decimals(panel.xaxis)
+    figure.canvas.draw()
+    shown = [text.get_text() for text in panel.get_xticklabels() if ends[0] <= text.get_position()[0] <= ends[1]]
+    assert len([text for text in shown if text]) >= 2
+    assert not any("^" in text or "e" in text for text in shown)
+
+
+# the command
+
+
+def test_list_prints_the_names_and_draws_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert paper_repro.main(["figures", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines()] == list(FIGURES)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> None:
+    """Rows, PDF, PNG and caption in a run that verifies; again, the same bytes but for the provenance."""
+    words = ["figures", "--only", "prompt_weights", "--out", str(tmp_path)]
+    assert paper_repro.main(words) == 0
+    out = capsys.readouterr().out
+    (run,) = store.list_runs(tmp_path)
+    first = {path: path.read_bytes() for path in run.iterdir()}
+    assert paper_repro.main(words) == 0
+    for path, data in first.items():
+        assert path.read_bytes() == data or path.name in ("provenance.json", "manifest.json")
+    assert store.verify_run(run) == []
+    config = json.loads((run / "config.json").read_text())["config"]
+    assert config == {"command": "figures", "figure": "prompt_weights", **FIGURES["prompt_weights"].settings}
+    assert out == f"prompt_weights: {run / 'prompt_weights.png'}\n"
+    assert run.name in (run / "prompt_weights.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--only", "nope"], "--only: 'nope' is not a figure: want some of phase_portrait, "),
+        (["--list", "--only", "nope"], "--only: 'nope' is not a figure"),
+        (["--only", "prompt_weights", "--out", "pyproject.toml/x"], "--out: 'pyproject.toml/x'"),
+    ],
+)
+def test_bad_input_is_one_line(words: list[str], message: str, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(Path(paper_repro.__file__).parent)
+    assert paper_repro.main(["figures", *words]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert message in error
