@@ -48,7 +48,8 @@ SETTINGS = (
     Setting(500, (0.3, 1.5), 0.0, 1.5, 1.0, 1.0),  # 3: as 1, more problems
     Setting(100, (0.5, 0.5), 0.0, 1.5, 0.5, 0.5),  # 4: as 0, fewer problems
     Setting(30, (0.5, 0.5), 0.0, 1.5, 0.5, 0.5),  # 5: as 0, as few as one AIME year
-    Setting(200, (2.0, 2.0), 0.0, 1.5, 0.5, 0.5),  # 6: nearly all solved at k = 64
+    Setting(50, (0.3, 1.5), 0.0, 1.5, 1.0, 1.0),  # 6: as 1, fewer problems
+    Setting(200, (2.0, 2.0), 0.0, 1.5, 0.5, 0.5),  # 7: nearly all solved at k = 64
 )
 
 

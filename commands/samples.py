@@ -32,7 +32,9 @@ class SamplesOptions(Options):
         None, description="field that says which samples are correct (lm_eval: METRIC,FILTER)"
     )
     answer: NonEmpty | None = Field(None, description="field with the final answer, for maj@k and Hill numbers")
-    threshold: float | None = Field(None, description="score from which on a sample is correct; without it 0 or 1")
+    threshold: float | None = Field(
+        None, allow_inf_nan=False, description="score from which on a sample is correct; without it 0 or 1"
+    )
     k: tuple[int, ...] = Field((), description="k to print (default: powers of two, and n)")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the resampling")
     json_file: NonEmpty | None = Field(None, alias="json", description="write rows, warnings and reading as JSON")

@@ -211,6 +211,7 @@ def test_files_of_one_name_are_told_apart():
         (["a.csv", "--json", "a.csv"], "--json: 'a.csv': this is the input"),
         (["a.csv", "--json", "none/x"], "--json: 'none/x': 'none' is not a folder"),
         (["a.csv", "--out", "b.csv"], "--out: 'b.csv': "),
+        (["a.csv", "--threshold", "nan"], "--threshold: 'nan': Input should be a finite number"),
         (["a.csv", "--seed", "-1"], "--seed: '-1': Input should be greater than or equal to 0"),
         (["a.csv", "other.csv"], "other.csv: no problem in common with a.csv"),
         (["empty.csv"], "empty.csv: the file is empty"),

@@ -57,7 +57,6 @@ class _Resampled:
     """Named columns of values per problem, and their weighted sums over resampled problems."""
 
     def __init__(self, columns: Mapping[str, Floats], rng: np.random.Generator) -> None:
-        self.columns = dict(columns)
         self.rng = rng
         sums = intervals.resampled_sums(np.concatenate(list(columns.values()), axis=1), rng=rng)
         ends = np.cumsum([column.shape[1] for column in columns.values()])[:-1]
@@ -228,12 +227,12 @@ def _pair_measures(base: Samples, other: Samples, rng: np.random.Generator) -> d
 
 
 def _reach(changes: Floats) -> tuple[Floats, Floats]:
-    """The range of a difference on an unseen problem: as far as the farthest seen at any k up to this; 1 if none.
+    """The range of a difference on an unseen problem: the farthest seen at any k up to this, 1 from where none is.
 
     Shapes:   changes: (num_problems, num_ks). Returns two arrays (num_ks,).
     """
-    farthest = np.maximum.accumulate(np.abs(changes).max(axis=0))
-    reach = np.where(farthest > 0, farthest, 1.0)
+    farthest = np.abs(changes).max(axis=0)
+    reach = np.maximum.accumulate(np.where(farthest > 0, farthest, 1.0))
     return -reach, reach
 
 
