@@ -22,8 +22,9 @@ PANELS = {
 GROWTH_CAPTION = (
     "CPU time of one step of one run with Adam and Dr. GRPO, one thread, medians of up to 20 steps near the start. (a) "
     "Against the number of arms, G = 256. (b) Against the group size, 100,000 arms. Plain NumPy: dense updates, fresh "
-    "arrays, a search over all cumulative sums for each draw. The simulator keeps arms that have moved alike once, from 20,000 arms and 32 arms for each draw on. "
-    "Asks whether simulations of 128,000 answers (arXiv 2602.06717, Appendix J) are cheap enough to repeat."
+    "arrays, a search over all cumulative sums for each draw. The simulator keeps arms that have moved alike once, "
+    "from 20,000 arms and 32 arms for each draw on. Asks whether simulations of 128,000 answers (arXiv 2602.06717, "
+    "Appendix J) are cheap enough to repeat."
 )
 
 
