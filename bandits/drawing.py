@@ -26,6 +26,15 @@ def places(mass: Floats, reached: Floats) -> NDArray[np.int64]:
     return _by_buckets(np.cumsum(mass), reached)
 
 
+def sorted_places(mass: Floats, reached: Floats) -> NDArray[np.int64]:
+    """The places in increasing order: what reads and writes arrays at them then does so from front to back.
+
+    Shapes:   those of `places`.
+    """
+    counts = np.bincount(places(mass, reached), minlength=mass.size)
+    return np.repeat(np.arange(mass.size), counts)
+
+
 def places_and_rests(mass: Floats, reached: Floats) -> tuple[NDArray[np.int64], Floats]:
     """The places, and what the values exceed the sum before their place by.
 

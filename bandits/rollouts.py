@@ -91,7 +91,7 @@ def draw(setup: Setup, weights: Floats, total: Floats, uniforms: Floats, tied: t
     size = setup.num_groups * setup.group_size
     reached = rest[:, :size] * total
     drawn = None if tied is None else tied.draw(weights[0], reached[0])
-    arms = (draw_arms(weights, reached) if drawn is None else drawn.arms).reshape(shape)
+    arms = (draw_arms(weights, reached, setup.num_groups == 1) if drawn is None else drawn.arms).reshape(shape)
     marks = setup.bandit.solves.take(arms if num_prompts == 1 else prompts[:, :, None] * num_arms + arms)
     rest = rest[:, size:]
     if setup.is_noisy:
@@ -104,14 +104,15 @@ def draw(setup: Setup, weights: Floats, total: Floats, uniforms: Floats, tied: t
     return Rollouts(arms, marks, np.full(shape[:2], 1 / setup.num_groups), uniform, drawn)
 
 
-def draw_arms(weights: Floats, reached: Floats) -> NDArray[np.int64]:
-    """Arms by inversion of each run's own cumulative sums.
+def draw_arms(weights: Floats, reached: Floats, is_one_group: bool = False) -> NDArray[np.int64]:
+    """Arms by inversion of each run's own cumulative sums; many draws of one group come in the order of arms.
 
     Shapes:   weights: (num_runs, num_arms); reached: (num_runs, num_draws), uniforms times the sum of the weights.
               Returns the shape of reached.
     """
     if weights.shape[1] > FEW_ARMS:
-        found = [drawing.places(*pair) for pair in zip(weights, reached, strict=True)]
+        find = drawing.sorted_places if is_one_group and reached.shape[1] >= drawing.MANY_DRAWS else drawing.places
+        found = [find(*pair) for pair in zip(weights, reached, strict=True)]
         return np.stack(found) if len(found) > 1 else found[0][None, :]
     cumulative = np.cumsum(weights, axis=1)
     found = (cumulative[:, None, :] <= reached[:, :, None]).sum(axis=-1)
