@@ -6,7 +6,7 @@ Each data set draws problems anew: a base rate from a Beta distribution (some pr
 rate from it by a shift and a scale of its logit with noise, and n = 64 samples of each. The target is the mean over
 the population of problems, of 1 - (1 - p)^k for pass@k. In brackets: a plain percentile bootstrap, without the unseen
 problem. One line a setting and quantity: coverage in percent (its own standard error is .5 at 2,000 data sets), mean
-width, truth. Intervals that miss nothing because nearly all problems are solved cover 100%: they are wide on purpose.
+width, truth.
 """
 
 from __future__ import annotations
