@@ -12,7 +12,7 @@ Decisions:
     run aside: for that moment nothing is there, so a kill leaves a run that verifies or none, never half of
     one. Nothing reads the `.tmp-*` that a kill leaves.
 (3) In `rows.csv` a string is quoted and nothing else is, so each cell carries its type: 1, 1.0, True, "1".
-(4) Writers of one layer's folder take turns (a lock on `.lock` in it, which the system drops with the process);
+(4) Writers of one layer's folder take turns (a lock on it, which the system drops with the process);
     of two that made the same run the second keeps the first's. POSIX only.
 """
 
@@ -334,9 +334,12 @@ def write_run(
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Alone among all processes that write in this folder."""
-    with (folder / ".lock").open("ab") as lock:
+    lock = os.open(folder, os.O_RDONLY)
+    try:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+    finally:
+        os.close(lock)
 
 
 def verify_run(path: str | Path) -> list[str]:
