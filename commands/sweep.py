@@ -57,7 +57,9 @@ def _computed(
         return
     calls = (delayed(_compute)(index, task, rows_of) for index, task in work.items())
     with warnings.catch_warnings(), _backend(backend, jobs):
-        warnings.filterwarnings("ignore", "[0-9]+ tasks (which|have)", UserWarning)  # after Ctrl-C
+        warnings.filterwarnings(
+            "ignore", "[0-9]+ tasks (which|have)|A worker stopped", UserWarning
+        )  # after Ctrl-C; idle
         yield from Parallel(n_jobs=min(jobs, len(work)), return_as="generator_unordered")(calls)
 
 

