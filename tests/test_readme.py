@@ -133,3 +133,39 @@ def test_the_numbers_about_the_samples_are_those_of_the_committed_runs():
     assert len(stated) == 5
     for value, *ends in stated:
         assert (value, *sorted(ends)) in known
+
+
+def survey_rows(run: str) -> list[dict]:
+    """The table of a survey that the README names."""
+    assert f"`{run}`" in README
+    return store.read_rows(REFERENCE / "bandits" / run / "rows.csv")
+
+
+def test_what_the_readme_says_for_and_against_ds_is_in_the_tables():
+    """Counts and numbers of the six sentences, from the rows that they name."""
+    ends = {(row["instance"], row["variant"], f"{row['strength']:.3g}"): row for row in survey_rows("cc1dbfeddc5c")}
+    for variant, counts in (("ds on both sides", {2, 3, 5, 10}), ("entropy bonus", {0})):
+        above = [
+            [row["is_above"] for key, row in ends.items() if key[:2] == (i, variant)] for i in {k[0] for k in ends}
+        ]
+        assert {sum(flags) for flags in above} == counts
+    ds, bonus = ends["many_solutions", "ds", "0.658"], ends["many_solutions", "entropy bonus", "0.285"]
+    assert (f"{ds['correctness']:.3f}", f"{ds['other']:.1f}") == ("0.994", "30.4")
+    assert (f"{bonus['correctness']:.3f}", f"{ds['other'] / ds['gain']:.1f}") == ("0.957", "1.1")
+    ranks, other = ends["many_solutions", "unlikeliness", "0.433"], ends["many_solutions", "ds", "0.433"]
+    assert (f"{ranks['correctness']:.3f}", f"{ranks['other']:.1f}") == ("0.992", "32.0")
+    assert (f"{other['correctness']:.3f}", f"{other['other']:.1f}") == ("0.991", "30.7")
+    cells = survey_rows("ad8ae42430db")
+    won = [row["winner"] for row in cells]
+    assert (len(won), won.count("ds"), won.count("entropy bonus")) == (64, 35, 0)
+    assert {row["num_correct"] for row in cells if row["winner"] in ("entropy penalty", "unlikeliness")} == {1}
+    assert f"{max(row['lead'] for row in cells if row['winner'] == 'ds'):.2f}" == "0.23"
+    shared = survey_rows("ef01e8a0c7d3")
+    pass_at_64 = {(row["variant"], row["strength"]): row["other"] for row in shared if row["measure"] == "pass_at_k:64"}
+    assert f"{pass_at_64['ds on both sides', 1.0]:.3f} {pass_at_64['vanilla', 1.0]:.3f}" == "0.504 0.568"
+    at_8 = [row for row in shared if row["measure"] == "pass_at_k:8"]
+    gains = [max(row["gain"] for row in at_8 if row["variant"] == name) for name in ("pkpo", "ips", "ds")]
+    assert [f"{gain:.2f}" for gain in gains] == ["1.25", "1.24", "1.20"]
+    assert not any(row["is_above"] for row in shared)
+    findings = survey_rows("09b16030b553")
+    assert (len(findings), {row["status"] for row in findings}) == (389, {"agrees"})
