@@ -72,9 +72,10 @@ def flow_of(function, parameters=None, **changes) -> ExpectedFlow:
 
 
 @functools.cache
-def diagnosed(spec: str, parameters: tuple[tuple[str, object], ...] = ()) -> diagnosis.Diagnosis:
+def diagnosed(spec: str, parameters: tuple[tuple[str, object], ...] = (), group_size: int = 8) -> diagnosis.Diagnosis:
     method = methods.resolve(spec)
-    return diagnosis.diagnose(method.advantage, methods.parameter_values(method, dict(parameters)))
+    values = methods.parameter_values(method, dict(parameters))
+    return diagnosis.diagnose(method.advantage, values, group_size=group_size)
 
 
 def subject_of(function, least_group_size: int = 2, **parameters) -> Subject:
@@ -151,7 +152,7 @@ def test_base_reference_ends_on_the_rarest_correct_answer():
     ],
 )
 def test_a_copy_under_another_name_gets_the_same_verdicts(copies, spec, parameters, name):
-    original, copy = diagnosed(spec, parameters), diagnosed(f"{copies}:{name}")
+    original, copy = diagnosed(spec, parameters, 4), diagnosed(f"{copies}:{name}", (), 4)
     assert copy.headline == original.headline
     assert diagnosis.summary(copy) == diagnosis.summary(original)
 
