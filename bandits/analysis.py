@@ -60,7 +60,7 @@ def predicted_path(specification: Specification, num_steps: list[int]) -> tuple[
     )
     of_correctness = set(methods.needs(method, specification.parameters)) <= {"reward", "correct"}
     if is_plain and of_correctness:
-        weight = _prompt_weight(specification, method)
+        weight = prompt_weight(specification)
         if len(bandit.solves) == 1:
             return vanilla_path.vanilla_path(bandit.problem, times, weight), CORRECTNESS_ONLY
 
@@ -103,8 +103,9 @@ def _smoothed_path(specification: Specification, problem: Problem, pair: tuple[f
     return dynamics.integrate(problem.base_log_policy, advantage_of, times)
 
 
-def _prompt_weight(specification: Specification, method: method_table.Method) -> Callable[[Floats], Floats]:
+def prompt_weight(specification: Specification) -> Callable[[Floats], Floats]:
     """c_G(Q) of a method of correctness only, from its own table f(r, X)."""
+    method = methods.resolve(specification.method)
     call = functools.partial(methods.group_advantages, method, parameters=specification.parameters)
 
     def advantage(*, reward: Floats, correct: Floats) -> Floats:

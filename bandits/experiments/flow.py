@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +10,6 @@ from bandits import analysis
 from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
 from bandits.experiments.tasks import LEARNING_RATE, STEP_BIAS, sampled
 from bandits.specification import Specification, bandit_of
-from theory import groups, methods, vanilla_path
 from theory.policies import Floats
 
 MANY_RUNS = 1024  # a seed: the drift is large beside a mean that is 0
@@ -29,26 +26,15 @@ OF_CORRECTNESS: Mapping[str, Mapping[str, float]] = {
 }
 
 
-def prompt_weight(method: str, parameters: Mapping[str, Any], group_size: int, correctness: Floats) -> Floats:
-    """c_G(Q) of a method of correctness only."""
-    call = functools.partial(methods.group_advantages, methods.resolve(method), parameters=parameters)
-
-    def advantage(*, reward: Floats, correct: Floats) -> Floats:
-        return np.asarray(call({"reward": reward, "correct": correct}))
-
-    return np.asarray(groups.prompt_weight(groups.advantage_table(advantage, group_size), correctness))
-
-
 def path_of(specification: Specification, weighted_as: str | None = None) -> Floats:
     """The exact policy at the end of a task of a correctness-only method.
 
     Shapes:   returns log-probabilities (num_arms,). `weighted_as` takes another method's prompt weight.
     """
-    method = weighted_as or specification.method
-    parameters = {} if weighted_as else specification.parameters
-    weight = functools.partial(prompt_weight, method, parameters, specification.group_size)
-    time = specification.learning_rate * specification.num_steps
-    path = vanilla_path.vanilla_path(bandit_of(specification).problem, np.array([time]), weight)
+    if weighted_as:
+        specification = specification.model_copy(update={"method": weighted_as, "parameters": {}})
+    path, _ = analysis.predicted_path(specification, [specification.num_steps])
+    assert path is not None
     return np.asarray(path[0])
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bandits import analysis
 from bandits.experiments import flow, tasks
 from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
 from bandits.specification import bandit_of
@@ -81,10 +82,7 @@ def _collapse_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
             yield Finding(f"slope, {num_top} tied, {num_wrong} wrong", slope, 0.0, predicted, 1.0, LATE_SLOPE)
             continue
         order = int(specification.parameters.get("k", 1)) - 1
-        parameters, group_size = specification.parameters, specification.group_size
-        scale_at_end = (
-            order + 1 if order else flow.prompt_weight(specification.method, parameters, group_size, np.ones(1))[0]
-        )
+        scale_at_end = order + 1 if order else analysis.prompt_weight(specification)(np.ones(1))[0]
         time = specification.learning_rate * specification.num_steps
         predicted = float(np.log(matched.late_failure(time, 1, num_wrong, scale_at_end, order)))
         rival = -float(np.log(scale_at_end * time))
