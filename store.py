@@ -52,7 +52,7 @@ MANIFEST = "manifest.json"
 ID_LENGTH = 12  # 48 bits: two of 10,000 runs share a name with probability 2e-7
 PACKAGES = ("numpy", "scipy", "sympy", "matplotlib", "hypothesis", "pydantic")
 PACKAGES_IF_IMPORTED = ("torch", "transformers")
-ARTEFACT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+ARTEFACT_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 CSV_CELL = re.compile(r'("[^"]*(?:""[^"]*)*"|[^",\n]*)([,\n])')
 INTEGER = re.compile(r"-?[0-9]+")
 
@@ -236,8 +236,10 @@ def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
     try:
         new.mkdir()
         for name, data in files.items():
+            (new / name).parent.mkdir(exist_ok=True)
             _write_file(new / name, data)
-        _sync_folder(new)
+        for folder in {(new / name).parent for name in files}:
+            _sync_folder(folder)
         if target.exists():
             target.rename(old)
         new.rename(target)
@@ -308,13 +310,13 @@ def write_run(
     """Write a run in one step and return its folder; decisions (1) and (2) of the module say what is kept.
 
     Requires: layer of RESULT_VERSION; config as in `run_id`; rows as in `rows_to_csv` (a generator is timed
-    as it is used up); artefacts by plain file name ("figure.pdf"). Raises ValueError, StoreError for files.
+    as it is used up); artefacts by name, "figure.pdf" or "model/config.json". Raises ValueError, StoreError.
     """
     artefacts = artefacts or {}
     for name in artefacts:
         if not ARTEFACT_NAME.fullmatch(name) or name in (*RUN_FILES, MANIFEST):
             taken = ", ".join((*RUN_FILES, MANIFEST))
-            raise ValueError(f"artefacts: {name!r} must be a plain file name other than {taken}")
+            raise ValueError(f"artefacts: {name!r} must be a file name, at most one folder deep, other than {taken}")
     target = Path(root) / layer / run_id(layer, config)
     if not overwrite and not verify_run(target) and all((target / name).is_file() for name in artefacts):
         return target
