@@ -7,7 +7,7 @@ at the top; then by the template of the left operand, and last by that of the ri
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -140,12 +140,20 @@ def check_sizes(numbers: NDArray[np.integer], targets: NDArray[np.integer]) -> N
             )
 
 
-def correct_templates(problem: Problem, operators: str = OPERATORS) -> NDArray[np.bool_]:
-    """Which templates have the target as their value.
+def correct_templates(problems: Sequence[Problem], operators: str = OPERATORS) -> NDArray[np.bool_]:
+    """Which templates have the target as their value, for problems of equally many numbers.
 
-    Shapes:   returns (num_templates,).
+    Shapes:   returns (num_problems, num_templates).
     """
-    row = np.array([problem.numbers])
-    check_sizes(row, np.array([problem.target]))
-    tops, bottoms = values(row, operators)
-    return np.asarray(((tops == problem.target * bottoms) & (bottoms != 0))[0])
+    numbers, targets = arrays(problems)
+    check_sizes(numbers, targets)
+    tops, bottoms = values(numbers, operators)
+    return np.asarray((tops == targets[:, None] * bottoms) & (bottoms != 0))
+
+
+def arrays(problems: Sequence[Problem]) -> tuple[Integers, Integers]:
+    """The numbers, (num_problems, n), and the targets, (num_problems,)."""
+    sizes = {len(problem.numbers) for problem in problems}
+    if len(sizes) != 1:
+        raise ValueError(f"problems of {sorted(sizes)} numbers: want at least one problem, all of equally many numbers")
+    return np.array([problem.numbers for problem in problems]), np.array([problem.target for problem in problems])
