@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-OPERATORS = "+-*/"
+from llm.countdown_arithmetic import OPERATORS as OPERATORS
 
 
 @dataclass(frozen=True)

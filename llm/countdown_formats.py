@@ -51,6 +51,11 @@ def postfix(template: Sequence[int], numbers: Sequence[int], operators: str = OP
     return " ".join(words[entry] for entry in template)
 
 
+def answer(text: str, text_format: Format) -> str:
+    """A postfix text as a completion in a format: as it is, or in infix as an answer without reasoning."""
+    return text if text_format == "compact" else f"<answer>{infix(text)}</answer>"
+
+
 def infix(text: str, *, is_full: bool = False) -> str:
     """The infix text of a postfix one, with the fewest parentheses that keep the order of operations, or with all.
 

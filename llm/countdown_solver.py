@@ -1,38 +1,29 @@
-"""Every way to write an expression that uses each of n numbers exactly once, and its exact value.
+"""Every way to write an expression that uses each of n numbers exactly once, its exact value, and all solutions.
 
 A template is such an expression with places for the numbers. Over a set of places the templates come in this order: by
 the places of the left operand, whose sets are counted as binary numbers (place i is the bit 2**i); then by the operator
 at the top; then by the template of the left operand, and last by that of the right one.
+
+Solutions are counted in two ways. Raw: expressions that differ as text, in the order of their operands or in their
+parentheses; with equal numbers several templates give one text. Canonical: classes of expressions that are equal for
+generic operands; `countdown_forms` says which those are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections import Counter
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from llm.countdown import OPERATORS, Problem
-
-Integers = NDArray[np.int64]
+from llm import countdown_arithmetic, countdown_classes, countdown_formats
+from llm.countdown import Problem
+from llm.countdown_arithmetic import OPERATORS, Integers, Pair
 
 MOST_NUMBERS = 5  # with 4 operators 430,080 templates; for six numbers they would be 31 million
-LARGEST = int(np.iinfo(np.int64).max)
-
-
-def checked_operators(operators: str) -> str:
-    """The same operators, or an error where they are not distinct ones of + - * /."""
-    if not operators or set(operators) - set(OPERATORS) or len(set(operators)) < len(operators):
-        raise ValueError(f"operators is {operators!r}: want distinct characters of {OPERATORS}, at least one")
-    return operators
-
-
-def splits(places: int) -> Iterator[tuple[int, int]]:
-    """The places of the left operand and of the right one, in every way; sets of places are binary numbers."""
-    for left in range(1, places):
-        if left & places == left:
-            yield left, places ^ left
 
 
 @lru_cache(maxsize=16)
@@ -45,21 +36,26 @@ def templates(num_numbers: int, operators: str = OPERATORS) -> NDArray[np.int8]:
     Shapes:   returns (num_templates, 2 n - 1), which cannot be written to.
     Requires: 1 <= num_numbers <= 5.
     """
-    checked_operators(operators)
-    if not 1 <= num_numbers <= MOST_NUMBERS:
-        raise ValueError(f"num_numbers is {num_numbers}: want an integer from 1 to {MOST_NUMBERS}")
-    rows = {1 << place: np.full((1, 1), place, np.int8) for place in range(num_numbers)}
+    _check(num_numbers, operators)
+    rows: dict[int, NDArray[np.int8]] = {}
     for places in range(1, 1 << num_numbers):
-        if places not in rows:
-            rows[places] = np.concatenate(
-                [
-                    _joined(rows[left], rows[right], num_numbers + operator)
-                    for left, right in splits(places)
-                    for operator in range(len(operators))
-                ]
-            )
+        if places.bit_count() == 1:
+            rows[places] = np.full((1, 1), places.bit_length() - 1, np.int8)
+            continue
+        parts = [
+            _joined(rows[left], rows[right], num_numbers + operator)
+            for left, right in countdown_arithmetic.splits(places)
+            for operator in range(len(operators))
+        ]
+        rows[places] = np.concatenate(parts)
     rows[places].flags.writeable = False
     return rows[places]
+
+
+def _check(num_numbers: int, operators: str) -> None:
+    countdown_arithmetic.check_operators(operators)
+    if not 1 <= num_numbers <= MOST_NUMBERS:
+        raise ValueError(f"num_numbers is {num_numbers}: want an integer from 1 to {MOST_NUMBERS}")
 
 
 def _joined(left: NDArray[np.int8], right: NDArray[np.int8], entry: int) -> NDArray[np.int8]:
@@ -68,76 +64,55 @@ def _joined(left: NDArray[np.int8], right: NDArray[np.int8], entry: int) -> NDAr
     return np.hstack([np.repeat(left, len(right), axis=0), np.tile(right, (len(left), 1)), last])
 
 
-def values(numbers: Integers, operators: str = OPERATORS) -> tuple[Integers, Integers]:
+def values(numbers: Integers, operators: str = OPERATORS) -> Pair:
     """Numerator and denominator of the exact value of every template, for every problem.
 
     They need not be reduced, and a denominator may be negative. A division by zero makes a value undefined, and so are
     all values computed from it: both numbers are 0.
 
-    Shapes:   numbers: (num_problems, n). Returns (num_problems, num_templates) twice; the second cannot be written to.
+    Shapes:   numbers: (num_problems, n). Returns (num_problems, num_templates) twice.
     Requires: 1 <= n <= 5; 2**(n-1) times the product of the numbers of a problem (zeros left out) below 2**63.
     """
     numbers = np.asarray(numbers)
-    checked_operators(operators)
-    num_problems, num_numbers = numbers.shape
-    if not 1 <= num_numbers <= MOST_NUMBERS:
-        raise ValueError(f"num_numbers is {num_numbers}: want an integer from 1 to {MOST_NUMBERS}")
-    check_sizes(numbers, np.ones(num_problems, np.int64))
-    table: dict[int, tuple[Integers, Integers]] = {}
-    for places in range(1, 1 << num_numbers):
+    _check(numbers.shape[1], operators)
+    countdown_arithmetic.check_sizes(numbers, np.ones(len(numbers), np.int64))
+    return _values(numbers, operators)
+
+
+def _values(numbers: Integers, operators: str, modulus: int | None = None) -> Pair:
+    """Exact values, or residues modulo a number below 2**31."""
+    table: dict[int, Pair] = {}
+    for places in range(1, 1 << numbers.shape[1]):
         if places.bit_count() == 1:
             column = numbers[:, [places.bit_length() - 1]].astype(np.int64)
             table[places] = column, np.ones_like(column)
             continue
-        parts = [_combined(table[left], table[right], operators) for left, right in splits(places)]
-        tops = np.concatenate([top for top, _ in parts], axis=1)
-        if "/" in operators:
-            table[places] = tops, np.concatenate([bottom for _, bottom in parts], axis=1)
-        else:
-            table[places] = tops, np.broadcast_to(np.int64(1), tops.shape)
+        splits = countdown_arithmetic.splits(places)
+        parts = [_combined(table[left], table[right], operators, modulus) for left, right in splits]
+        table[places] = np.hstack([top for top, _ in parts]), np.hstack([bottom for _, bottom in parts])
     return table[places]
 
 
-def _combined(
-    left: tuple[Integers, Integers], right: tuple[Integers, Integers], operators: str
-) -> tuple[Integers, Integers]:
-    """Every operator between every left and every right value; without division all denominators are 1."""
-    (a, b), (c, d) = ((top[:, :, None], bottom[:, :, None]) for top, bottom in (left, right))
-    c, d = c.swapaxes(1, 2), d.swapaxes(1, 2)
-    shape = len(a), len(operators), a.shape[1], c.shape[2]
-    tops, bottoms = np.empty(shape, np.int64), np.empty(shape if "/" in operators else 0, np.int64)
-    if "/" not in operators:
-        for place, operator in enumerate(operators):
-            {"+": np.add, "-": np.subtract, "*": np.multiply}[operator](a, c, out=tops[:, place])
-        return tops.reshape(len(a), -1), bottoms
-    ad, cb, bd = a * d, c * b, b * d
+def _combined(left: Pair, right: Pair, operators: str, modulus: int | None = None) -> Pair:
+    """Every operator between every left and every right value."""
+    a, b = (each[:, :, None] for each in left)
+    c, d = (each[:, None, :] for each in right)
+    ad, bc, bd = (a * d, b * c, b * d) if "/" in operators else (a, c, b[:, :1])  # all denominators are then 1
+    tops, bottoms = np.empty((2, len(a), len(operators), a.shape[1], c.shape[2]), np.int64)
     for place, operator in enumerate(operators):
-        bottoms[:, place] = b * c * (d != 0) if operator == "/" else bd
+        bottoms[:, place] = bc if operator == "/" else bd
         match operator:
             case "+":
-                np.add(ad, cb, out=tops[:, place])
+                np.add(ad, bc, out=tops[:, place])
             case "-":
-                np.subtract(ad, cb, out=tops[:, place])
+                np.subtract(ad, bc, out=tops[:, place])
             case "*":
                 np.multiply(a, c, out=tops[:, place])
             case "/":
                 np.multiply(ad, c != 0, out=tops[:, place])
+    if modulus:
+        tops, bottoms = tops % modulus, bottoms % modulus
     return tops.reshape(len(a), -1), bottoms.reshape(len(a), -1)
-
-
-def check_sizes(numbers: NDArray[np.integer], targets: NDArray[np.integer]) -> None:
-    """Refuse numbers whose expressions could leave 64 bits, or could once multiplied by the target.
-
-    Every numerator and denominator of an expression of n numbers is at most 2**(n-1) times the product of the numbers.
-    """
-    for row, target in zip(numbers.tolist(), targets.tolist(), strict=True):
-        bound = max(1, abs(target)) << (len(row) - 1)
-        for number in row:
-            bound *= max(1, abs(number))
-        if bound > LARGEST:
-            raise ValueError(
-                f"numbers is {row} and target {target}: want 2**(n-1) times the product of all of them below 2**63"
-            )
 
 
 def correct_templates(problems: Sequence[Problem], operators: str = OPERATORS) -> NDArray[np.bool_]:
@@ -146,7 +121,7 @@ def correct_templates(problems: Sequence[Problem], operators: str = OPERATORS) -
     Shapes:   returns (num_problems, num_templates).
     """
     numbers, targets = arrays(problems)
-    check_sizes(numbers, targets)
+    countdown_arithmetic.check_sizes(numbers, targets)
     tops, bottoms = values(numbers, operators)
     return np.asarray((tops == targets[:, None] * bottoms) & (bottoms != 0))
 
@@ -157,3 +132,87 @@ def arrays(problems: Sequence[Problem]) -> tuple[Integers, Integers]:
     if len(sizes) != 1:
         raise ValueError(f"problems of {sorted(sizes)} numbers: want at least one problem, all of equally many numbers")
     return np.array([problem.numbers for problem in problems]), np.array([problem.target for problem in problems])
+
+
+def raw_solutions(problem: Problem, operators: str = OPERATORS) -> list[str]:
+    """All correct expressions that differ as text, in postfix; for up to five numbers."""
+    rows = templates(len(problem.numbers), operators)[correct_templates([problem], operators)[0]]
+    return list(dict.fromkeys(countdown_formats.postfix(row, problem.numbers, operators) for row in rows))
+
+
+def num_raw_solutions(problem: Problem, operators: str = OPERATORS) -> int:
+    """The number of correct expressions that differ as text, for up to six numbers.
+
+    Expressions over the places are counted by their value, over every set of places; a text belongs to as many of them
+    as there are ways to exchange equal numbers.
+    """
+    numbers, targets = arrays([problem])
+    countdown_arithmetic.check_operators(operators)
+    countdown_arithmetic.check_sizes(numbers, targets)
+    whole = (1 << len(problem.numbers)) - 1
+    table: dict[int, tuple[Integers, Integers, Integers]] = {}
+    for places in range(1, whole + 1):
+        if places.bit_count() == 1:
+            number = problem.numbers[places.bit_length() - 1]
+            table[places] = np.array([number]), np.array([1]), np.array([1])
+            continue
+        parts = [_counted(table[left], table[right], operators) for left, right in countdown_arithmetic.splits(places)]
+        tops, bottoms, counts = (np.concatenate([part[column] for part in parts]) for column in range(3))
+        table[places] = (tops, bottoms, counts) if places == whole else _merged(tops, bottoms, counts)
+    tops, bottoms, counts = table[whole]
+    num_trees = int(counts[(tops == problem.target * bottoms) & (bottoms != 0)].sum())
+    return num_trees // math.prod(map(math.factorial, Counter(problem.numbers).values()))
+
+
+def _counted(
+    left: tuple[Integers, Integers, Integers], right: tuple[Integers, Integers, Integers], operators: str
+) -> tuple[Integers, Integers, Integers]:
+    """Values of every operator between the values, and how many expressions have them."""
+    tops, bottoms = _combined((left[0][None], left[1][None]), (right[0][None], right[1][None]), operators)
+    return tops[0], bottoms[0], np.tile(np.outer(left[2], right[2]).ravel(), len(operators))
+
+
+def _merged(tops: Integers, bottoms: Integers, counts: Integers) -> tuple[Integers, Integers, Integers]:
+    """The same with each defined value once, in lowest terms."""
+    is_defined = bottoms != 0
+    tops, bottoms, counts = tops[is_defined], bottoms[is_defined], counts[is_defined]
+    divisor = np.gcd(tops, bottoms) * np.sign(bottoms)
+    tops, bottoms = tops // divisor, bottoms // divisor
+    order = np.lexsort((bottoms, tops))
+    tops, bottoms, counts = tops[order], bottoms[order], counts[order]
+    first = np.flatnonzero(np.append(True, (np.diff(tops) != 0) | (np.diff(bottoms) != 0)))
+    return tops[first], bottoms[first], np.add.reduceat(counts, first)
+
+
+def canonical_solutions(problem: Problem, operators: str = OPERATORS) -> list[str]:
+    """One correct expression of every class, in postfix; for up to six numbers."""
+    numbers, targets = arrays([problem])
+    (correct,) = countdown_classes.correct_forms(numbers, targets, operators)
+    chosen = correct[np.unique(countdown_classes.classes(correct, numbers[0], operators))]
+    listed = countdown_classes.forms(len(problem.numbers), operators)
+    return [listed.postfix(int(index), problem.numbers) for index in chosen]
+
+
+def num_canonical_solutions(problems: Sequence[Problem], operators: str = OPERATORS) -> Integers:
+    """The number of classes of correct expressions, for problems of equally many numbers, up to six.
+
+    Shapes:   returns (num_problems,).
+    """
+    return countdown_classes.counts(*arrays(problems), operators)
+
+
+def template_classes(problem: Problem, operators: str = OPERATORS) -> Integers:
+    """The class of each correct template, in order: a place in the list of `canonical_solutions`.
+
+    Shapes:   returns (num_correct_templates,).
+    """
+    numbers, targets = arrays([problem])
+    (correct,) = countdown_classes.correct_forms(numbers, targets, operators)
+    label = countdown_classes.classes(correct, numbers[0], operators)
+    own = countdown_classes.form_residues(len(problem.numbers), operators, correct)
+    rows = np.flatnonzero(correct_templates([problem], operators)[0])
+    points = countdown_classes.POINTS[:, : len(problem.numbers)]
+    found = countdown_classes.residues(_values(points, operators, countdown_classes.PRIME), rows)
+    by_residue = np.argsort(own)
+    form = by_residue[np.searchsorted(own[by_residue], found)]
+    return np.searchsorted(np.unique(label), label[form])
