@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Integers = NDArray[np.int64]
 Pair = tuple[Integers, Integers]  # numerators and denominators
@@ -26,19 +27,17 @@ def check_operators(operators: str) -> None:
             raise ValueError(f"operators is {operators!r}: want {operator} with {inverse}")
 
 
-def check_sizes(numbers: NDArray[np.integer], targets: NDArray[np.integer]) -> None:
+def check_sizes(numbers: ArrayLike, targets: ArrayLike) -> None:
     """Refuse numbers whose expressions could leave 64 bits, or could once multiplied by the target.
 
     Every numerator and denominator of an expression of n numbers is at most 2**(n-1) times the product of the numbers.
+
+    Shapes:   numbers: (num_problems, n); targets: (num_problems,).
     """
-    for row, target in zip(numbers.tolist(), targets.tolist(), strict=True):
-        bound = max(1, abs(target)) << (len(row) - 1)
-        for number in row:
-            bound *= max(1, abs(number))
+    for row, target in zip(np.asarray(numbers).tolist(), np.asarray(targets).tolist(), strict=True):
+        bound = math.prod(max(1, abs(number)) for number in (*row, target)) << (len(row) - 1)
         if bound > LARGEST:
-            raise ValueError(
-                f"numbers is {row} and target {target}: want 2**(n-1) times the product of all of them below 2**63"
-            )
+            raise ValueError(f"numbers {row} and target {target}: want 2**(n-1) times their product below 2**63")
 
 
 def splits(places: int) -> Iterator[tuple[int, int]]:

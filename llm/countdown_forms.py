@@ -9,7 +9,7 @@ Identities of particular numbers do not count: 5*1 and 5/1, or 5+3-3 and 5*3/3, 
 
 So a form is a sum of signed terms or a product of factors with exponents 1 and -1. Terms are numbers and products,
 factors are numbers and sums. A sum is listed up to its sign, with the term of the lowest place positive; its negative
-is an expression too where some term is subtracted or itself has a negative. A product is listed up to its sign likewise.
+is an expression too where some term is subtracted or itself has a negative. A product is listed likewise.
 There are 1, 6, 68, 1170, 27142 and 793002 forms of 1 to 6 numbers with + - * /.
 
 A form counts as correct where it is defined, with all its divisions at once: (5/1)*(3-3) is 0 although 5/(1/(3-3)) of
