@@ -54,6 +54,7 @@ OTHER_PROBLEMS = [  # infix: numbers, target, answer
     ((12, 6, 2), 1, "12/6/2"),
     ((12, 6, 2), 4, "12-6-2"),
     ((25,), 25, "25"),
+    ((1,) * (DEEPEST + 1), 1, r"\frac{" * DEEPEST + "1" + "}{1}" * DEEPEST),
 ]
 REFUSED = {  # infix
     "no answer": [
