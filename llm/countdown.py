@@ -56,22 +56,24 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    num_numbers: int = Field(4, ge=2, le=6, description="numbers of a problem")
-    smallest_number: int = Field(1, ge=0, description="smallest number")
-    largest_number: int = Field(10, ge=1, description="largest number")
-    operators: str = Field("+-*", description="allowed operators, of + - * /; + with - and * with /")
-    min_target: int = Field(1, ge=0, description="smallest target")
-    max_target: int = Field(100, ge=0, description="largest target")
-    min_solutions: int = Field(1, ge=1, description="least number of canonical solutions")
-    max_solutions: int | None = Field(None, ge=1, description="largest number of canonical solutions; any if left out")
-    split: Split = Field("train", description="train, validation or test")
+    num_numbers: int = Field(default=4, ge=2, le=6, description="numbers of a problem")
+    smallest_number: int = Field(default=1, ge=0, description="smallest number")
+    largest_number: int = Field(default=10, ge=1, description="largest number")
+    operators: str = Field(default="+-*", description="allowed operators, of + - * /; + with - and * with /")
+    min_target: int = Field(default=1, ge=0, description="smallest target")
+    max_target: int = Field(default=100, ge=0, description="largest target")
+    min_solutions: int = Field(default=1, ge=1, description="least number of canonical solutions")
+    max_solutions: int | None = Field(
+        default=None, ge=1, description="largest number of canonical solutions; any if left out"
+    )
+    split: Split = Field(default="train", description="train, validation or test")
 
     @model_validator(mode="after")
     def _is_possible(self) -> Settings:
         countdown_arithmetic.check_operators(self.operators)
         if self.smallest_number > self.largest_number:
             raise ValueError(
-                f"smallest_number: {self.smallest_number}: want at most {self.largest_number}, the largest"
+                f"smallest_number: {self.smallest_number}: want at most largest_number, {self.largest_number}"
             )
         if self.min_target > self.max_target:
             raise ValueError(f"min_target: {self.min_target}: want at most max_target, {self.max_target}")

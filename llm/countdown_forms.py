@@ -50,7 +50,6 @@ class Forms:
         countdown_arithmetic.check_operators(operators)
         if not 1 <= num_numbers <= MOST_NUMBERS:
             raise ValueError(f"num_numbers is {num_numbers}: want an integer from 1 to {MOST_NUMBERS}")
-        self.num_numbers = num_numbers
         self._signs = {"sum": (1, -1) if "-" in operators else (1,), "ratio": (1, -1) if "/" in operators else (1,)}
         self._nodes: dict[Key, _Node] = {}
         for places in range(1, 1 << num_numbers):
@@ -128,14 +127,11 @@ class Forms:
 
     def postfix(self, index: int, numbers: tuple[int, ...]) -> str:
         """The form as an expression in postfix."""
-        sign = 1 if index < self._num_positive else -1
-        place = int(self._index[index])
-        for key in self._whole:
-            size = len(self._nodes[key].flips)
-            if place < size:
-                return self._text(key, place, sign, numbers)
-            place -= size
-        raise IndexError(index)
+        sign, place = 1 if index < self._num_positive else -1, int(self._index[index])
+        first, last = self._whole[0], self._whole[-1]
+        num_first = len(self._nodes[first].flips)
+        key, row = (first, place) if place < num_first else (last, place - num_first)
+        return self._text(key, row, sign, numbers)
 
     def _text(self, key: Key, index: int, sign: int, numbers: tuple[int, ...]) -> str:
         """A form, or its negative where the sign says so."""
