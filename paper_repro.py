@@ -32,6 +32,9 @@ COMMANDS = {  # the module of each, imported when it is asked for: none waits fo
     "figures": "figures",
     "bandits": "bandits",
     "samples": "samples",
+    "warm-start": "warm_start",
+    "evaluate": "evaluate",
+    "audit": "audit",
     "results": "results",
 }
 
@@ -71,6 +74,8 @@ def build_parser(names: Iterable[str] = COMMANDS) -> Parser:
             if field.annotation is bool:
                 told["action"] = "store_true"
             else:
+                if "tuple" in str(field.annotation):
+                    told["action"] = "extend"  # --model A B is --model A --model B
                 told |= {"metavar": flag.upper(), "nargs": "+" if "tuple" in str(field.annotation) else words.get(key)}
             command.add_argument(flag if key in words else f"--{flag.replace('_', '-')}", **told)
     return parser

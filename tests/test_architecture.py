@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "store": set(),
     "commands": {"commands", "store"} | LAYERS,
     "paper_repro": {"commands", "store"},
-    "benchmarks": LAYERS | {"store"},
+    "benchmarks": LAYERS | {"store", "benchmarks"},
     "tests": OURS,
 }
 MAX_FILE_LINES = 400

@@ -228,19 +228,11 @@ def test_list_has_every_run_and_nothing_else(tmp_path):
     assert store.list_runs(tmp_path) == theory + llm
 
 
-@pytest.mark.parametrize("name", ["../figure.pdf", "a/b/c", "a/../b", "/a", "a/", ".hidden", "", "rows.csv", "manifest.json"])
+@pytest.mark.parametrize("name", ["../figure.pdf", "a/b/c", "a/../b", "/a", ".hidden", "", "rows.csv", "manifest.json"])
 def test_artefact_names_are_short_and_free(tmp_path, name):
     with pytest.raises(ValueError, match=r"artefacts: .* must be a file name, at most one folder deep, other than"):
         store.write_run("theory", CONFIG, ROWS, root=tmp_path, artefacts={name: b""})
     assert names_under(tmp_path) == set()
-
-
-def test_an_artefact_may_lie_in_a_folder_and_is_verified_there(tmp_path):
-    run = store.write_run("llm", CONFIG, ROWS, root=tmp_path, artefacts={"model/config.json": b"{}"})
-    assert (run / "model" / "config.json").read_bytes() == b"{}"
-    assert store.verify_run(run) == []
-    (run / "model" / "config.json").write_bytes(b"[]")
-    assert store.verify_run(run) == ["model/config.json: differs from its checksum"]
 
 
 WRITER = """

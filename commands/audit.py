@@ -1,0 +1,196 @@
+"""`audit`: the exact distribution of language models over all answers, and whether training sharpened it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+from pydantic import Field
+from tqdm import tqdm
+
+import store
+from commands import files, language_models
+from commands.language_models import ModelOptions
+from commands.options import NonEmpty
+from figures import audit_figures, audit_tables, render
+
+if TYPE_CHECKING:
+    from llm.audit import Audited
+
+Row = dict[str, Any]
+SCHEMA_VERSION = 1
+MOST_MODELS = 5
+DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class AuditOptions(ModelOptions):
+    """List and score every answer of small models exactly, or samples under any two models: did training sharpen?"""
+
+    model: tuple[NonEmpty, ...] = Field(
+        (),
+        description="folders of models that save_pretrained wrote, or hub names; the first is the one before training",
+    )
+    samples: NonEmpty | None = Field(
+        None, description="verified samples of the first model, JSON lines as evaluate writes them, to score under all"
+    )
+    check: NonEmpty | None = Field(
+        None, description="samples of the one model, as evaluate writes them, to hold against the exact audit"
+    )
+    k: tuple[int, ...] = Field(DEFAULT_KS, description="k of pass@k")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the resampling")
+    json_file: NonEmpty | None = Field(None, alias="json", description="write rows and reading as JSON to this file")
+
+
+def audit(options: AuditOptions) -> int:
+    """Scores answers or samples under every model, prints what follows, and stores rows, report and figure."""
+    _refuse(options)
+    language_models.need_torch()
+    clock = store.Clock()
+    names = _names(options.model)
+    found = _by_samples(options, names) if options.samples else _exact(options, names)
+    rows, about, config, artefacts = found
+    config = {
+        "command": "audit",
+        **config,
+        "temperature": options.temperature,
+        "dtype": options.dtype,
+        "seed": options.seed,
+    }
+    reading = audit_tables.reading(rows)
+    report = audit_tables.report(rows, reading)
+    caption = audit_figures.audit_caption(rows, about, store.run_id("llm", config))
+    artefacts |= render.render("audit", lambda: audit_figures.draw_audit(rows), caption)
+    artefacts["report.txt"] = report.encode()
+    if options.json_file is not None:
+        data = {"schema_version": SCHEMA_VERSION, "config": config, "reading": reading, "rows": rows}
+        store.write_text_atomically(Path(options.json_file), files.json_text(data))
+    run = store.write_run("llm", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
+    print(report)
+    print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'audit.png'} (and .pdf, caption in audit.txt)")
+    return int(any(row["quantity"] == "check_agrees" and not row["value"] for row in rows))
+
+
+Found = tuple[list[Row], str, dict[str, Any], dict[str, bytes]]  # rows, what of, configuration, artefacts
+
+
+def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
+    from llm import audit as audits
+    from llm import audit_rows, models
+
+    made_for = models.settings_of(options.model[0])
+    problems, operators, about = language_models.countdown_problems(options, made_for)
+    ks = sorted(set(options.k))
+    scored: dict[str, list[Audited]] = {}
+    for name, folder in zip(names, options.model, strict=True):
+        lm = language_models.opened(folder, options)
+        bar = tqdm(problems, unit=" problems", desc=name, disable=None, leave=False)
+        scored[name] = [
+            audits.audit(
+                lm,
+                problem,
+                operators=operators,
+                text_format=options.text_format,
+                temperature=options.temperature,
+                batch=options.batch,
+            )
+            for problem in bar
+        ]
+        texts = [lm.tokenizer.batch_decode([row[:-1] for row in one.tokens]) for one in scored[name]]
+    problem_rows = audit_rows.problem_rows(scored)
+    rows = list(audit_rows.summary_rows(scored, problem_rows, ks, rng=_rng(options)))
+    if options.check is not None:
+        rows += _check_rows(options, names[0], scored[names[0]], texts)
+    artefacts = {"problems.csv": store.rows_to_csv(problem_rows).encode()}
+    if answers := list(audit_rows.answer_rows(scored, texts)):
+        artefacts["answers.csv"] = store.rows_to_csv(answers).encode()
+    config: dict[str, Any] = {"models": _identities(options, names)}
+    if options.check is not None:
+        config["check"] = files.read(Path(options.check))[1]
+    what = f"{len(problems)} Countdown problems" + ("" if scored[names[0]][0].is_exact else ", lower bounds")
+    return rows, what, {**config, "problems": about, "format": options.text_format, "k": ks}, artefacts
+
+
+def _check_rows(
+    options: AuditOptions, name: str, scored: Sequence[Audited], texts: Sequence[Sequence[str]]
+) -> list[Row]:
+    from llm import audit_check, audit_samples
+
+    path = Path(str(options.check))
+    found = audit_check.compare(scored, texts, audit_samples.read(files.read(path)[0], path.name))
+    values = {"z": found.z, "p_value": found.p_value, **found._asdict()}
+    plain = {
+        "model": name,
+        "at": 0.0,
+        "low": np.nan,
+        "high": np.nan,
+        "has_interval": False,
+        "num_problems": len(scored),
+    }
+    rows = [{**plain, "quantity": f"check_{key}", "value": float(value)} for key, value in values.items()]
+    return [*rows, {**plain, "quantity": "check_agrees", "value": float(found.agrees)}]
+
+
+def _by_samples(options: AuditOptions, names: Sequence[str]) -> Found:
+    from llm import audit_samples
+
+    path = Path(str(options.samples))
+    text, sha256 = files.read(path)
+    samples = audit_samples.read(text, path.name, options.limit)
+    scores = {}
+    for name, folder in zip(names, options.model, strict=True):
+        lm = language_models.opened(folder, options)
+        bar = tqdm(total=samples.num_problems, unit=" problems", desc=name, disable=None, leave=False)
+        scores[name] = audit_samples.score(
+            lm, samples, temperature=options.temperature, batch=options.batch, on_problem=bar.update
+        )
+        bar.close()
+    for warning in audit_samples.warnings_about(samples, scores[names[0]]):
+        print(f"note: {warning}", file=sys.stderr)
+    rows = list(audit_samples.rows(samples, scores, rng=_rng(options)))
+    config = {
+        "models": _identities(options, names),
+        "samples": sha256,
+        "limit": options.limit,
+    }
+    return rows, f"the samples in {path.name}", config, {}
+
+
+def _identities(options: AuditOptions, names: Sequence[str]) -> dict[str, Any]:
+    from llm import models
+
+    return {name: models.identity(folder) for name, folder in zip(names, options.model, strict=True)}
+
+
+def _rng(options: AuditOptions) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence([options.seed, crc32(b"audit")]))
+
+
+def _refuse(options: AuditOptions) -> None:
+    least = 2 if options.samples else 1
+    if not least <= len(options.model) <= MOST_MODELS:
+        raise ValueError(
+            f"--model: {len(options.model)} models: want {least} to {MOST_MODELS}, the first before training"
+        )
+    for name in options.model:
+        if options.model.count(name) > 1:
+            raise ValueError(f"--model: {name!r}: given twice: want distinct models")
+    if options.check is not None and (options.samples or len(options.model) > 1):
+        raise ValueError(f"--check: {options.check!r}: want one --model, and no --samples beside it")
+    for k in options.k:
+        if not 1 <= k <= 10**9:
+            raise ValueError(f"--k: {k}: want an integer from 1 to 1e9")
+    files.refuse_as_file("json", options.json_file)
+    files.refuse_as_folder("out", options.out)
+
+
+def _names(folders: Sequence[str]) -> list[str]:
+    """Short names of the models: the last parts of their paths, or the paths where two have the same."""
+    names = [Path(folder).name for folder in folders]
+    return names if len(set(names)) == len(names) else list(folders)
+
+
+COMMAND = (AuditOptions, audit)

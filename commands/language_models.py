@@ -1,0 +1,100 @@
+"""What `evaluate` and `audit` share: options that choose a model's numbers, device and problems, and the problems."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from pydantic import Field, ValidationError, model_validator
+
+from commands.options import NonEmpty, Options
+from llm import countdown
+
+if TYPE_CHECKING:
+    from llm.models import LanguageModel
+
+DEFAULT_LIMIT = 200
+
+
+class ModelOptions(Options):
+    """Options about models and Countdown problems."""
+
+    problems: NonEmpty | None = Field(
+        None, description="file of problems (JSONL or parquet); Countdown problems are drawn if not given"
+    )
+    split: Literal["train", "validation", "test"] = Field("test", description="split of drawn problems")
+    set: tuple[NonEmpty, ...] = Field(
+        (), description="kind of drawn problems, e.g. num_numbers=3; what the model was made for if not given"
+    )
+    problem_seed: int = Field(0, ge=0, lt=2**32, description="seed of drawn problems")
+    limit: int | None = Field(None, ge=1, description=f"number of problems: drawn {DEFAULT_LIMIT}, or all of a file")
+    text_format: Literal["compact", "chat"] = Field(
+        "compact", alias="format", description="Countdown as compact postfix, or as chat with <think> and <answer>"
+    )
+    temperature: float = Field(1.0, gt=0, le=100, allow_inf_nan=False, description="softmax temperature")
+    top_p: float | None = Field(None, description="refused: a cut distribution has no pass@k of its own to audit")
+    top_k: int | None = Field(None, description="refused, as top-p")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="float32, bfloat16 or float16")
+    device: NonEmpty = Field("auto", description="auto, cpu, cuda or cuda:N")
+    batch: int = Field(1024, ge=1, description="completions in memory at once")
+    out: NonEmpty = Field("results", description="folder of the result store")
+
+    @model_validator(mode="after")
+    def _refuses_cuts(self) -> ModelOptions:
+        for flag, value in (("--top-p", self.top_p), ("--top-k", self.top_k)):
+            if value is not None:
+                raise ValueError(
+                    f"{flag}: {value!r}: a cut distribution gives rare correct answers probability 0: want none, "
+                    "only --temperature"
+                )
+        return self
+
+
+def need_torch() -> None:
+    """Refuses to start without the packages of the language-model layer, and silences their bars."""
+    try:
+        import torch  # noqa: F401
+        import transformers
+    except ModuleNotFoundError as error:
+        raise ValueError(f"this needs {error.name}: want `pip install '.[llm]'` first") from None
+    transformers.utils.logging.disable_progress_bar()
+
+
+def opened(name: str, options: ModelOptions) -> LanguageModel:
+    """The model of that name."""
+    from llm import models
+
+    return models.load(name, dtype=options.dtype, device=options.device)
+
+
+def countdown_problems(
+    options: ModelOptions, made_for: dict[str, Any]
+) -> tuple[list[countdown.Problem], str, dict[str, Any]]:
+    """The Countdown problems asked for, their operators, and what stands for them in a stored configuration."""
+    settings = problem_settings(options.set, {**made_for, "split": options.split})
+    if options.problems is None:
+        rng = np.random.default_rng(np.random.SeedSequence([options.problem_seed]))
+        chosen = countdown.distinct(settings, rng, options.limit or DEFAULT_LIMIT)
+        return chosen, settings.operators, {**settings.model_dump(mode="json"), "problem_seed": options.problem_seed}
+    from llm import countdown_files
+
+    chosen = countdown_files.load(Path(options.problems))[: options.limit]
+    return chosen, settings.operators, {"ids": [problem.id for problem in chosen], "operators": settings.operators}
+
+
+def problem_settings(words: tuple[str, ...], defaults: dict[str, Any]) -> countdown.Settings:
+    """The kind of problems, NAME=VALUE over the defaults; one line names what is wrong."""
+    given: dict[str, Any] = {}
+    for text in words:
+        name, equals, value = text.partition("=")
+        if not equals or name not in countdown.Settings.model_fields:
+            names = ", ".join(countdown.Settings.model_fields)
+            raise ValueError(f"--set: {text!r}: want NAME=VALUE with one of {names}")
+        given[name] = value
+    try:
+        return countdown.Settings(**{**defaults, **given})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = f"{first['loc'][0]}={first['input']}" if first["loc"] else " ".join(words)
+        raise ValueError(f"--set: {where!r}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,128 @@
+"""What `audit` prints: tables of the tidy rows, and in words what they show. Strings from rows, no files."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from figures.audit_figures import models_of
+from figures.tables import table
+from figures.theory_figures import select
+
+Row = Mapping[str, Any]
+WIDTH = 116
+MEANS = {
+    "ill_formed_mass": "ill-formed mass",
+    "entropy_correct": "entropy of correct answers (nats)",
+    "hill_1": "effective correct answers, exp of it",
+    "hill_2": "the same, order 2 (inverse Simpson)",
+    "surprisal_correct": "surprisal of correct answers (nats)",
+    "surprisal_wrong": "surprisal of well-formed wrong ones (nats)",
+}
+EFFECTS = {
+    "mean_gain_correct": "mean gain of correct answers (nats)",
+    "mean_gain_wrong": "mean gain of wrong answers (nats)",
+    "sharpening_slope": "sharpening slope (nats per nat)",
+    "expected_slope": "the same for plain RL on each prompt alone, same Q",
+    "rare_nll_rise": "rise of NLL per token, rarest 1% of correct (nats)",
+}
+
+
+def report(rows: Sequence[Row], paragraphs: Sequence[str]) -> str:
+    """The tables and the reading."""
+    names = models_of(rows)
+    sections = []
+    if select(rows, quantity="pass_at_k"):
+        sections.append("EXACT, MEANS OVER PROBLEMS WITH 95% INTERVALS\n" + table(*_means(rows, names)))
+    others = [name for name in names if select(rows, model=name, quantity="sharpening_slope")]
+    if others:
+        sections.append("WHAT TRAINING DID TO THE FIRST MODEL\n" + table(*_effects(rows, others)))
+        sections.append("SHARE OF CORRECT ANSWERS WHOSE LOG-PROBABILITY ROSE\n" + table(*_uplifts(rows, others)))
+    if select(rows, quantity="check_z"):
+        sections.append(_check_section(rows))
+    sections.append("\n".join(textwrap.fill(text, WIDTH) for text in ("WHAT THIS SHOWS, AND WHAT NOT", *paragraphs)))
+    return "\n\n".join(sections) + "\n"
+
+
+def _check_section(rows: Sequence[Row]) -> str:
+    found = {row["quantity"]: row["value"] for row in rows if row["quantity"].startswith("check_")}
+    verdict = "agree" if found["check_agrees"] else "differ: these are samples of another model, temperature or format"
+    return (
+        f"SAMPLES AGAINST THE AUDIT\n"
+        f"  correct: {found['check_observed']:.0f} of {found['check_num_samples']:.0f}, expected "
+        f"{found['check_expected']:.1f} with standard error {found['check_standard_error']:.1f}: "
+        f"z = {found['check_z']:+.2f}\n"
+        f"  20 likeliest answers of each problem: chi-squared {found['check_chi_squared']:.1f} on "
+        f"{found['check_degrees']:.0f} degrees of freedom, p = {found['check_p_value']:.3g}\n"
+        f"  the two {verdict}"
+    )
+
+
+def _means(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    body = []
+    for k in [row["at"] for row in select(rows, model=names[0], quantity="pass_at_k")]:
+        label = "correctness Q, pass@1" if k == 1 else f"pass@{int(k)}"
+        body.append([label, *(_cell(select(rows, model=name, quantity="pass_at_k", at=k)) for name in names)])
+    for quantity, label in MEANS.items():
+        body.append([label, *(_cell(select(rows, model=name, quantity=quantity)) for name in names)])
+    return ["", *names], body
+
+
+def _effects(rows: Sequence[Row], others: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    body = []
+    for k in [row["at"] for row in select(rows, model=others[0], quantity="pass_at_k_difference")]:
+        cells = (_cell(select(rows, model=name, quantity="pass_at_k_difference", at=k)) for name in others)
+        body.append([f"difference of pass@{int(k)}", *cells])
+    for quantity, label in EFFECTS.items():
+        body.append([label, *(_cell(select(rows, model=name, quantity=quantity)) for name in others)])
+    return ["", *others], body
+
+
+def _uplifts(rows: Sequence[Row], others: Sequence[str]) -> tuple[list[str], list[list[str]]]:
+    ranks = sorted({row["at"] for row in select(rows, quantity="rank_uplift")})
+    head = ["rank before, 0 the rarest answer", *others]
+    body = [
+        [f"{rank:.2f}", *(_cell(select(rows, model=name, quantity="rank_uplift", at=rank)) for name in others)]
+        for rank in ranks
+    ]
+    return head, body
+
+
+def _cell(found: Sequence[Row]) -> str:
+    if not found:
+        return "-"
+    (row,) = found
+    value = f"{row['value']:.3f}"
+    return f"{value} [{row['low']:.3f}, {row['high']:.3f}]" if row["has_interval"] else value
+
+
+def reading(rows: Sequence[Row]) -> list[str]:
+    """In words: did training sharpen, and what would a global entropy term do here."""
+    names = models_of(rows)
+    found = [_sharpened(rows, name) for name in names if select(rows, model=name, quantity="sharpening_slope")]
+    if exact := [name for name in names if select(rows, model=name, quantity="surprisal_correct")]:
+        found.append(_multiplicity(rows, exact[0]))
+    return found
+
+
+def _sharpened(rows: Sequence[Row], name: str) -> str:
+    (row,) = select(rows, model=name, quantity="sharpening_slope")
+    if not row["has_interval"]:
+        return f"{name}: too few problems, or correct answers too alike, to say whether training sharpened."
+    size = f"{row['value']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] nats for each nat that it started likelier"
+    if row["low"] > 0:
+        return f"{name}: training sharpened the correct answers: one gained {size}, on {row['num_problems']} problems."
+    if row["high"] < 0:
+        return f"{name}: training smoothed the correct answers: one gained {size}, on {row['num_problems']} problems."
+    return f"{name}: whether training sharpened is not resolved: a correct answer gained {size}."
+
+
+def _multiplicity(rows: Sequence[Row], name: str) -> str:
+    (correct,), (wrong,) = (select(rows, model=name, quantity=f"surprisal_{side}") for side in ("correct", "wrong"))
+    word = "raise" if correct["value"] > wrong["value"] else "lower"
+    return (
+        f"On average over problems {name}'s correct answers have a surprisal of {correct['value']:.2f} nats and its "
+        f"well-formed wrong ones of {wrong['value']:.2f}: a small global entropy bonus on each prompt alone would at "
+        f"first {word} correctness (claims A4 and B11; ill-formed answers are not counted)."
+    )

@@ -1,0 +1,211 @@
+"""Did training sharpen a model: gains of log-probability of correct answers against where they started.
+
+An answer's gain is its log-probability after training less that before. Claim B1 says that plain RL lets likelier
+correct answers gain more; here are the measures that show it in a trained model, for answers weighed by the base
+policy: a list of all answers with weights, or samples of the base model with weight 1, which estimate the same.
+Intervals are 95% and resample problems (the Bayesian bootstrap).
+
+Source: claims B1 and E2; rank uplift, arXiv 2506.02355, as its notebook has it; the rise of NLL of rare trajectories,
+arXiv 2602.06717, as summarised. The within-problem slope is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from theory import intervals, matched, policies
+from theory.policies import Floats, Problem
+
+Row = dict[str, str | float | int | bool]
+
+NUM_BINS = 8  # of the curve of gains and of ranks
+RARE_SHARE = 0.01  # of the correct trajectories, those of largest base NLL per token
+TAIL = 0.025  # on either side of an interval
+FEWEST_PROBLEMS = 5  # below it no interval is given
+LEAST_SPREAD = 1e-12  # squared nats: correct answers that are all equally likely show no slope
+
+
+@dataclass(frozen=True)
+class Gains:
+    """Answers with their log-probabilities before and after training, sums over tokens in nats.
+
+    Shapes:   all (num_answers,). `problem` is a place from 0, `correct` 1 or 0, `weight` above 0, `num_tokens` >= 1.
+    """
+
+    problem: NDArray[np.int64]
+    start: Floats
+    end: Floats
+    correct: Floats
+    weight: Floats
+    num_tokens: Floats
+
+    def __post_init__(self) -> None:
+        """Refuses other lengths, log-probabilities that are not finite, and marks other than 0 and 1."""
+        for name in ("start", "end", "correct", "weight", "num_tokens"):
+            values = np.asarray(getattr(self, name))
+            if values.shape != self.problem.shape:
+                raise ValueError(f"{name} has shape {values.shape}: want {self.problem.shape}, that of problem")
+            policies.refuse(values, ~np.isfinite(values), name, "finite")
+        policies.refuse(self.correct, (self.correct != 0) & (self.correct != 1), "correct", "0 or 1")
+
+    @property
+    def gain(self) -> Floats:
+        """Log-probability after training less that before, in nats."""
+        return np.asarray(self.end - self.start)
+
+    def only(self, is_chosen: NDArray[np.bool_]) -> Gains:
+        """The chosen answers."""
+        return Gains(*(getattr(self, name)[is_chosen] for name in self.__dataclass_fields__))
+
+
+def rows(gains: Gains, *, rng: np.random.Generator) -> Iterator[Row]:
+    """Every measure as tidy rows: `quantity`, `at` (a log-probability, a rank from 0 to 1, or 0), value and interval.
+
+    Raises ValueError if no answer is correct.
+    """
+    correct = gains.only(gains.correct == 1)
+    if not len(correct.problem):
+        raise ValueError("correct: no answer is marked 1: want at least one correct answer")
+    for quantity, part in (("mean_gain_correct", correct), ("mean_gain_wrong", gains.only(gains.correct == 0))):
+        if len(part.problem):
+            yield ratio_row(quantity, 0.0, part.problem, part.weight * part.gain, part.weight, rng)
+    yield slope_row(correct, rng=rng)
+    yield from curve_rows(correct, rng=rng)
+    yield from uplift_rows(gains, rng=rng)
+    yield rare_row(correct, rng=rng)
+
+
+def centred(values: Floats, problem: NDArray[np.int64], weight: Floats) -> Floats:
+    """The values less the weighted mean of their problem.
+
+    Shapes:   all (num_answers,). Returns the same shape.
+    """
+    totals = np.bincount(problem, weight)
+    means = np.bincount(problem, weight * values) / np.where(totals > 0, totals, 1.0)
+    return np.asarray(values - means[problem])
+
+
+def slope_row(correct: Gains, *, rng: np.random.Generator, quantity: str = "sharpening_slope") -> Row:
+    """How many nats more a correct answer gains per nat that it started likelier than its problem's others.
+
+    Above 0 training sharpened the correct set, below 0 it smoothed it; 0 keeps every ratio. The weighted least-squares
+    slope of gain on start inside problems. NaN where no problem has two correct answers of different probability.
+    """
+    start = centred(correct.start, correct.problem, correct.weight)
+    gain = centred(correct.gain, correct.problem, correct.weight)
+    spread = correct.weight * start**2
+    if spread.sum() < LEAST_SPREAD * correct.weight.sum():
+        return _row(quantity, 0.0, np.nan, None, len(start))
+    return ratio_row(quantity, 0.0, correct.problem, correct.weight * start * gain, spread, rng)
+
+
+def curve_rows(correct: Gains, *, rng: np.random.Generator, quantity: str = "relative_gain") -> Iterator[Row]:
+    """Mean gain of the correct answers, less their problem's mean, in bins of equal weight of the start.
+
+    `at` is the weighted mean start of the bin, in nats.
+    """
+    gain = centred(correct.gain, correct.problem, correct.weight)
+    for is_in in _bins(correct.start, correct.weight):
+        at = float(np.average(correct.start[is_in], weights=correct.weight[is_in]))
+        weight = correct.weight * is_in
+        yield ratio_row(quantity, at, correct.problem, weight * gain, weight, rng)
+
+
+def uplift_rows(gains: Gains, *, rng: np.random.Generator) -> Iterator[Row]:
+    """The share of correct answers whose log-probability rose, by rank of the start among the problem's answers.
+
+    `at` is the middle of a bin of the rank, from 0, the rarest of the problem's answers, to 1, the likeliest; equal
+    starts share their mean rank.
+    Source:   the uplift rate of arXiv 2506.02355, there for 32 samples a problem.
+    """
+    rank = _ranks(gains.start, gains.problem, gains.weight)
+    for place in range(NUM_BINS):
+        low, high = place / NUM_BINS, (place + 1) / NUM_BINS
+        is_in = (gains.correct == 1) & (rank >= low) & ((rank < high) | (place == NUM_BINS - 1))
+        if is_in.any():
+            weight = gains.weight * is_in
+            at = (low + high) / 2
+            yield ratio_row("rank_uplift", at, gains.problem, weight * (gains.gain > 0), weight, rng)
+
+
+def rare_row(correct: Gains, *, rng: np.random.Generator) -> Row:
+    """How much the NLL per token rose of the rare correct answers: the 1% of largest NLL per token before training.
+
+    Source:   dNLL_rare of arXiv 2602.06717, as summarised.
+    """
+    surprisal = -correct.start / correct.num_tokens
+    order = np.argsort(-surprisal, kind="stable")
+    before = np.cumsum(correct.weight[order]) - correct.weight[order]
+    is_rare = np.zeros(len(order), bool)
+    is_rare[order] = before < RARE_SHARE * correct.weight.sum()
+    weight = correct.weight * is_rare
+    return ratio_row("rare_nll_rise", 0.0, correct.problem, weight * -correct.gain / correct.num_tokens, weight, rng)
+
+
+def expected_gain(problem: Problem, logit: float) -> Floats:
+    """Gains of the correct answers if plain RL had moved this prompt alone to a correctness of the given logit.
+
+    Shapes:   returns (num_correct,); NaN if the logit is below that of the base policy, where plain RL does not go.
+    Source:   claims B2 and E2: every correctness-only method follows one path, on which Q fixes the policy.
+    """
+    if not logit >= policies.logit_correctness(problem.base_log_policy, problem.correct):
+        return np.full(int(problem.correct.sum()), np.nan)
+    moved = matched.log_policy_at_logit(problem, logit) - problem.base_log_policy
+    return np.asarray(moved[problem.is_correct])
+
+
+def _bins(values: Floats, weight: Floats) -> Iterator[NDArray[np.bool_]]:
+    """Masks of at most `NUM_BINS` bins of about equal weight; equal values share a bin."""
+    order = np.argsort(values, kind="stable")
+    middle = np.cumsum(weight[order]) - weight[order] / 2
+    edges = values[order][
+        np.searchsorted(middle, weight.sum() * np.arange(1, NUM_BINS) / NUM_BINS).clip(max=len(order) - 1)
+    ]
+    place = np.searchsorted(np.unique(edges), values, side="right")
+    yield from (place == each for each in np.unique(place))
+
+
+def _ranks(values: Floats, problem: NDArray[np.int64], weight: Floats) -> Floats:
+    """The weighted share of the problem's values below each, plus half that of its equals; in (0, 1)."""
+    order = np.lexsort((values, problem))
+    ranks = np.empty(len(values))
+    for places in np.split(order, np.flatnonzero(np.diff(problem[order])) + 1):
+        _, group = np.unique(values[places], return_inverse=True)
+        mass = np.bincount(group, weight[places])
+        ranks[places] = ((np.cumsum(mass) - mass / 2) / mass.sum())[group]
+    return ranks
+
+
+def ratio_row(
+    quantity: str, at: float, problem: NDArray[np.int64], top: ArrayLike, bottom: ArrayLike, rng: np.random.Generator
+) -> Row:
+    """The sum of top over the sum of bottom as a tidy row, with the interval of that ratio over problems.
+
+    Shapes:   problem, top, bottom: (num_entries,), bottom >= 0. Problems whose bottom is 0 do not count.
+    """
+    columns = np.stack([np.bincount(problem, np.asarray(part, dtype=np.float64)) for part in (top, bottom)], axis=1)
+    columns = columns[columns[:, 1] > 0]
+    value = float(columns[:, 0].sum() / columns[:, 1].sum())
+    bounds = None
+    if len(columns) >= FEWEST_PROBLEMS:
+        sums = intervals.resampled_sums(columns, rng=rng)
+        low, high = np.quantile(sums[:, 0] / sums[:, 1], [TAIL, 1 - TAIL])
+        bounds = float(low), float(high)
+    return _row(quantity, at, value, bounds, len(columns))
+
+
+def _row(quantity: str, at: float, value: float, bounds: tuple[float, float] | None, num_problems: int) -> Row:
+    low, high = bounds or (np.nan, np.nan)
+    return {
+        "quantity": quantity,
+        "at": float(at),
+        "value": float(value),
+        "low": float(low),
+        "high": float(high),
+        "has_interval": bounds is not None,
+        "num_problems": num_problems,
+    }
