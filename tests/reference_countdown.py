@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 Expression = tuple[int | str, ...]  # postfix over places
 PRIME = 2**61 - 1
@@ -63,13 +64,16 @@ def residue(expression: Expression, point: list[int]) -> int:
     return stack[0]
 
 
+@lru_cache(maxsize=1)
+def exchanges(numbers: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The orders of the places that leave the numbers where they are."""
+    orders = itertools.permutations(range(len(numbers)))
+    return [order for order in orders if tuple(numbers[place] for place in order) == numbers]
+
+
 def class_of(expression: Expression, numbers: tuple[int, ...]) -> tuple[int, ...]:
     """What all expressions share that are equal for generic operands, up to exchanges of equal numbers."""
-    orders = [
-        order
-        for order in itertools.permutations(range(len(numbers)))
-        if all(numbers[place] == numbers[other] for place, other in enumerate(order))
-    ]
+    orders = exchanges(numbers)
     return min(tuple(residue(expression, [point[place] for place in order]) for point in POINTS) for order in orders)
 
 

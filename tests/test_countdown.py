@@ -124,6 +124,15 @@ def test_settings_that_give_nothing_are_refused(settings: Settings, message: str
         drawn(settings, 0, 1)
 
 
+def test_rare_problems_are_drawn_as_long_as_they_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    rare = Settings(operators="+", min_target=37, split="test")  # one batch in three has one
+    monkeypatch.setattr(countdown, "MOST_DRAWS", 40 * countdown.BATCH)
+    assert len(drawn(rare, 0, 60)) == 60
+    counted = COUNTED.model_copy(update={"min_solutions": 8, "max_solutions": 10})
+    monkeypatch.setattr(countdown, "MOST_COUNTED", 300)
+    assert len(drawn(counted, 0, 60)) == 60
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
