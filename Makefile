@@ -6,19 +6,26 @@ PY := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro test clean
+.PHONY: help repro smoke test clean
 
 help: ## list the targets
 	@echo "make TARGET [PYTHON=python3.12]: the interpreter (3.11 to 3.13) that $(VENV) is made with"
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-repro: $(VENV)/core.stamp ## check claims and methods, predict and simulate the examples, draw the figures, run the experiments
+repro: $(VENV)/core.stamp ## check claims and methods, predict, simulate, draw the figures, run the experiments; then smoke
 	$(PY) paper_repro.py check
 	$(PY) paper_repro.py predict examples/countdown_answers.csv
 	$(PY) paper_repro.py check-shaper --all
 	$(PY) paper_repro.py simulate examples/bandit.json
 	$(PY) paper_repro.py figures
 	$(PY) paper_repro.py bandits --preset smoke
+	@echo
+	@echo "That was all without torch. Next: a small language model (make smoke)."
+	@$(MAKE) --no-print-directory smoke
+
+smoke: $(VENV)/llm.stamp ## teach a small language model Countdown and audit it exactly; installs torch
+	$(PY) paper_repro.py warm-start --preset smoke --folder models/smoke
+	$(PY) paper_repro.py audit --model models/smoke
 
 test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m ruff check
@@ -26,7 +33,7 @@ test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m mypy
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile
 
-clean: ## remove .venv and the checkers' caches; results stay
+clean: ## remove .venv and the checkers' caches; results and models stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -51,11 +58,16 @@ define install
 	@echo "Installing $(1) with the versions of constraints.txt into $(VENV): about half a minute, and the downloads."
 	@$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt '$(2)'
 	@rm -rf build differential_smoothing_toolkit.egg-info
-	@touch $(VENV)/core.stamp $@
+	@touch $(VENV)/core.stamp $(3) $@
 endef
 
 $(VENV)/core.stamp: pyproject.toml constraints.txt $(PY)
 	$(call install,what the toolkit needs,.)
 
+$(VENV)/llm.stamp: pyproject.toml constraints.txt $(PY)
+	@echo "torch is a download of 0.2 GB as a CPU build, and of about 3 GB with CUDA, which is what pip finds for Linux;" \
+	  "put PIP_INDEX_URL or PIP_FIND_LINKS to where CPU builds are, if you want one. transformers is 0.02 GB more."
+	$(call install,torch and transformers,.[llm])
+
 $(VENV)/dev.stamp: pyproject.toml constraints.txt $(PY)
-	$(call install,what the toolkit and its tests need,.[dev])
+	$(call install,what the toolkit and its tests need,.[dev],$(VENV)/llm.stamp)

@@ -42,7 +42,9 @@ class WarmStartOptions(Options):
         (), description="fields of the configuration, e.g. steps=200 problems.num_numbers=3"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, problems and batches")
-    folder: NonEmpty | None = Field(None, description="also copy the model to this folder, which must be new")
+    folder: NonEmpty | None = Field(
+        None, description="also copy the model to this folder, new or with that model in it"
+    )
     out: NonEmpty = Field("results", description="folder of the result store")
 
 
@@ -50,9 +52,9 @@ def warm_start(options: WarmStartOptions) -> int:
     """Trains the model, or finds it in the store; prints where it is and how it did."""
     language_models.need_torch()
     config = _configuration(options)
-    if options.folder is not None and Path(options.folder).exists():
-        raise ValueError(f"--folder: {options.folder!r}: it is there already: want a new folder")
     files.refuse_as_folder("out", options.out)
+    if options.folder is not None:
+        files.refuse_as_folder("folder", options.folder)
     run = Path(options.out) / "llm" / store.run_id("llm", config)
     if store.verify_run(run):
         run = _trained(config, options.out)
@@ -60,9 +62,22 @@ def warm_start(options: WarmStartOptions) -> int:
     for row in store.read_rows(run / "rows.csv")[-1:]:
         print(f"loss {row['loss']:.3f} nats a token after {row['step']} steps")
     if options.folder is not None:
-        shutil.copytree(model, options.folder)
+        _copy(model, Path(options.folder))
     print(f"model: {options.folder or model}")
     return 0
+
+
+def _copy(model: Path, folder: Path) -> None:
+    """The model's files in the folder, which must be new or hold the same ones."""
+    if not folder.exists():
+        shutil.copytree(model, folder)
+    differing = [
+        path.name
+        for path in model.iterdir()
+        if not (folder / path.name).is_file() or (folder / path.name).read_bytes() != path.read_bytes()
+    ]
+    if differing:
+        raise ValueError(f"--folder: {str(folder)!r}: another {differing[0]} is there: want a new folder")
 
 
 def _configuration(options: WarmStartOptions) -> dict[str, Any]:
