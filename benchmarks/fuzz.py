@@ -36,7 +36,7 @@ MOST_SHOWN = 20
 Verifier = Callable[..., Mark]
 
 
-class Outcome(NamedTuple):
+class Call(NamedTuple):
     """What one call of the verifier gave; `fault` is one of FAULTS or ""."""
 
     mark: Mark
@@ -47,21 +47,21 @@ class Outcome(NamedTuple):
 
 @dataclass
 class Tally:
-    """The outcomes of many calls."""
+    """What many calls gave."""
 
     counts: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     worst: float = 0.0
 
-    def add(self, outcome: Outcome) -> None:
-        """Counts one outcome."""
-        self.counts.update(["number", outcome.fault])
-        self.counts.update(well_formed=outcome.mark.well_formed, correct=int(outcome.mark.correct == 1))
-        self.seconds += outcome.seconds
-        self.worst = max(self.worst, outcome.seconds)
+    def add(self, call: Call) -> None:
+        """Counts one call."""
+        self.counts.update(["number", call.fault])
+        self.counts.update(well_formed=call.mark.well_formed, correct=int(call.mark.correct == 1))
+        self.seconds += call.seconds
+        self.worst = max(self.worst, call.seconds)
 
 
-def examined(case: Case, verifier: Verifier = verify) -> Outcome:
+def examined(case: Case, verifier: Verifier = verify) -> Call:
     """Marks one completion, times that, and compares it with the judge."""
     numbers, target, notation, operators, _ = case.puzzle
     problem = ""
@@ -74,27 +74,27 @@ def examined(case: Case, verifier: Verifier = verify) -> Outcome:
     seconds = time.thread_time() - begin
     gc.enable()
     if problem:
-        return Outcome(mark, seconds, "exception", problem)
+        return Call(mark, seconds, "exception", problem)
     is_correct, is_well_formed = judge(case.text, numbers, target, notation, operators)
     if (mark.correct, mark.well_formed) != (is_correct, is_well_formed):
         judged = "correct" if is_correct else "well-formed" if is_well_formed else "ill-formed"
-        return Outcome(mark, seconds, "disagreement", f"{mark.reason or 'correct'}, judged {judged}")
+        return Call(mark, seconds, "disagreement", f"{mark.reason or 'correct'}, judged {judged}")
     if seconds > MOST_SECONDS:
-        return Outcome(mark, seconds, "slow", f"{1e3 * seconds:.1f} ms")
-    return Outcome(mark, seconds, "", "")
+        return Call(mark, seconds, "slow", f"{1e3 * seconds:.1f} ms")
+    return Call(mark, seconds, "", "")
 
 
 def tallies(cases: Iterable[Case], verifier: Verifier = verify) -> tuple[dict[str, Tally], list[str]]:
-    """The outcomes by kind and of "all", and one line for each of the first offences."""
+    """The calls by kind and of "all", and one line for each of the first offences."""
     found: defaultdict[str, Tally] = defaultdict(Tally)
     offences: list[str] = []
     for case in cases:
-        outcome = examined(case, verifier)
-        found[case.kind].add(outcome)
-        found["all"].add(outcome)
-        if outcome.fault and len(offences) < MOST_SHOWN:
+        call = examined(case, verifier)
+        found[case.kind].add(call)
+        found["all"].add(call)
+        if call.fault and len(offences) < MOST_SHOWN:
             shown = f"{case.text[:SHOWN]!r}, {len(case.text)} characters, {case.puzzle}"
-            offences.append(f"{case.kind}: {outcome.fault}: {outcome.detail}: {shown}")
+            offences.append(f"{case.kind}: {call.fault}: {call.detail}: {shown}")
     return found, offences
 
 

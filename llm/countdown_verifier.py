@@ -155,14 +155,14 @@ def _from_infix(tokens: list[str]) -> list[str]:
     pending: list[str] = []  # operators and open brackets
     depth, is_operand_next = 0, True
     for token in tokens:
-        if token in _OPENERS or token in _RANKS:
+        if token in _OPENERS or token in _RANKS:  # an operand ends before it
             is_legal, is_operand_next = not is_operand_next, token in _RANKS or token == "}{"
             while pending and _RANKS.get(pending[-1], 0) >= _RANKS.get(token, 1):
                 output.append(pending.pop())
             if token in _OPENERS:
                 is_legal = is_legal and bool(pending) and pending.pop() == _OPENERS[token]
                 depth -= token != "}{"
-            if token == "}":
+            if token == "}":  # ends a fraction
                 output.append("/")
             elif token != ")":
                 pending.append(token)

@@ -26,6 +26,7 @@ ACCEPTED = {  # infix: completions and the answer found in them
         f"</answer>1+2<answer>{RIGHT}</answer>",
         rf"\boxed{{1+2}} no, \boxed{{{RIGHT}}}, not \boxed{{7",
         rf"}}{{ \boxed{{ \boxed{{{RIGHT}}} ",
+        rf"\boxed{{{RIGHT}}} {{1+2}}",
         f"<think>Say <answer>1+2</answer>.</think>{RIGHT}",
         f"Say <answer>1+2</answer>.</think>{RIGHT}",  # where the prompt opens the thought
         f"<answer>{RIGHT}</answer><think>or <answer>1+2</answer>",
@@ -104,6 +105,8 @@ REFUSED = {  # infix
         "(9)(5)",
         "9 5",
         "()",
+        f"{RIGHT}()",
+        "9(+5*1+10)",
         "9+()5",
         "9+5*1+",
         "9+*5",
@@ -118,6 +121,7 @@ REFUSED = {  # infix
         *[f"<answer>{nine}+5*1+10</answer>" for nine in ("9.", "9.0", "0x9", "9e0", "0_9", "9L", "٩", "９", "⁹")],  # noqa: RUF001
         *[f"<answer>{text}</answer>" for text in ("3.4", "2**3", "7//2", "0x10", "1_0", "1e3", "1,000", "9**9**9")],
         *[f"<answer>9{blank}+5*1+10</answer>" for blank in ("\u00a0", "\u200f", "\x0b", "\u2028")],  # no such blank
+        f"<answer>\u00a0{RIGHT}</answer>",
         r"\boxed{\frac{9}+5*1+10}",
         r"\boxed{\frac{9+10}{1}{5}}",
         r"\boxed{{9}{1}+10+5}",

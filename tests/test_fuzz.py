@@ -111,8 +111,8 @@ BROKEN = (
 
 
 def disagreements(verifier: Callable[..., Mark]) -> Iterator[Mark]:
-    outcomes = (fuzz.examined(case, verifier) for case in drawn(NUM_COMPLETIONS))
-    return (outcome.mark for outcome in outcomes if outcome.fault == "disagreement")
+    calls = (fuzz.examined(case, verifier) for case in drawn(NUM_COMPLETIONS))
+    return (call.mark for call in calls if call.fault == "disagreement")
 
 
 @pytest.mark.parametrize("verifier", BROKEN, ids=lambda verifier: verifier.__name__)
