@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -79,7 +80,10 @@ def countdown_problems(
         return chosen, settings.operators, {**settings.model_dump(mode="json"), "problem_seed": options.problem_seed}
     from llm import countdown_files
 
-    chosen = countdown_files.load(Path(options.problems))[: options.limit]
+    found, num_repeated = countdown_files.load(Path(options.problems))
+    if num_repeated:
+        print(f"note: {num_repeated} rows repeat a problem and are left out", file=sys.stderr)
+    chosen = found[: options.limit]
     return chosen, settings.operators, {"ids": [problem.id for problem in chosen], "operators": settings.operators}
 
 

@@ -1,6 +1,7 @@
 """Countdown problems from files: JSON Lines or parquet with `nums` or `numbers`, and `target`.
 
-Countdown-Tasks-3to4 says `nums`. Other fields are left alone. A problem without a solution is allowed; it is known by
+Countdown-Tasks-3to4 says `nums`. A problem that comes again, its numbers in any order, counts once; an `id`, where
+there is one, may not come again. Other fields are left alone. A problem without a solution is allowed; it is known by
 `countdown_solver.num_canonical_solutions`, which is 0.
 """
 
@@ -22,8 +23,8 @@ LONGEST_SHOWN = 60
 Row = tuple[str, Mapping[str, Any]]  # line 3 or row 3, fields
 
 
-def load(path: Path) -> list[Problem]:
-    """The problems in a file, in its order.
+def load(path: Path) -> tuple[list[Problem], int]:
+    """The distinct problems in a file, in its order, and how many rows repeat one.
 
     Raises ValueError: one line that names the file, the line or row, the field, its value and what is allowed.
     """
@@ -37,17 +38,20 @@ def load(path: Path) -> list[Problem]:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _problems(rows: Iterator[Row]) -> list[Problem]:
+def _problems(rows: Iterator[Row]) -> tuple[list[Problem], int]:
     found: dict[str, Problem] = {}
-    places: dict[str, str] = {}
+    place_of_id: dict[str, str] = {}
+    num_rows = 0
     for place, row in rows:
+        num_rows += 1
         problem = _problem(place, row)
-        if problem.id in found:
-            raise ValueError(f"{place}: problem {problem.id} is in {places[problem.id]} too: want each problem once")
-        found[problem.id], places[problem.id] = problem, place
+        found.setdefault(problem.id, problem)
+        if "id" in row and place_of_id.setdefault(json.dumps(row["id"], default=str), place) != place:
+            first = place_of_id[json.dumps(row["id"], default=str)]
+            raise ValueError(f"{place}: id {_shown(str(row['id']))} is in {first} too: want distinct ids")
     if not found:
         raise ValueError("the file is empty: want at least one problem")
-    return list(found.values())
+    return list(found.values()), num_rows - len(found)
 
 
 def _problem(place: str, row: Mapping[str, Any]) -> Problem:

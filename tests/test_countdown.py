@@ -164,7 +164,7 @@ def test_both_kinds_of_files_are_read(tmp_path: Path) -> None:
     public = written(tmp_path / "a.jsonl", {"target": 98, "nums": [44, 19, 35], "id": 7}, {"nums": [1, 1], "target": 5})
     ours = tmp_path / "b.jsonl"
     ours.write_text('{"numbers": [44, 19, 35], "target": 98}\n\n{"numbers": [1, 1], "target": 5}')
-    assert countdown_files.load(public) == countdown_files.load(ours) == expected
+    assert countdown_files.load(public) == countdown_files.load(ours) == (expected, 0)
     assert countdown_solver.num_canonical_solutions(expected[1:]).tolist() == [0]
 
 
@@ -173,7 +173,7 @@ def test_parquet_files_are_read(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "problems.parquet"
     parquet.write_table(pyarrow.table({"target": [98, 5], "nums": [[44, 19, 35], [1, 1]]}), path)
-    assert countdown_files.load(path) == [Problem((44, 19, 35), 98), Problem((1, 1), 5)]
+    assert countdown_files.load(path) == ([Problem((44, 19, 35), 98), Problem((1, 1), 5)], 0)
     parquet.write_table(pyarrow.table({"target": [98, 5], "nums": [[44, 19, 35], [1, -1]]}), path)
     with pytest.raises(ValueError, match=r"problems.parquet: row 2: nums is \[1, -1\]: want a list of 1 to 6 integers"):
         countdown_files.load(path)
@@ -204,7 +204,10 @@ GOOD = b'{"nums": [1, 2], "target": 3}\n'
         (b'{"nums": [1, 2], "target": 3.5}', "line 1: target is 3.5: want"),
         (b'{"nums": [1, 2], "target": NaN}', "line 1: target is NaN: want"),
         (b'{"nums": [4294967296, 4294967296], "target": 3}', r"line 1: numbers .* want .* below 2\*\*63"),
-        (GOOD + b"\n" + b'{"nums": [2, 1], "target": 3}', "line 3: problem 1,2=3 is in line 1 too: want each problem"),
+        (
+            b'{"id": 1, "nums": [1, 2], "target": 3}\n{"id": 1, "nums": [1, 2], "target": 2}',
+            "line 2: id 1 is in line 1 too",
+        ),
         (GOOD + b"nums", "line 2: not JSON: want one object a line, found nums"),
         (b"[" * 100_000, "line 1: not JSON: want one object a line"),
         (b'{"nums": [1, 2], "target": ' + b"9" * 5_000 + b"}", "line 1: not JSON"),
@@ -220,6 +223,12 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: bytes, message:
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value).removeprefix(str(path))) < 200
     assert "\n" not in str(caught.value)
+
+
+def test_a_repeated_problem_counts_once(tmp_path: Path) -> None:
+    path = tmp_path / "problems.jsonl"
+    path.write_bytes(GOOD + b'{"nums": [2, 1], "target": 3}\n{"nums": [2, 1], "target": 2}\n')
+    assert countdown_files.load(path) == ([Problem((1, 2), 3), Problem((2, 1), 2)], 1)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
