@@ -70,9 +70,10 @@ Sampler = Callable[[list[list[int]], Settings, int, int], list[list[Completion]]
 def evaluate(
     sampler: Sampler, tokenizer: Any, task: Task, settings: Settings, *, so_far: Iterable[tuple[int, int, bool]] = ()
 ) -> Iterator[Event]:
-    """Draws, marks and scores the slices that are not done yet, in order.
+    """Draws and marks the slices that are not done yet, in order.
 
     `so_far` are the events of an earlier run of the same configuration: slice, batch, and whether it was done.
+    Raises ValueError where memory runs out for one completion.
     """
     start, batch = 0, settings.batch
     for index, used, is_done in so_far:
@@ -81,16 +82,26 @@ def evaluate(
         places = range(index * settings.slice_size, min((index + 1) * settings.slice_size, len(task.prompts)))
         ids = [models.prompt_ids(tokenizer, task.prompts[place]) for place in places]
         seed = int(np.random.SeedSequence([settings.seed, index]).generate_state(1)[0])
-        completions = None
-        while completions is None:
-            try:
-                completions = sampler(ids, settings, batch, seed)
-            except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError
-                if batch == 1 or not is_out_of_memory(error):
-                    raise
-                batch //= 2
-                yield Halved(index, batch)
+        while (completions := _drawn_if_it_fits(sampler, ids, settings, batch, seed)) is None:
+            if batch == 1:
+                raise ValueError(
+                    "--batch: memory ran out for 1 completion at once: want a smaller --max-tokens or model"
+                )
+            batch //= 2
+            yield Halved(index, batch)
         yield Done(index, batch, _marked(tokenizer, task, places, completions))
+
+
+def _drawn_if_it_fits(
+    sampler: Sampler, prompts: list[list[int]], settings: Settings, batch: int, seed: int
+) -> list[list[Completion]] | None:
+    """What the sampler draws; None if memory runs out, by then with nothing of it held."""
+    try:
+        return sampler(prompts, settings, batch, seed)
+    except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError
+        if not is_out_of_memory(error):
+            raise
+        return None
 
 
 def num_slices(num_problems: int, settings: Settings) -> int:
@@ -100,13 +111,15 @@ def num_slices(num_problems: int, settings: Settings) -> int:
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether it says that memory ran out, on a GPU or on the CPU, where torch has no class of its own for it."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
+    is_named = "can't allocate memory" in str(error) or "out of memory" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or is_named
 
 
 def _marked(tokenizer: Any, task: Task, places: Sequence[int], completions: list[list[Completion]]) -> list[Row]:
     """A row for each completion; the end token is no part of its text, other special tokens are."""
     flat = [(place, one) for place, mine in zip(places, completions, strict=True) for one in mine]
-    texts = tokenizer.batch_decode([one.tokens[: len(one.tokens) - one.is_finished] for _, one in flat])
+    tokens = [one.tokens[: len(one.tokens) - one.is_finished] for _, one in flat]
+    texts = tokenizer.batch_decode(tokens, clean_up_tokenization_spaces=False)
     marks = task.marks([place for place, _ in flat], texts)
     numbers = [number for mine in completions for number in range(len(mine))]
     return [

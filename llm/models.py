@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedConfig
 
 from llm.tasks import Prompt
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-BATCH_OF_BYTES = 2**22
+BYTES_AT_ONCE = 2**22
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")  # what a model folder's identity is made of
 
 
@@ -29,28 +30,42 @@ def load(name: str, *, dtype: Dtype = "float32", device: str = "auto") -> Langua
     """The model and tokenizer of a folder that `save_pretrained` wrote, or of a hub name.
 
     `device` is `cpu`, `cuda`, `cuda:1`, or `auto`: the GPU if there is one. Raises ValueError, one line, for a model
-    that brings its own code, has no tokenizer, or has its weights in pickle files only.
+    that brings its own code, has no tokenizer, lacks weights, or has its weights in pickle files only.
     """
+    chosen = _device(device)
     tokenizer = load_tokenizer(name)
-    chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    if chosen.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"--device: {device!r}: torch sees no GPU: want cpu, or auto")
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False
+        model, report = AutoModelForCausalLM.from_pretrained(
+            name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        model = model.to(chosen).eval()
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"MODEL: {name!r}: its weights could not be read: {_first_line(error)}") from None
+    if missing := sorted(report["missing_keys"]):
+        raise ValueError(f"MODEL: {name!r}: its files lack {len(missing)} weights, such as {missing[0]}: want them all")
     model.generation_config = plain_sampling(model.generation_config.eos_token_id, tokenizer)
-    return LanguageModel(model.to(chosen).eval(), tokenizer, chosen)
+    return LanguageModel(model, tokenizer, chosen)
+
+
+def _device(text: str) -> torch.device:
+    num_gpus = torch.cuda.device_count()
+    if text == "auto":
+        return torch.device("cuda" if num_gpus else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", text):
+        raise ValueError(f"--device: {text!r}: want auto, cpu, cuda or cuda:N")
+    if text != "cpu" and int(text[5:] or 0) >= num_gpus:
+        raise ValueError(
+            f"--device: {text!r}: torch sees {num_gpus} GPUs: want {'one of them, ' * bool(num_gpus)}cpu or auto"
+        )
+    return torch.device(text)
 
 
 def load_tokenizer(name: str) -> Any:
     """The tokenizer of a model that is safe to open; raises ValueError as `load` does."""
-    _refuse_unsafe(name)
+    safe_config(name)
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except Exception as error:  # of many libraries: the kind depends on the kind of tokenizer
         raise ValueError(f"MODEL: {name!r}: no tokenizer could be read: {_first_line(error)}") from None
     if tokenizer.eos_token_id is None:
         raise ValueError(f"MODEL: {name!r}: its tokenizer has no end token: want one with eos_token")
@@ -71,7 +86,8 @@ def plain_sampling(ends: int | list[int] | None, tokenizer: Any) -> GenerationCo
     )
 
 
-def _refuse_unsafe(name: str) -> None:
+def safe_config(name: str) -> dict[str, Any]:
+    """The configuration of a model that is safe to open; raises ValueError, one line, for any other."""
     folder = Path(name)
     if folder.exists() and not (folder / "config.json").is_file():
         raise ValueError(f"MODEL: {name!r}: it has no config.json: want a folder that save_pretrained wrote")
@@ -88,14 +104,11 @@ def _refuse_unsafe(name: str) -> None:
         )
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
-        found = (
-            f"its weights are pickle files ({', '.join(pickles)}), which can run code: refused"
-            if pickles
-            else ("it has no weights")
-        )
-        raise ValueError(f"MODEL: {name!r}: {found}: want safetensors")
+        found = f"its weights are pickle files ({', '.join(pickles)}), which can run code: refused"
+        raise ValueError(f"MODEL: {name!r}: {found if pickles else 'it has no weights'}: want safetensors")
     if folder.is_dir() and not any(folder.glob("tokenizer*")):
         raise ValueError(f"MODEL: {name!r}: it has no tokenizer: want tokenizer.json beside config.json")
+    return dict(config)
 
 
 def _first_line(error: Exception) -> str:
@@ -104,15 +117,14 @@ def _first_line(error: Exception) -> str:
 
 def identity(name: str) -> dict[str, Any]:
     """What names a model in a stored configuration: the SHA-256 over a folder's files, or the hub's commit."""
-    folder = Path(name)
+    config, folder = safe_config(name), Path(name)
     if not folder.is_dir():
-        config, _ = PreTrainedConfig.get_config_dict(name)
         return {"model": name, "commit": str(config.get("_commit_hash"))}
     digest = hashlib.sha256()
     for path in sorted({path for pattern in MODEL_FILES for path in folder.glob(pattern)}):
         digest.update(path.name.encode())
         with path.open("rb") as stream:
-            while block := stream.read(BATCH_OF_BYTES):
+            while block := stream.read(BYTES_AT_ONCE):
                 digest.update(block)
     return {"sha256": digest.hexdigest()}
 
@@ -130,6 +142,5 @@ def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
 
 def settings_of(name: str) -> dict[str, Any]:
     """The Countdown problems that a model of `llm.tiny` was made for, as its configuration keeps them; else empty."""
-    config, _ = PreTrainedConfig.get_config_dict(name)
-    found = config.get("countdown", {})
-    return dict(found) if isinstance(found, dict) else json.loads(found)
+    found = safe_config(name).get("countdown")
+    return found if isinstance(found, dict) else {}

@@ -22,7 +22,7 @@ import numpy as np
 import tokenizers
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from llm import countdown, countdown_formats, countdown_solver, models
@@ -57,6 +57,20 @@ class WarmStart(BaseModel):
     batch: int = Field(256, ge=1, description="answers a step")
     learning_rate: float = Field(3e-3, gt=0, lt=1, description="largest learning rate of AdamW")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, problems and batches")
+
+    @model_validator(mode="after")
+    def _can_be_taught(self) -> WarmStart:
+        for name, most in (
+            ("num_numbers", countdown_solver.MOST_NUMBERS),
+            ("largest_number", 999),
+            ("max_target", 999),
+        ):
+            value = getattr(self.problems, name)
+            if value > most:
+                raise ValueError(f"problems.{name}: {value}: want at most {most}")
+        if self.problems.split != "train":
+            raise ValueError(f"problems.split: {self.problems.split!r}: want train, the others are for measuring")
+        return self
 
 
 class Pool(NamedTuple):
@@ -130,7 +144,10 @@ def style_log_weights(templates: NDArray[np.int8], numbers: NDArray[np.int64], o
 
 def make_pool(config: WarmStart, rng: np.random.Generator, token_of: dict[str, int]) -> Pool:
     """Distinct training problems with all their correct answers as tokens, weighed by style."""
-    problems = countdown.distinct(config.problems, rng, config.pool)
+    try:
+        problems = countdown.distinct(config.problems, rng, config.pool)
+    except ValueError as error:
+        raise ValueError(f"pool: {config.pool}: {error}") from None
     operators = config.problems.operators
     templates = countdown_solver.templates(config.problems.num_numbers, operators)
     operator_tokens = [token_of[operator] for operator in operators]

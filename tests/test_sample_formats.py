@@ -269,6 +269,20 @@ def test_a_threshold_makes_scores_marks(read: Read) -> None:
     assert counts(read(lines(rows), metric="score", threshold=0.05)) == [(4, 4)] * 3
 
 
+def test_unscorable_samples_are_left_out_and_counted(read: Read) -> None:
+    """A problem that has no other samples is left out too."""
+    rows = jsonl_rows()
+    found = read(lines([{"problem": "0", "correct": None}, *rows, {"problem": "new", "correct": None}]))
+    assert dict(zip(found.problems, counts(found), strict=True)) == COUNTS
+    assert found.notes == (
+        "2 samples could not be scored (correct is null) and are left out",
+        "1 problems have no sample that could be scored and are left out",
+    )
+    found = read(lines([*rows, {"problem": "2", "correct": None}]))
+    assert dict(zip(found.problems, counts(found), strict=True)) == COUNTS
+    assert found.notes == ("1 samples could not be scored (correct is null) and are left out",)
+
+
 GOOD = lines(jsonl_rows())
 ONE = '{"problem": "a", "correct": 1, "sample": 5}\n'
 HUMAN_EVAL_LINE = '{"task_id": "a", "completion": "", "passed": true, "completion_id": 0}\n'
@@ -286,7 +300,8 @@ BAD_TEXTS: dict[str, str | bytes] = {
     " line 13: it is 5: want an object": GOOD + "5\n",
     " line 13: correct is NaN: want 0, 1, true or false": GOOD + '{"problem": "a", "correct": NaN}\n',
     ' line 13: correct is "yes": want 0, 1, true or false': GOOD + '{"problem": "a", "correct": "yes"}\n',
-    " line 13: correct is null": GOOD + '{"problem": "a", "correct": null}\n',
+    ": correct is null in every line: want samples that could be scored": '{"problem": "a", "correct": null}\n',
+    " line 1: acc is null: want 0, 1": lines(verl_rows()).replace("true", "null").replace("false", "null"),
     " line 13: correct is 0.5: want 0, 1, true or false; for other": GOOD + '{"problem": "a", "correct": 0.5}\n',
     " line 13: problem is null: want a name": GOOD + '{"problem": null, "correct": 1}\n',
     " line 2: sample '5' of problem 'a' is there before: want it once": ONE + ONE,

@@ -9,6 +9,7 @@
 | jsonl | anyone | problem | correct | answer |
 | csv | anyone: counts | problem | n and c | - |
 
+In jsonl a sample whose correct is null could not be scored: it is left out, and said so.
 A line of lm_eval is a document; it has several samples if its metric is a list, or is pass@1 of all its generations.
 """
 
@@ -187,13 +188,26 @@ def _verl(rows: Iterator[Row], fields: Fields, _: list[str]) -> Iterator[Record]
         yield Record(number, _name(number, row, "input"), 1, correct, "", None, _answer(row, answer))
 
 
-def _jsonl(rows: Iterator[Row], fields: Fields, _: list[str]) -> Iterator[Record]:
+def _jsonl(rows: Iterator[Row], fields: Fields, notes: list[str]) -> Iterator[Record]:
     metric, answer = fields.metric or "correct", fields.answer or "answer"
+    num_unscorable, unscorable, scored = 0, set(), set()
     for number, row in rows:
-        correct = _mark(number, metric, _field(number, row, metric), fields.threshold)
+        value, problem = _field(number, row, metric), _name(number, row, "problem")
+        if value is None:
+            num_unscorable += 1
+            unscorable.add(problem)
+            continue
+        scored.add(problem)
+        correct = _mark(number, metric, value, fields.threshold)
         seed = _name(number, row, "seed") if "seed" in row else ""
         sample = _name(number, row, "sample") if "sample" in row else None
-        yield Record(number, _name(number, row, "problem"), 1, correct, seed, sample, _answer(row, answer))
+        yield Record(number, problem, 1, correct, seed, sample, _answer(row, answer))
+    if num_unscorable:
+        notes.append(f"{num_unscorable} samples could not be scored ({metric} is null) and are left out")
+    if unscorable and not scored:
+        raise ValueError(f": {metric} is null in every line: want samples that could be scored")
+    if lost := unscorable - scored:
+        notes.append(f"{len(lost)} problems have no sample that could be scored and are left out")
 
 
 def _trl(rows: Iterator[Row], fields: Fields) -> Iterator[Record]:
