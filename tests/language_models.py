@@ -11,7 +11,18 @@ from llm import countdown, tiny
 from llm.models import LanguageModel
 
 SETTINGS = countdown.Settings(num_numbers=3, largest_number=6, max_target=20, operators="+-*")
-CONFIG = tiny.WarmStart(width=48, layers=2, problems=SETTINGS, pool=200, steps=200, batch=64, learning_rate=5e-3)
+CONFIG = tiny.WarmStart(
+    architecture="qwen3",
+    width=48,
+    layers=2,
+    problems=SETTINGS,
+    pool=200,
+    skew=1.0,
+    steps=200,
+    batch=64,
+    learning_rate=5e-3,
+    seed=0,
+)
 
 
 @functools.cache
