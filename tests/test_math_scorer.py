@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import math
@@ -23,7 +24,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = [json.loads(line) for line in (ROOT / "examples/math_problems.jsonl").read_text("utf-8").splitlines()]
 PATIENT_SECONDS = 60.0  # for answers that are to be marked, however busy the machine is
 SHORT_SECONDS = 1.5  # for answers that hang: the others that wait with them take milliseconds
-HOSTILE_SECONDS = 30.0  # 7 hostile completions, 2 workers, SHORT_SECONDS each, and starts of workers
+TERMINATION_SECONDS = 3.0  # after which pebble kills a process that does not end when asked
+HOSTILE_SECONDS = 30.0  # 6 hostile completions, 2 workers, SHORT_SECONDS each, and starts of workers
 
 MISSES = [  # gold, answer, what math-verify 0.9 says, why it is not what a reader says
     ("12345", r"12\,345", 0.0, "a thin space is no thousands separator to it: it reads 12 + 345"),
@@ -70,8 +72,10 @@ def misbehaving(gold: str, completion: str) -> Mark:
     match boxed(completion):
         case "hang":
             time.sleep(1_000)
-        case "hang, deaf":  # C code that holds the interpreter lock
-            7 ** (7**10)
+        case "hang, deaf":  # a loop in C that looks at no signal
+            sum(range(10**13))
+        case "nap":
+            time.sleep(0.1)
         case "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         case "memory":
@@ -189,24 +193,30 @@ def test_what_hangs_crashes_or_errs_is_unscorable_and_the_rest_is_marked(broken_
 def test_an_answer_that_hangs_delays_no_other(broken_scorer: MathScorer) -> None:
     processes: set[str] = set()
     while len(processes) < 2:  # both workers are there
-        processes |= {mark.answer for mark in broken_scorer.score([("5", box(f"process {i}")) for i in range(50)])}
+        processes |= {mark.answer for mark in broken_scorer.score([("5", box(f"process {i}")) for i in range(9)])}
+        time.sleep(0.1)
     start = time.monotonic()
-    marks = broken_scorer.score([("5", box(answer)) for answer in ("hang", *(f"clock {i}" for i in range(50)))])
+    answers = ["hang, deaf", *(f"clock {i}" for i in range(50))]
+    marks = broken_scorer.score([("5", box(answer)) for answer in answers])
+    assert time.monotonic() - start < SHORT_SECONDS + TERMINATION_SECONDS
     assert marks[0].reason == TIME_LIMIT
     assert max(float(mark.answer) for mark in marks[1:]) < start + SHORT_SECONDS
 
 
 def test_equal_pairs_are_marked_once(broken_scorer: MathScorer) -> None:
-    first, second, other = broken_scorer.score(
-        [("5", box("clock")), ("5", "Thus \\boxed{ clock }!"), ("6", box("clock"))]
-    )
-    assert first == second != other
+    """100 naps of .1 s take two workers 5 s."""
+    start = time.monotonic()
+    marks = broken_scorer.score([("5", box("nap")), ("5", "Thus \\boxed{ nap }!")] * 50)
+    assert time.monotonic() - start < 100 * 0.1 / 2
+    assert len(marks) == 100
+    assert set(marks) == {Mark(0.0, True, math_scorer.DIFFERENT, "nap")}
 
 
 def test_a_pool_whose_idle_workers_were_killed_is_opened_again(broken_scorer: MathScorer) -> None:
     marks = broken_scorer.score([("5", box(f"process {i}")) for i in range(50)])
     for process in {int(mark.answer) for mark in marks}:
-        os.kill(process, signal.SIGKILL)
+        with contextlib.suppress(ProcessLookupError):  # it had its share of answers
+            os.kill(process, signal.SIGKILL)
     time.sleep(0.5)
     assert [mark.correct for mark in broken_scorer.score([("5", box("5")), ("5", box("4"))])] == [1.0, 0.0]
 
@@ -216,7 +226,6 @@ def test_hostile_completions_are_bounded_in_time(broken_scorer: MathScorer) -> N
         box("10^{10^{10}}"),
         box("{" * 900 + "1" + "}" * 900),
         "{" * 100_000 + "}" * 100_000,
-        box("x^{" * 300 + "1" + "}" * 300),
         r"\boxed{" * 100_000,
         "final answer is $ or " * 50_000,
         "\0" * 10_000 + "\ud800" + box("\0"),
@@ -231,7 +240,7 @@ def test_hostile_completions_are_bounded_in_time(broken_scorer: MathScorer) -> N
 def test_an_interrupt_stops_the_workers() -> None:
     code = (
         "from tests.test_math_scorer import *\n"
-        "with MathScorer(2, 600.0, misbehaving) as scorer:\n"
+        "with MathScorer(1, 600.0, misbehaving) as scorer:\n"
         "    scorer.score([('5', box('5'))])\n"
         "    print('ready', flush=True)\n"
         "    scorer.score([(str(number), box('hang') + ' ' * 500) for number in range(3_000)])\n"
@@ -239,13 +248,17 @@ def test_an_interrupt_stops_the_workers() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        time.sleep(0.3)
-        os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=30)
-    assert errors.rstrip().endswith(b"KeyboardInterrupt")
-    assert is_gone(process.pid)
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            time.sleep(0.3)
+            os.killpg(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+            assert errors.rstrip().endswith(b"KeyboardInterrupt")
+            assert is_gone(process.pid)
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # as it should be
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_bad_arguments_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
