@@ -20,10 +20,12 @@ from figures import audit_figures, audit_tables, render
 
 if TYPE_CHECKING:
     from llm.audit import Audited
+    from llm.audit_samples import Samples
 
 Row = dict[str, Any]
 SCHEMA_VERSION = 1
 MOST_MODELS = 5
+ABOUT_COUNTDOWN = ("problems", "split", "set", "problem_seed", "text_format")
 DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -51,8 +53,7 @@ def audit(options: AuditOptions) -> int:
     language_models.need_torch()
     clock = store.Clock()
     names = _names(options.model)
-    found = _by_samples(options, names) if options.samples else _exact(options, names)
-    rows, about, config, artefacts = found
+    rows, about, config, artefacts = _by_samples(options, names) if options.samples else _exact(options, names)
     config = {
         "command": "audit",
         **config,
@@ -84,6 +85,7 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     made_for = models.settings_of(options.model[0])
     problems, operators, about = language_models.countdown_problems(options, made_for)
     ks = sorted(set(options.k))
+    check = _read_check(options)
     scored: dict[str, list[Audited]] = {}
     for name, folder in zip(names, options.model, strict=True):
         lm = language_models.opened(folder, options)
@@ -102,25 +104,32 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
         texts = [lm.tokenizer.batch_decode([row[:-1] for row in one.tokens]) for one in scored[name]]
     problem_rows = audit_rows.problem_rows(scored)
     rows = list(audit_rows.summary_rows(scored, problem_rows, ks, rng=_rng(options)))
-    if options.check is not None:
-        rows += _check_rows(options, names[0], scored[names[0]], texts)
+    config: dict[str, Any] = {"models": _identities(options, names)}
+    if check is not None:
+        samples, config["check"] = check
+        rows += _check_rows(names[0], scored[names[0]], texts, samples)
     artefacts = {"problems.csv": store.rows_to_csv(problem_rows).encode()}
     if answers := list(audit_rows.answer_rows(scored, texts)):
         artefacts["answers.csv"] = store.rows_to_csv(answers).encode()
-    config: dict[str, Any] = {"models": _identities(options, names)}
-    if options.check is not None:
-        config["check"] = files.read(Path(options.check))[1]
     what = f"{len(problems)} Countdown problems" + ("" if scored[names[0]][0].is_exact else ", lower bounds")
     return rows, what, {**config, "problems": about, "format": options.text_format, "k": ks}, artefacts
 
 
-def _check_rows(
-    options: AuditOptions, name: str, scored: Sequence[Audited], texts: Sequence[Sequence[str]]
-) -> list[Row]:
-    from llm import audit_check, audit_samples
+def _read_check(options: AuditOptions) -> tuple[Samples, str] | None:
+    """The samples to hold against the audit, and the SHA-256 of their file."""
+    if options.check is None:
+        return None
+    from llm import audit_samples
 
-    path = Path(str(options.check))
-    found = audit_check.compare(scored, texts, audit_samples.read(files.read(path)[0], path.name))
+    path = Path(options.check)
+    text, sha256 = files.read(path)
+    return audit_samples.read(text, path.name), sha256
+
+
+def _check_rows(name: str, scored: Sequence[Audited], texts: Sequence[Sequence[str]], samples: Samples) -> list[Row]:
+    from llm import audit_check
+
+    found = audit_check.compare(scored, texts, samples)
     values = {"z": found.z, "p_value": found.p_value, **found._asdict()}
     plain = {
         "model": name,
@@ -183,13 +192,16 @@ def _refuse(options: AuditOptions) -> None:
     for k in options.k:
         if not 1 <= k <= 10**9:
             raise ValueError(f"--k: {k}: want an integer from 1 to 1e9")
-    files.refuse_as_file("json", options.json_file)
+    if options.samples is not None:
+        language_models.refuse_beside(options, "--samples", (*ABOUT_COUNTDOWN, "k"))
+    source = options.samples or options.check
+    files.refuse_as_file("json", options.json_file, Path(source) if source else None)
     files.refuse_as_folder("out", options.out)
 
 
 def _names(folders: Sequence[str]) -> list[str]:
     """Short names of the models: the last parts of their paths, or the paths where two have the same."""
-    names = [Path(folder).name for folder in folders]
+    names = [Path(folder).name or folder for folder in folders]
     return names if len(set(names)) == len(names) else list(folders)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import logging
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,22 +26,33 @@ class ModelOptions(Options):
     """Options about models and Countdown problems."""
 
     problems: NonEmpty | None = Field(
-        None, description="file of problems (JSONL or parquet); Countdown problems are drawn if not given"
+        None, description="file of problems, JSON lines or parquet; without it Countdown problems are drawn"
     )
-    split: Literal["train", "validation", "test"] = Field("test", description="split of drawn problems")
+    split: Literal["train", "validation", "test"] = Field(
+        "test", description="which drawn problems: train, validation or test; warm-start and RL see train only"
+    )
     set: tuple[NonEmpty, ...] = Field(
-        (), description="kind of drawn problems, e.g. num_numbers=3; what the model was made for if not given"
+        (),
+        description="kind of drawn problems, NAME=VALUE such as num_numbers=3 operators=+-*/; without it the kind that "
+        "warm-start made the first model for",
     )
     problem_seed: int = Field(0, ge=0, lt=2**32, description="seed of drawn problems")
-    limit: int | None = Field(None, ge=1, description=f"number of problems: drawn {DEFAULT_LIMIT}, or all of a file")
+    limit: int | None = Field(
+        None, ge=1, description=f"number of problems; without it {DEFAULT_LIMIT} drawn ones, or the whole file"
+    )
     text_format: Literal["compact", "chat"] = Field(
-        "compact", alias="format", description="Countdown as compact postfix, or as chat with <think> and <answer>"
+        "compact",
+        alias="format",
+        description="how Countdown is put: compact, postfix for models of warm-start, or chat, infix in <answer> after "
+        "<think>, for models that follow instructions",
     )
     temperature: float = Field(1.0, gt=0, le=100, allow_inf_nan=False, description="softmax temperature")
-    top_p: float | None = Field(None, description="refused: a cut distribution has no pass@k of its own to audit")
-    top_k: int | None = Field(None, description="refused, as top-p")
-    dtype: Literal["float32", "bfloat16", "float16"] = Field("float32", description="float32, bfloat16 or float16")
-    device: NonEmpty = Field("auto", description="auto, cpu, cuda or cuda:N")
+    top_p: float | None = Field(None, description="refused: it would give rare correct answers probability 0")
+    top_k: int | None = Field(None, description="refused, as --top-p")
+    dtype: Literal["float32", "bfloat16", "float16"] = Field(
+        "float32", description="numbers of the model: float32, bfloat16 or float16"
+    )
+    device: NonEmpty = Field("auto", description="auto (the GPU if there is one), cpu, cuda or cuda:N")
     batch: int = Field(1024, ge=1, description="completions in memory at once")
     out: NonEmpty = Field("results", description="folder of the result store")
 
@@ -53,13 +68,23 @@ class ModelOptions(Options):
 
 
 def need_torch() -> None:
-    """Refuses to start without the packages of the language-model layer, and silences their bars."""
+    """Refuses to start without the packages of the language-model layer, and keeps them quiet."""
     try:
         import torch  # noqa: F401
         import transformers
     except ModuleNotFoundError as error:
         raise ValueError(f"this needs {error.name}: want `pip install '.[llm]'` first") from None
     transformers.utils.logging.disable_progress_bar()
+    for name in ("transformers", "huggingface_hub"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def refuse_beside(options: Options, what: str, names: Iterable[str]) -> None:
+    """Refuses options that are given and would mean nothing beside another one."""
+    for name in names:
+        if name in options.model_fields_set:
+            flag = type(options).model_fields[name].alias or name.replace("_", "-")
+            raise ValueError(f"--{flag}: it means nothing with {what}: want one of them")
 
 
 def opened(name: str, options: ModelOptions) -> LanguageModel:
@@ -73,18 +98,32 @@ def countdown_problems(
     options: ModelOptions, made_for: dict[str, Any]
 ) -> tuple[list[countdown.Problem], str, dict[str, Any]]:
     """The Countdown problems asked for, their operators, and what stands for them in a stored configuration."""
-    settings = problem_settings(options.set, {**made_for, "split": options.split})
     if options.problems is None:
+        settings = problem_settings(options.set, {**made_for, "split": options.split})
         rng = np.random.default_rng(np.random.SeedSequence([options.problem_seed]))
-        chosen = countdown.distinct(settings, rng, options.limit or DEFAULT_LIMIT)
+        try:
+            chosen = countdown.distinct(settings, rng, options.limit or DEFAULT_LIMIT)
+        except ValueError as error:
+            raise ValueError(f"--limit, --set: {error}") from None
         return chosen, settings.operators, {**settings.model_dump(mode="json"), "problem_seed": options.problem_seed}
     from llm import countdown_files
 
+    refuse_beside(options, "--problems", ("split", "problem_seed"))
+    for text in options.set:
+        if not text.startswith("operators="):
+            raise ValueError(f"--set: {text!r}: want only operators=... beside --problems")
+    operators = problem_settings(options.set, made_for).operators
     found, num_repeated = countdown_files.load(Path(options.problems))
     if num_repeated:
         print(f"note: {num_repeated} rows repeat a problem and are left out", file=sys.stderr)
     chosen = found[: options.limit]
-    return chosen, settings.operators, {"ids": [problem.id for problem in chosen], "operators": settings.operators}
+    about = {"problems": digest([[one.numbers, one.target] for one in chosen]), "operators": operators}
+    return chosen, operators, about
+
+
+def digest(problems: Iterable[Any]) -> str:
+    """The SHA-256 that stands for problems from a file in a stored configuration."""
+    return hashlib.sha256(json.dumps(list(problems)).encode()).hexdigest()
 
 
 def problem_settings(words: tuple[str, ...], defaults: dict[str, Any]) -> countdown.Settings:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +17,7 @@ from commands.options import NonEmpty, Options
 if TYPE_CHECKING:
     from llm.models import LanguageModel
 
-PRESETS: Mapping[str, Mapping[str, Any]] = {  # seconds on two cores in the description below
+PRESETS: Mapping[str, Mapping[str, Any]] = {  # laptop: the defaults of llm.tiny
     "smoke": {
         "width": 64,
         "layers": 2,
@@ -37,51 +36,54 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {  # seconds on two cores in the desc
 class WarmStartOptions(Options):
     """Train a small language model on Countdown, so that there is a base policy to audit and to train on."""
 
-    preset: Literal["smoke", "laptop"] = Field("laptop", description="smoke or laptop, see README")
+    preset: Literal["smoke", "laptop"] = Field(
+        "laptop", description="smoke (3 numbers, seconds) or laptop (4 numbers, minutes)"
+    )
     set: tuple[NonEmpty, ...] = Field(
-        (), description="fields of the configuration, e.g. steps=200 problems.num_numbers=3"
+        (), description="changes of the preset, NAME=VALUE such as steps=200 skew=0 problems.num_numbers=3"
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of weights, problems and batches")
     folder: NonEmpty | None = Field(
-        None, description="also copy the model to this folder, new or with that model in it"
+        None, description="also put the model into this folder, a new one or one that has this model"
     )
     out: NonEmpty = Field("results", description="folder of the result store")
 
 
 def warm_start(options: WarmStartOptions) -> int:
     """Trains the model, or finds it in the store; prints where it is and how it did."""
-    language_models.need_torch()
-    config = _configuration(options)
     files.refuse_as_folder("out", options.out)
     if options.folder is not None:
         files.refuse_as_folder("folder", options.folder)
+    language_models.need_torch()
+    config = _configuration(options)
     run = Path(options.out) / "llm" / store.run_id("llm", config)
-    if store.verify_run(run):
+    is_stored = not store.verify_run(run)
+    if options.folder is not None:
+        _refuse_other_model(Path(options.folder), run / "model" if is_stored else None)
+    if not is_stored:
         run = _trained(config, options.out)
     model = run / "model"
     for row in store.read_rows(run / "rows.csv")[-1:]:
         print(f"loss {row['loss']:.3f} nats a token after {row['step']} steps")
     if options.folder is not None:
-        _copy(model, Path(options.folder))
+        store.make_folder(options.folder)
+        for path in model.iterdir():
+            store.write_bytes_atomically(Path(options.folder) / path.name, path.read_bytes())
     print(f"model: {options.folder or model}")
     return 0
 
 
-def _copy(model: Path, folder: Path) -> None:
-    """The model's files in the folder, which must be new or hold the same ones."""
-    if not folder.exists():
-        shutil.copytree(model, folder)
-    differing = [
-        path.name
-        for path in model.iterdir()
-        if not (folder / path.name).is_file() or (folder / path.name).read_bytes() != path.read_bytes()
-    ]
-    if differing:
-        raise ValueError(f"--folder: {str(folder)!r}: another {differing[0]} is there: want a new folder")
+def _refuse_other_model(folder: Path, model: Path | None) -> None:
+    """Before the work: refuses a folder that has files of another model, or of any if this one is still to be made."""
+    for path in sorted(folder.iterdir()) if folder.exists() else ():
+        mine = model and model / path.name
+        if not (mine and path.is_file() and mine.is_file() and path.read_bytes() == mine.read_bytes()):
+            raise ValueError(f"--folder: {str(folder)!r}: another {path.name} is there: want a new folder")
 
 
 def _configuration(options: WarmStartOptions) -> dict[str, Any]:
     """The stored configuration: the preset with what --set says, checked."""
+    from llm.countdown import Settings
     from llm.tiny import WarmStart
 
     merged = {**PRESETS[options.preset], "seed": options.seed}
@@ -99,8 +101,12 @@ def _configuration(options: WarmStartOptions) -> dict[str, Any]:
         return {"command": "warm-start", **WarmStart(**merged).model_dump(mode="json")}
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "problems"
-        raise ValueError(f"--set: {field}: {first['input']!r}: {first['msg'].removeprefix('Value error, ')}") from None
+        name, message = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+        if first["type"] == "value_error":  # about several fields: the message names them
+            raise ValueError(f"--set: {'problems.' * (name == 'problems')}{message}") from None
+        known = WarmStart.model_fields if len(first["loc"]) == 1 else Settings.model_fields
+        wanted = f": want one of {', '.join(known)}" if first["type"] == "extra_forbidden" else ""
+        raise ValueError(f"--set: {name}: {first['input']!r}: {message}{wanted}") from None
 
 
 def _trained(config: dict[str, Any], out: str) -> Path:

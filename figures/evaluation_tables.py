@@ -34,5 +34,21 @@ def _mean(rows: Sequence[Row], column: str) -> float:
 def plan(about: Mapping[str, Any], num_problems: int, settings: Mapping[str, Any]) -> str:
     """What a run would do."""
     lines = [f"{num_problems} problems, {settings['n']} samples each; nothing was sampled"]
-    lines += [f"  {name}: {value}" for name, value in {**about, **settings}.items() if name != "ids"]
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"  {name}: {value}" for name, value in {**about, **settings}.items())])
+
+
+def columns_report(found: Mapping[str, Any]) -> str:
+    """The columns that are expected, those that a file has, and its first row."""
+    expected, first = found["expected"], found["first_row"]
+    lines = [f"{found['num_rows']} rows; expected columns:"]
+    for what, name in expected.items():
+        lines.append(f"  {what} in {name!r}: {'MISSING' if name in found['missing'] else 'found'}")
+    lines.append("found columns, with the first row:")
+    return "\n".join([*lines, *(f"  {name}: {first[name]}" for name in found["found"])])
+
+
+def preset_report(hub_name: str, config: str | None, split: str, expected: Mapping[str, str]) -> str:
+    """Where a published set is said to be, and under which columns."""
+    where = f"{hub_name}, {f'config {config}, ' if config else ''}split {split}"
+    columns = ", ".join(f"{what} in {name!r}" for what, name in expected.items())
+    return f"not tried here: {where}; expected columns: {columns}"
