@@ -7,7 +7,8 @@ checkpoints, the gain of every correct answer. With any other tokenizer, or in t
 spellings that are not listed: Q and all masses are then lower bounds, and `is_exact` is false.
 
 Departs: (1) "wrong" in the surprisal of wrong answers means the well-formed ones; the rest of the wrong mass is not
-listed. (2) Numbers are in the order of the prompt; two orders are two prompts.
+listed. (2) Numbers are in the order of the prompt; two orders are two prompts. (3) Where the theory wants every wrong
+answer, for what plain RL would do, the unlisted mass is one more wrong answer, as if it were a single one.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from theory import estimators, policies, sharpening
 from theory.policies import Floats
 from theory.policies import Problem as Table
 
-HILL_ORDERS = {"0": 0.0, "1": 1.0, "2": 2.0, "inf": np.inf}
+HILL_ORDERS = {"1": 1.0, "2": 2.0, "inf": np.inf}
 
 
 class Audited(NamedTuple):
@@ -55,22 +56,26 @@ def audit(
     """Every well-formed answer to a problem with its log-probability under softmax(logits / temperature)."""
     tokens, correct, is_exact = listed_answers(lm.tokenizer, problem, operators, text_format)
     prompt = models.prompt_ids(lm.tokenizer, countdown_formats.prompt(problem, text_format, operators))
-    found = scoring.score(lm, prompt, tokens, temperature=temperature, batch=batch)
-    return Audited(problem, tokens, correct, found.log_prob, is_exact)
+    log_prob = scoring.score_tree(lm, prompt, tokens, temperature=temperature, batch=batch)
+    return Audited(problem, tokens, correct, log_prob, is_exact)
 
 
 def listed_answers(
     tokenizer: Any, problem: Problem, operators: str, text_format: Format
 ) -> tuple[list[list[int]], Floats, bool]:
-    """The tokens of every distinct well-formed answer with the end token, marks, and whether the list is complete."""
+    """The tokens of every distinct well-formed answer with the end token, marks, and whether the list is complete.
+
+    Answers are in the order of `countdown_solver.templates`, the same for all tokenizers.
+    """
     templates = countdown_solver.templates(len(problem.numbers), operators)
     (correct,) = countdown_solver.correct_templates([problem], operators)
     end = tokenizer.eos_token_id
     if text_format == "compact" and is_word_level(tokenizer):
         words = np.array([_token_of(tokenizer, word) for word in (*map(str, problem.numbers), *operators)])
-        rows, first = np.unique(words[templates], axis=0, return_index=True)  # equal numbers: equal texts
-        ends = np.full((len(rows), 1), end)
-        return np.hstack([rows, ends]).tolist(), correct[first].astype(np.float64), True
+        _, first = np.unique(words[templates], axis=0, return_index=True)  # equal numbers: equal texts
+        first.sort()
+        rows = np.hstack([words[templates[first]], np.full((len(first), 1), end)])
+        return rows.tolist(), correct[first].astype(np.float64), True
     marks = dict(
         zip((countdown_formats.postfix(row, problem.numbers, operators) for row in templates), correct, strict=True)
     )
@@ -105,27 +110,22 @@ def problem_row(audited: Audited, base: Audited | None = None) -> dict[str, Any]
     Entropies and surprisals in nats; NaN where there is nothing to average.
     """
     is_correct = audited.correct == 1
-    inside, wrong = audited.log_prob[is_correct], audited.log_prob[~is_correct]
-    mass, correctness = float(np.exp(audited.log_prob).sum()), float(np.exp(inside).sum())
+    inside = audited.log_prob[is_correct]
     row: dict[str, Any] = {
         "problem": audited.problem.id,
         "num_answers": len(audited.log_prob),
-        "num_correct": int(is_correct.sum()),
-        "correctness": correctness,
-        "ill_formed_mass": 1.0 - mass,
+        "num_correct": len(inside),
+        "correctness": float(np.exp(inside).sum()),
+        "unlisted_mass": 1.0 - float(np.exp(audited.log_prob).sum()),
         "is_exact": audited.is_exact,
-        "entropy_correct": np.nan,
-        **{f"hill_{name}": np.nan for name in HILL_ORDERS},
+        "entropy_correct": float(policies.entropy(policies.log_softmax(inside))) if inside.size else np.nan,
     }
-    if inside.size:
-        row["entropy_correct"] = float(policies.entropy(policies.log_softmax(inside)))
-        row |= {f"hill_{name}": float(estimators.hill_number(inside, order)) for name, order in HILL_ORDERS.items()}
-    sides = {"correct": (inside, is_correct), "wrong": (wrong, ~is_correct)}
-    for side, (log_prob, _) in sides.items():
-        row[f"surprisal_{side}"] = _mean_surprisal(log_prob, log_prob)
-    if base is not None:
-        for side, (log_prob, chosen) in sides.items():
-            row[f"base_surprisal_{side}"] = _mean_surprisal(log_prob, base.log_prob[chosen])
+    for name, order in HILL_ORDERS.items():
+        row[f"hill_{name}"] = float(estimators.hill_number(inside, order)) if inside.size else np.nan
+    for side, chosen in (("correct", is_correct), ("wrong", ~is_correct)):
+        row[f"surprisal_{side}"] = _mean_surprisal(audited.log_prob[chosen], audited.log_prob[chosen])
+        if base is not None:
+            row[f"base_surprisal_{side}"] = _mean_surprisal(audited.log_prob[chosen], base.log_prob[chosen])
     return row
 
 

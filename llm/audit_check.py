@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -30,12 +31,13 @@ class Check(NamedTuple):
     @property
     def z(self) -> float:
         """The difference of the number of correct samples in standard errors."""
-        return (self.observed - self.expected) / self.standard_error
+        difference = self.observed - self.expected
+        return difference / self.standard_error if self.standard_error else difference * math.inf if difference else 0.0
 
     @property
     def p_value(self) -> float:
         """The chance of a larger chi-squared if the audit is right."""
-        return float(chi2.sf(self.chi_squared, self.degrees))
+        return float(chi2.sf(self.chi_squared, self.degrees)) if self.degrees else 1.0
 
     @property
     def agrees(self) -> bool:

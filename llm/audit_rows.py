@@ -18,7 +18,7 @@ from theory import estimators, sharpening
 from theory.policies import Floats
 
 Row = dict[str, Any]
-MEANS = ("ill_formed_mass", "entropy_correct", "hill_1", "hill_2", "surprisal_correct", "surprisal_wrong")
+MEANS = ("entropy_correct", "hill_1", "hill_2", "surprisal_correct", "surprisal_wrong")
 
 
 def problem_rows(audits: Mapping[str, Sequence[Audited]]) -> list[Row]:
@@ -44,14 +44,21 @@ def summary_rows(
     first = next(iter(audits))
     for name, mine in audits.items():
         for k, values in zip(ks, curves[name], strict=True):
-            yield {"model": name, **_mean("pass_at_k", k, values, rng)}
-        for quantity in MEANS:
-            values = np.array([row[quantity] for row in rows if row["model"] == name])
-            yield {"model": name, **_mean(quantity, 0, values[np.isfinite(values)], rng)}
+            yield {"model": name, **_mean("pass_at_k", k, values, rng, ends=(0, 1))}
+        columns = {key: np.array([row[key] for row in rows if row["model"] == name]) for key in MEANS}
+        for quantity, values in columns.items():
+            yield {"model": name, **_mean(quantity, 0, values, rng)}
+        unlisted = np.array([row["unlisted_mass"] for row in rows if row["model"] == name])
+        kind = "ill_formed_mass" if mine[0].is_exact else "unlisted_mass"  # all of it, or other spellings too
+        yield {"model": name, **_mean(kind, 0, unlisted, rng)}
+        gap = columns["surprisal_correct"] - columns["surprisal_wrong"]  # S_C - S_W of claims A4 and B11
+        is_above = np.where(np.isnan(gap), np.nan, gap > 0)
+        yield {"model": name, **_mean("surprisal_gap", 0, gap, rng)}
+        yield {"model": name, **_mean("surprisal_gap_above_0", 0, is_above, rng, ends=(0, 1))}
         if name == first:
             continue
         for k, values, base in zip(ks, curves[name], curves[first], strict=True):
-            yield {"model": name, **_mean("pass_at_k_difference", k, values - base, rng)}
+            yield {"model": name, **_mean("pass_at_k_difference", k, values - base, rng, ends=(-1, 1))}
         for row in sharpening.rows(audit.gains(audits[first], mine), rng=rng):
             yield {"model": name, **row}
         expected = audit.expected_gains(audits[first], mine)
@@ -61,18 +68,18 @@ def summary_rows(
                 yield {"model": name, **row}
 
 
-def _mean(quantity: str, at: float, values: Floats, rng: np.random.Generator) -> sharpening.Row:
-    return sharpening.ratio_row(quantity, at, np.arange(len(values)), values, np.ones(len(values)), rng)
+def _mean(
+    quantity: str, at: float, values: Floats, rng: np.random.Generator, ends: tuple[float, float] | None = None
+) -> sharpening.Row:
+    """The mean of the values that there are."""
+    known = values[np.isfinite(values)]
+    return sharpening.ratio_row(quantity, at, np.arange(len(known)), known, np.ones(len(known)), rng, ends=ends)
 
 
 def answer_rows(audits: Mapping[str, Sequence[Audited]], texts: Sequence[Sequence[str]]) -> Iterator[Row]:
     """Every correct answer with its log-probability under each model: the sharpening curve, point by point."""
-    first, *others = audits
-    for place, base in enumerate(audits[first]):
-        for answer in np.flatnonzero(base.correct == 1):
-            row: Row = {
-                "problem": base.problem.id,
-                "answer": texts[place][int(answer)],
-                first: float(base.log_prob[answer]),
-            }
-            yield row | {name: float(audits[name][place].log_prob[answer]) for name in others}
+    for name, mine in audits.items():
+        for one, answers in zip(mine, texts, strict=True):
+            for place in np.flatnonzero(one.correct == 1).tolist():
+                log_prob = float(one.log_prob[place])
+                yield {"model": name, "problem": one.problem.id, "answer": answers[place], "log_prob": log_prob}

@@ -56,7 +56,7 @@ class Scored(NamedTuple):
 
 
 def read(text: str, name: str, limit: int | None = None) -> Samples:
-    """The samples in JSON lines, of at most the first `limit` problems.
+    """The samples in JSON lines, of at most the first `limit` problems that have samples with marks.
 
     Raises ValueError: one line that names the file, the line, the field, its value and what is allowed.
     """
@@ -65,7 +65,7 @@ def read(text: str, name: str, limit: int | None = None) -> Samples:
     prompts: dict[str, Any] = {}
     problem: list[int] = []
     num_unscorable = 0
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         one = _sample(line, f"{name} line {number}")
@@ -80,39 +80,59 @@ def read(text: str, name: str, limit: int | None = None) -> Samples:
             )
         problem.append(places.setdefault(one.problem, len(places)))
         samples.append(one)
-    if not any(one.correct for one in samples):
-        raise ValueError(f"{name}: no sample of {len(samples)} is correct: want at least one")
+    if not samples:
+        raise ValueError(f"{name}: it has no sample with a mark: want at least one")
     return Samples(samples, np.array(problem), num_unscorable)
 
 
 def _sample(line: str, where: str) -> Sample | None:
+    """One line, or None for a sample that has no mark."""
     try:
         row = json.loads(line)
+        json.dumps(row, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
-        raise ValueError(f"{where}: it is not JSON: want one object per line") from None
+        raise ValueError(f"{where}: it is not JSON: want one object per line, in UTF-8") from None
     if not isinstance(row, dict):
         raise ValueError(f"{where}: it is no object: want fields problem, prompt, completion and correct")
     for field in ("problem", "prompt", "completion", "correct"):
         if field not in row:
             raise ValueError(f"{where}: field {field!r} is missing: want problem, prompt, completion and correct")
+    row = {"is_finished": True, "log_prob": None, **row}
+    for field, (is_allowed, wanted) in FIELDS.items():
+        if not is_allowed(row[field]):
+            raise ValueError(f"{where}: {field} is {json.dumps(row[field])[:80]}: want {wanted}")
     if row["correct"] is None:
         return None
-    if row["correct"] not in (0, 1, True, False):
-        raise ValueError(f"{where}: correct is {json.dumps(row['correct'])[:80]}: want true, false or null")
-    prompt = row["prompt"]
-    if isinstance(prompt, list):
-        if not all(isinstance(one, dict) and {"role", "content"} <= one.keys() for one in prompt):
-            raise ValueError(f"{where}: prompt: want text, or messages with role and content")
-        prompt = tuple(prompt)
-    elif not isinstance(prompt, str):
-        raise ValueError(f"{where}: prompt is {json.dumps(prompt)[:80]}: want text, or messages with role and content")
-    if not isinstance(row["completion"], str):
-        raise ValueError(f"{where}: completion is {json.dumps(row['completion'])[:80]}: want text")
-    log_prob = row.get("log_prob")
-    known = float(log_prob) if isinstance(log_prob, int | float) else np.nan
-    return Sample(
-        str(row["problem"]), prompt, row["completion"], bool(row["correct"]), bool(row.get("is_finished", True)), known
-    )
+    prompt = row["prompt"] if isinstance(row["prompt"], str) else tuple(row["prompt"])
+    log_prob = np.nan if row["log_prob"] is None else float(row["log_prob"])
+    is_correct, is_finished = bool(row["correct"]), bool(row["is_finished"])
+    return Sample(str(row["problem"]), prompt, row["completion"], is_correct, is_finished, log_prob)
+
+
+def _is_prompt(value: Any) -> bool:
+    if isinstance(value, list) and value:
+        return all(
+            isinstance(one, dict) and isinstance(one.get("role"), str) and isinstance(one.get("content"), str)
+            for one in value
+        )
+    return isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "problem": (lambda value: isinstance(value, str) or _is_number(value), "a name or a number"),
+    "prompt": (_is_prompt, "text, or messages with role and content"),
+    "completion": (lambda value: isinstance(value, str), "text"),
+    "correct": (
+        lambda value: value is None or (isinstance(value, int | float) and value in (0, 1)),
+        "true, false or null",
+    ),
+    "is_finished": (lambda value: isinstance(value, bool), "true or false"),
+    "log_prob": (lambda value: value is None or _is_number(value), "a number or null"),
+}
 
 
 def score(
@@ -123,7 +143,12 @@ def score(
     batch: int,
     on_problem: Callable[[], object] = lambda: None,
 ) -> Scored:
-    """Every sample under one model; equal samples are scored once."""
+    """Every sample under one model; equal samples are scored once.
+
+    Raises ValueError where no sample is correct: there is then nothing that training could have sharpened.
+    """
+    if not any(one.correct for one in samples.samples):
+        raise ValueError(f"--samples: none of {len(samples.samples)} samples is correct: want at least one")
     log_prob, num_tokens = np.empty(len(samples.samples)), np.empty(len(samples.samples))
     for place in range(samples.num_problems):
         mine = np.flatnonzero(samples.problem == place)

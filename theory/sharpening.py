@@ -2,8 +2,9 @@
 
 An answer's gain is its log-probability after training less that before. Claim B1 says that plain RL lets likelier
 correct answers gain more; here are the measures that show it in a trained model, for answers weighed by the base
-policy: a list of all answers with weights, or samples of the base model with weight 1, which estimate the same.
-Intervals are 95% and resample problems (the Bayesian bootstrap).
+policy: a list of all answers with their probabilities as weights, or samples of the base model with weight 1, which
+estimate the same (a problem without a correct sample drops out). A problem counts by its weights, so one that the base
+solves often counts more. Intervals are 95% and resample problems (the Bayesian bootstrap).
 
 Source: claims B1 and E2; rank uplift, arXiv 2506.02355, as its notebook has it; the rise of NLL of rare trajectories,
 arXiv 2602.06717, as summarised. The within-problem slope is ours.
@@ -26,14 +27,14 @@ NUM_BINS = 8  # of the curve of gains and of ranks
 RARE_SHARE = 0.01  # of the correct trajectories, those of largest base NLL per token
 TAIL = 0.025  # on either side of an interval
 FEWEST_PROBLEMS = 5  # below it no interval is given
-LEAST_SPREAD = 1e-12  # squared nats: correct answers that are all equally likely show no slope
+LEAST_SPREAD = 1e-12  # squared nats: correct answers of a problem that are all equally likely show no slope
 
 
 @dataclass(frozen=True)
 class Gains:
     """Answers with their log-probabilities before and after training, sums over tokens in nats.
 
-    Shapes:   all (num_answers,). `problem` is a place from 0, `correct` 1 or 0, `weight` above 0, `num_tokens` >= 1.
+    Shapes:   all (num_answers,). `problem` is a place from 0, `correct` 1 or 0, `weight` >= 0, `num_tokens` >= 1.
     """
 
     problem: NDArray[np.int64]
@@ -97,10 +98,10 @@ def slope_row(correct: Gains, *, rng: np.random.Generator, quantity: str = "shar
     """
     start = centred(correct.start, correct.problem, correct.weight)
     gain = centred(correct.gain, correct.problem, correct.weight)
-    spread = correct.weight * start**2
-    if spread.sum() < LEAST_SPREAD * correct.weight.sum():
-        return _row(quantity, 0.0, np.nan, None, len(start))
-    return ratio_row(quantity, 0.0, correct.problem, correct.weight * start * gain, spread, rng)
+    spread = np.bincount(correct.problem, correct.weight * start**2)
+    weight = np.where(spread > LEAST_SPREAD * np.bincount(correct.problem, correct.weight), 1.0, 0.0)[correct.problem]
+    weight *= correct.weight
+    return ratio_row(quantity, 0.0, correct.problem, weight * start * gain, weight * start**2, rng)
 
 
 def curve_rows(correct: Gains, *, rng: np.random.Generator, quantity: str = "relative_gain") -> Iterator[Row]:
@@ -129,7 +130,7 @@ def uplift_rows(gains: Gains, *, rng: np.random.Generator) -> Iterator[Row]:
         if is_in.any():
             weight = gains.weight * is_in
             at = (low + high) / 2
-            yield ratio_row("rank_uplift", at, gains.problem, weight * (gains.gain > 0), weight, rng)
+            yield ratio_row("rank_uplift", at, gains.problem, weight * (gains.gain > 0), weight, rng, ends=(0, 1))
 
 
 def rare_row(correct: Gains, *, rng: np.random.Generator) -> Row:
@@ -181,19 +182,35 @@ def _ranks(values: Floats, problem: NDArray[np.int64], weight: Floats) -> Floats
 
 
 def ratio_row(
-    quantity: str, at: float, problem: NDArray[np.int64], top: ArrayLike, bottom: ArrayLike, rng: np.random.Generator
+    quantity: str,
+    at: float,
+    problem: NDArray[np.int64],
+    top: ArrayLike,
+    bottom: ArrayLike,
+    rng: np.random.Generator,
+    *,
+    ends: tuple[float, float] | None = None,
 ) -> Row:
     """The sum of top over the sum of bottom as a tidy row, with the interval of that ratio over problems.
 
+    `ends` are the least and the largest value that the ratio of a problem can have: near them the interval allows for
+    a problem that was not seen. NaN where there is no problem, and no interval of fewer than five.
     Shapes:   problem, top, bottom: (num_entries,), bottom >= 0. Problems whose bottom is 0 do not count.
     """
-    columns = np.stack([np.bincount(problem, np.asarray(part, dtype=np.float64)) for part in (top, bottom)], axis=1)
+    parts = [np.bincount(problem, np.asarray(part, dtype=np.float64)) for part in (top, bottom)]
+    columns: Floats = np.stack(parts, axis=1)
     columns = columns[columns[:, 1] > 0]
+    if not len(columns):
+        return _row(quantity, at, np.nan, None, 0)
+    columns = columns / columns[:, 1].mean()
     value = float(columns[:, 0].sum() / columns[:, 1].sum())
     bounds = None
     if len(columns) >= FEWEST_PROBLEMS:
-        sums = intervals.resampled_sums(columns, rng=rng)
-        low, high = np.quantile(sums[:, 0] / sums[:, 1], [TAIL, 1 - TAIL])
+        sums, totals = intervals.resampled_sums(columns, rng=rng).T
+        if ends is None:
+            low, high = np.quantile(sums / totals, [TAIL, 1 - TAIL])
+        else:
+            low, high = intervals.bounded_interval(sums, totals, rng=rng, low_end=ends[0], high_end=ends[1])
         bounds = float(low), float(high)
     return _row(quantity, at, value, bounds, len(columns))
 
