@@ -10,12 +10,23 @@ Two methods of TRL are overridden and none of its code is copied: `_calculate_re
 and `_generate_and_score_completions`, to replace the advantages. Token-level methods also read what
 `_get_per_token_logps_and_entropies` returns inside `_compute_loss`.
 
-Departs: (1) unscorable completions, marked None or NaN by the verifier, get advantage 0 whatever else they earned.
-(2) Clip-Cov and KL-Cov pick their share of tokens from a micro-batch, as their code does, not from a whole batch.
+Log-probabilities are the trained model's when it sampled, at the sampling temperature, over the tokens that it wrote:
+TRL's where it has them (several updates a batch; vLLM with its importance sampling correction, whose ratio then leads
+from the engine's numbers to these), else those of one pass without gradient. The engine's own are never taken: it
+may leave tokens out, and the ratio in the loss starts from the model's. Cuts by top-k or top-p do not enter.
+
+Departs: (1) completions that the verifier marks None or NaN get advantage 0 whatever else they earned. (2) Clip-Cov
+and KL-Cov pick their share of tokens from a micro-batch, as their code does, not from a whole batch. (3) Entropy and
+KL terms of form loss are means over the tokens that were sampled, and no gradient passes through how often a prefix is
+reached. (4) Completions that `mask_truncated_completions` takes out of the loss stay in their group, as with TRL, with
+log-probability 0.
 """
 
 from __future__ import annotations
 
+import copy
+import logging
+import warnings
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
@@ -23,15 +34,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from theory import method_table, methods, shaped_advantages
-from theory.method_table import Method
+from theory import method_table, methods
+from theory.method_table import METHODS, PRESETS, Method
 
 Values = Mapping[str, Any]
 TRL_EPSILON = 1e-4  # added to a group's standard deviation by TRL, which is a sample's (ddof 1)
 OPEN = 1e9  # a clip range that clips nothing
+CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")  # TRL's loss types that clip ratios
 IN_LOSS = ("clip_cov", "kl_cov", "entropy_advantage", "simko_penalty")  # token-level methods TRL has no option for
 STRENGTHS = ("gamma_correct", "gamma_incorrect", "strength", "kl_strength")  # of the terms added to an advantage
-WITH_TERM = ("ds", *method_table.PRESETS, "entropy_bonus", "entropy_penalty", "kl_penalty")
+WITH_TERM = ("ds", *PRESETS, "entropy_bonus", "entropy_penalty", "kl_penalty")
 
 
 def grpo_options(method: str | Method, parameters: Values = methods.NO_PARAMETERS) -> dict[str, Any]:
@@ -42,21 +54,24 @@ def grpo_options(method: str | Method, parameters: Values = methods.NO_PARAMETER
     """
     chosen = methods.resolve(method) if isinstance(method, str) else method
     values = methods.parameter_values(chosen, parameters)
-    is_scaled = chosen.level == "token" or chosen.id == "grpo" or values.get("normalise") == "std"
-    options: dict[str, Any] = {"scale_rewards": "group" if is_scaled else "none"}
+    scale = "group" if _is_scaled(chosen, values) else "none"
+    options: dict[str, Any] = {"scale_rewards": scale, "multi_objective_aggregation": "sum_then_normalize"}
+    if "base_log_prob" in methods.needs(chosen, parameters):
+        options["sync_ref_model"] = False
     if methods.level_of(chosen, parameters) == "loss":
         if chosen.id == "kl_penalty":
-            return options | {"beta": values["kl_strength"], "use_bias_correction_kl": True}
-        return options | {"entropy_coef": values["strength"] * (1 if chosen.id == "entropy_bonus" else -1)}
-    if chosen.id in IN_LOSS:
-        return options | {"epsilon": OPEN, "epsilon_high": OPEN, "importance_sampling_level": "token"}
+            is_exact = {"use_bias_correction_kl": True, "importance_sampling_level": "token", "sync_ref_model": False}
+            return options | {"beta": values["kl_strength"]} | is_exact
+        strength = values["strength"] * (1 if chosen.id == "entropy_bonus" else -1)
+        return options | {"entropy_coef": strength, "use_adaptive_entropy": False}
+    if chosen.level != "token":
+        return options
+    options |= {"importance_sampling_level": "sequence" if chosen.id == "gspo" else "token"}
     if chosen.id == "cispo":
         return options | {"loss_type": "cispo", "epsilon_high": 1 + values["clip_high"]}
-    if chosen.level == "token":
-        level = "sequence" if chosen.id == "gspo" else "token"
-        ranges = {"epsilon": values["clip_low"], "epsilon_high": values["clip_high"]}
-        return options | ranges | {"importance_sampling_level": level}
-    return options
+    is_open = chosen.id in IN_LOSS
+    low, high = (OPEN, OPEN) if is_open else (values["clip_low"], values["clip_high"])
+    return options | {"epsilon": low, "epsilon_high": high, "delta": None}
 
 
 def with_method(
@@ -77,166 +92,197 @@ def with_method(
     values = methods.parameter_values(chosen, parameters)
     if chosen.id == "cispo" and values["clip_low"] != 1:
         raise ValueError(f"clip_low is {values['clip_low']!r}: TRL's CISPO has no lower bound: want 1")
-    body = {"method": chosen, "values": values, "given": dict(parameters), "correct": correct, "answer_of": answer}
-    return type(f"{base.__name__}With{chosen.id.title().replace('_', '')}", (_WithMethod, base), body)
+    body = {"method": chosen, "values": values, "correct": correct, "answer_of": staticmethod(answer)}
+    return type(f"{base.__name__}WithMethod", (_WithMethod, base), body)
+
+
+def _is_scaled(method: Method, values: Values) -> bool:
+    """Whether the advantage without a term is TRL's with division by the group's standard deviation."""
+    return method.id == "grpo" or method.level == "token" or values.get("normalise") == "std"
 
 
 class _WithMethod:
-    """The overrides; `with_method` puts it before GRPOTrainer and fills in the five attributes."""
+    """The overrides; `with_method` puts it before GRPOTrainer and fills in the four attributes."""
 
     method: Method
     values: Values
-    given: Values
     correct: str | None
     answer_of: Callable[[str], str]
 
+    # what GRPOTrainer has
+    accelerator: Any
+    args: Any
+    beta: float
+    model: Any
+    num_generations: int
+    num_generations_eval: int
+    processing_class: Any
+    reward_func_names: list[str]
+    reward_weights: Tensor
+    is_fsdp_enabled: bool
+    is_deepspeed_enabled: bool
+    _logs: Any
+    _metrics: Any
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As GRPOTrainer; raises ValueError where the arguments are not what the method needs."""
+        self._in_loss: dict[str, Any] | None = None
         super().__init__(*args, **kwargs)
         self.log_prob_source = ""
-        self._in_loss: dict[str, Any] | None = None
-        trainer: Any = self
-        found = trainer.args
-        for name, wanted in grpo_options(self.method, self.given).items():
-            value = getattr(found, name)
-            if value != wanted:
-                raise ValueError(
-                    f"{name} is {value!r}: {self.method.id} wants {wanted!r}: see llm.trainer.grpo_options"
-                )
-        names = list(trainer.reward_func_names)
-        if self.correct is None and len(names) > 1:
-            raise ValueError(f"correct: there are {len(names)} reward functions: want the verifier's name, of {names}")
-        if self.correct is not None and self.correct not in names:
-            raise ValueError(f"correct is {self.correct!r}: want the name of one of the reward functions {names}")
-        self._verifier = 0 if self.correct is None else names.index(self.correct)
-        if "base_log_prob" in self._needs and not found.beta:
-            raise ValueError(f"beta is {found.beta}: {self.method.id} needs the base policy: want beta above 0")
+        _require_options(self.method, self.values, self.args)
+        self._verifier = _place_of(self.correct, list(self.reward_func_names))
+        self._least = max(self.method.least_group_size, self.values.get(self.method.order, 1))
+        if self.num_generations < self._least:
+            raise ValueError(f"num_generations is {self.num_generations}: {self.method.id} wants {self._least} or more")
+        self._level = methods.level_of(self.method, self.values)
+        self._may_have_term = self.method.id in WITH_TERM and self._level == "group"
+        self._is_by_token = self._may_have_term and self.values["reduction"] == "token"
+        self._given = self._inputs_of_method()
+        self._base = self._base_policy() if "base_log_prob" in self._given and not self.beta else None
+        for line in methods.caveats(self.method, self.values, kl_strength=self.beta):
+            warnings.warn(line, stacklevel=2)
 
-    @property
-    def _needs(self) -> tuple[str, ...]:
-        return methods.needs(self.method, self.given)
+    def _inputs_of_method(self) -> tuple[str, ...]:
+        """What the method is called with: of log-probabilities only those it needs, or that a user's function names."""
+        named = method_table.named(self.method.advantage, method_table.INPUTS)
+        wanted = set(methods.needs(self.method, self.values)) | {"reward", "correct", "num_tokens", "answer"}
+        if self.method.id not in METHODS and self.method.id not in PRESETS:
+            wanted |= {"log_prob", *(["base_log_prob"] if self.beta else [])}
+        return tuple(name for name in named if name in wanted)
+
+    def _base_policy(self) -> Any:
+        """Where TRL keeps no reference model (beta 0): a frozen copy, or None for adapters, which can be put off."""
+        if hasattr(self.model, "disable_adapter"):
+            return None
+        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+            raise ValueError(
+                f"beta is 0: {self.method.id} needs the base policy, of shards TRL's own: want beta above 0"
+            )
+        return copy.deepcopy(self.model).eval().requires_grad_(False)
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         """TRL's rewards, (all completions, functions), kept."""
-        self._rewards: Tensor = super()._calculate_rewards(*args, **kwargs)  # type: ignore[misc]
-        return self._rewards
+        rewards: Tensor = super()._calculate_rewards(*args, **kwargs)  # type: ignore[misc]
+        self._rewards = rewards
+        return rewards
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """TRL's batch with the method's advantages, unless they are TRL's own."""
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
-        trainer: Any = self
         plain = batch["advantages"]
         if self.method.id == "simko_penalty":
             batch["is_top_token"] = self._top_tokens(batch)
-        if self._is_trl_own():
-            self._log(plain, plain, torch.zeros_like(plain))
+        group_size = self.num_generations if self.model.training else self.num_generations_eval
+        if self._is_trl_own() or group_size < self._least:
+            everywhere = self.accelerator.gather(plain)
+            self._log(everywhere, everywhere)
             return batch
-        group_size = trainer.num_generations if trainer.model.training else trainer.num_generations_eval
-        everything = self._inputs(batch)
+        own = self._token_log_probs(batch)
+        everything = self._inputs(batch, own)
         grouped = {name: values.view(-1, group_size) for name, values in everything.items()}
-        shaped = methods.group_advantages(self.method, grouped, self.values)
+        shaped = methods.group_advantages(self.method, grouped, self.values).reshape(-1)
         bare = shaped
-        if self.method.id in WITH_TERM:
-            zero = {**self.values, **{name: 0.0 for name in STRENGTHS if name in self.values}}
-            bare = methods.group_advantages(self.method, grouped, zero)
-        mine = slice(
-            trainer.accelerator.process_index * len(plain), (trainer.accelerator.process_index + 1) * len(plain)
-        )
-        batch["advantages"] = shaped.reshape(-1)[mine].to(plain.dtype)
-        self._log(bare.reshape(-1)[mine], batch["advantages"], (shaped - bare).reshape(-1)[mine])
-        recorded = trainer._logs["advantages"]
-        for _ in range(shaped.numel()):
-            recorded.pop()
-        recorded.extend(shaped.reshape(-1).tolist())
-        if self.values.get("reduction") == "token":
-            batch["advantages"] = bare.reshape(-1)[mine, None].to(plain.dtype) + self._token_terms(
-                batch, everything, mine
-            )
-        batch.pop("method_log_probs", None)
+        if self._may_have_term:
+            none = {name: 0.0 for name in STRENGTHS if name in self.values}
+            bare = methods.group_advantages(self.method, grouped, {**self.values, **none}).reshape(-1)
+        self._log(bare, shaped)
+        first = self.accelerator.process_index * len(plain)
+        mine = slice(first, first + len(plain))
+        advantages = shaped[mine]
+        if self._is_by_token:
+            advantages = bare[mine, None] + self._token_terms(everything["correct"][mine], own)
+        batch["advantages"] = advantages.to(plain.dtype)
         return batch
 
     def _is_trl_own(self) -> bool:
-        """Whether TRL's advantages are the method's already: no term, and the same baseline."""
-        if self.method.id in WITH_TERM and methods.level_of(self.method, self.given) == "group":
-            if any(self.values.get(name) for name in STRENGTHS):
-                return False
-        elif self.method.id not in ("grpo", "dr_grpo", *WITH_TERM) and self.method.level != "token":
+        """Whether TRL's advantages are the method's already: no term, the same baseline, the same scorable rows."""
+        is_plain = self._may_have_term or self.method.id in ("grpo", "dr_grpo") or self._level != "group"
+        if not is_plain or (self._may_have_term and any(self.values.get(name) for name in STRENGTHS)):
             return False
-        is_scaled = self.method.id == "grpo" or self.method.level == "token" or self.values.get("normalise") == "std"
-        return not is_scaled or (self.values["ddof"], self.values["epsilon"]) == (1, TRL_EPSILON)
+        is_scaled = _is_scaled(self.method, self.values)
+        if is_scaled and (self.values["ddof"], self.values["epsilon"]) != (1, TRL_EPSILON):
+            return False
+        is_nan = self._rewards.isnan()
+        return bool((is_nan[:, self._verifier] == is_nan.all(dim=1)).all())
 
-    def _inputs(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """What the method needs of all completions of all processes, in their order, (num_completions,) each."""
-        trainer: Any = self
-        weights = trainer.reward_weights.to(self._rewards.device)
+    def _inputs(self, batch: dict[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """What the method is called with, of all processes' completions in their order; `own` is of this one's."""
+        gather = self.accelerator.gather
+        weights = self.reward_weights.to(self._rewards.device)
         correct = self._rewards[:, self._verifier].double()
         reward = (self._rewards * weights).nansum(dim=1).double()
         made: dict[str, Callable[[], Tensor]] = {
-            "log_prob": lambda: self._summed(batch, self._sampling_log_probs(batch)),
-            "base_log_prob": lambda: self._summed(batch, batch["ref_per_token_logps"]),
-            "num_tokens": lambda: _mask(batch).sum(1).clamp(min=1),
-            "answer": lambda: self._answers(batch),
+            "reward": lambda: torch.where(correct.isnan(), torch.nan, reward),
+            "correct": lambda: correct,
+            "log_prob": lambda: gather(own["log_prob"].sum(1)),
+            "base_log_prob": lambda: gather(own["base_log_prob"].sum(1)),
+            "num_tokens": lambda: gather(_mask(batch).sum(1).clamp(min=1)),
+            "answer": lambda: gather(self._answers(batch)),
         }
-        names = method_table.named(self.method.advantage, method_table.INPUTS)
-        local = {name: made[name]() for name in names if name in made and name in self._needs}
-        gathered = {name: trainer.accelerator.gather(values) for name, values in local.items()}
-        known = {"reward": torch.where(correct.isnan(), torch.nan, reward), "correct": correct, **gathered}
-        return {name: values for name, values in known.items() if name in names}
+        return {name: made[name]() for name in self._given}
 
-    def _summed(self, batch: dict[str, Any], token_log_probs: Tensor) -> Tensor:
-        return torch.where(_mask(batch) > 0, token_log_probs, 0.0).double().sum(1)
+    def _token_log_probs(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """The log-probabilities that the method asks for, of each token; 0 where the model did not write it."""
+        made = {"log_prob": self._sampling_log_probs, "base_log_prob": self._base_log_probs}
+        found = {name: made[name](batch) for name in made if name in self._given}
+        return {name: torch.where(_mask(batch) > 0, values, 0.0).double() for name, values in found.items()}
 
     def _sampling_log_probs(self, batch: dict[str, Any]) -> Tensor:
-        """Of each token under the sampling policy: TRL's where it has them, else from one pass without gradient."""
-        trainer: Any = self
-        if "old_per_token_logps" in batch:
-            self.log_prob_source = "trl"
-            return batch["old_per_token_logps"].detach()
-        if "method_log_probs" not in batch:
-            self.log_prob_source = "forward"
-            ids, mask = _sequences(batch)
-            with torch.no_grad():
-                found, *_ = trainer._get_per_token_logps_and_entropies(
-                    trainer.model,
-                    ids,
-                    mask,
-                    batch["completion_ids"].size(1),
-                    batch_size=trainer.args.per_device_train_batch_size,
-                )
-            batch["method_log_probs"] = found
-        return batch["method_log_probs"]
+        """Under the sampling policy: TRL's where it has them, else from one pass."""
+        source = "trl" if "old_per_token_logps" in batch else "forward"
+        if source != self.log_prob_source:
+            logging.getLogger(__name__).info("log-probabilities of the sampling policy: %s", source)
+            self.log_prob_source = source
+        found: Tensor = batch["old_per_token_logps"] if source == "trl" else self._forward(self.model, batch)
+        return found
 
-    def _token_terms(self, batch: dict[str, Any], everything: Mapping[str, Tensor], mine: slice) -> Tensor:
-        """Differential smoothing of every token by its own log-probability; 0 for unscorable completions."""
-        correct = everything["correct"][mine]
-        terms = shaped_advantages.token_terms(
-            correct=correct.nan_to_num(),
-            token_log_prob=self._sampling_log_probs(batch).double(),
-            is_token=_mask(batch),
-            gamma_correct=self.values["gamma_correct"],
-            gamma_incorrect=self.values["gamma_incorrect"],
-        )
-        return torch.where(correct.isnan()[:, None], 0.0, terms).to(batch["advantages"].dtype)
+    def _base_log_probs(self, batch: dict[str, Any]) -> Tensor:
+        """Under the policy before training: TRL's with beta above 0, else from one pass."""
+        if "ref_per_token_logps" in batch:
+            found: Tensor = batch["ref_per_token_logps"]
+            return found
+        if self._base is not None:
+            return self._forward(self._base, batch)
+        with self.accelerator.unwrap_model(self.model).disable_adapter():
+            return self._forward(self.model, batch)
+
+    def _forward(self, model: Any, batch: dict[str, Any]) -> Tensor:
+        """Log-probabilities of the completions' tokens at the sampling temperature, without gradient."""
+        ids, mask = _sequences(batch)
+        found: Tensor
+        with torch.no_grad():
+            found, *_ = self._get_per_token_logps_and_entropies(
+                model, ids, mask, batch["completion_ids"].size(1), batch_size=self.args.per_device_train_batch_size
+            )
+        return found
+
+    def _token_terms(self, correct: Tensor, own: Mapping[str, Tensor]) -> Tensor:
+        """The term of every token by its own log-probability: the advantages of one-token completions without reward.
+
+        Shapes:   correct: (num_completions,), own: (num_completions, num_positions). Returns the shape of own.
+        """
+        shape = next(iter(own.values())).shape
+        marks = correct[:, None].expand(shape)
+        given = {"reward": torch.where(marks.isnan(), torch.nan, 0.0), "correct": marks, **own}
+        values = {**self.values, "reduction": "sum", "normalise": "none"}
+        flat = {name: tokens.reshape(-1) for name, tokens in given.items()}
+        terms: Tensor = methods.group_advantages(self.method, flat, values)
+        return terms.view(shape)
 
     def _answers(self, batch: dict[str, Any]) -> Tensor:
         """An integer for each completion, equal where the answers are, on every process."""
-        trainer: Any = self
-        texts = trainer.processing_class.batch_decode(batch["completion_ids"], skip_special_tokens=True)
-        digests = [blake2b(type(self).answer_of(text).encode(), digest_size=7).digest() for text in texts]
+        texts = self.processing_class.batch_decode(batch["completion_ids"], skip_special_tokens=True)
+        digests = [blake2b(self.answer_of(text).encode(), digest_size=7).digest() for text in texts]
         return torch.tensor([int.from_bytes(one) for one in digests], device=batch["completion_ids"].device)
 
     def _top_tokens(self, batch: dict[str, Any]) -> Tensor:
         """1.0 where the sampled token was the likeliest under the sampling policy."""
-        trainer: Any = self
-        ids, mask = _sequences(batch)
-        width = batch["completion_ids"].size(1)
+        size, width = self.args.per_device_train_batch_size, batch["completion_ids"].size(1)
         rows = []
         with torch.no_grad():
-            for one, seen in zip(
-                ids.split(size := trainer.args.per_device_train_batch_size), mask.split(size), strict=True
-            ):
-                logits = trainer.model(input_ids=one, attention_mask=seen, logits_to_keep=width + 1).logits[:, :-1]
-                rows.append(logits.argmax(-1) == one[:, -width:])
+            for ids, mask in zip(*(torch.split(values, size) for values in _sequences(batch)), strict=True):
+                logits = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1).logits[:, :-1]
+                rows.append(logits.argmax(-1) == ids[:, -width:])
         return torch.cat(rows).to(batch["advantages"].dtype)
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
@@ -262,7 +308,7 @@ class _WithMethod:
                 "token_log_prob": now,
                 "token_entropy": entropies,
                 "is_top_token": inputs.get("is_top_token"),
-                "uniform": torch.rand_like(ratio),
+                "uniform": torch.rand_like(ratio) if self.method.id == "clip_cov" else None,
                 "is_token": _mask(inputs).to(ratio.dtype),
             }
             names = method_table.named(self.method.token_weight, method_table.TOKEN_INPUTS)
@@ -270,18 +316,41 @@ class _WithMethod:
             inputs["advantages"] = weights / ratio
         return found
 
-    def _log(self, plain: Tensor, shaped: Tensor, bonus: Tensor) -> None:
-        """Mean sizes over all processes: the advantage without a term, the term, and what came out."""
-        trainer: Any = self
-        sizes = torch.stack([values.double().abs().mean() for values in (plain, shaped, bonus)])
-        size_plain, size_shaped, size_bonus = trainer.accelerator.gather(sizes[None]).mean(0).tolist()
+    def _log(self, plain: Tensor, shaped: Tensor) -> None:
+        """Mean sizes over all processes, with and without the term, and the advantages in TRL's table."""
         correct = self._rewards[:, self._verifier]
-        metrics = trainer._metrics["train" if trainer.model.training else "eval"]
+        size, bonus = plain.abs().mean().item(), (shaped - plain).abs().mean().item()
+        metrics = self._metrics["train" if self.model.training else "eval"]
         metrics["method/correct"].append(correct.nanmean().item())
         metrics["method/unscorable"].append(correct.isnan().double().mean().item())
-        metrics["method/plain_advantage"].append(size_plain)
-        metrics["method/shaped_advantage"].append(size_shaped)
-        metrics["method/bonus_ratio"].append(size_bonus / size_plain if size_plain else float("nan"))
+        metrics["method/plain_advantage"].append(size)
+        metrics["method/shaped_advantage"].append(shaped.abs().mean().item())
+        metrics["method/bonus_ratio"].append(bonus / size if size else float("nan"))
+        recorded = self._logs["advantages"]  # keeps the last batches only
+        for _ in range(min(shaped.numel(), len(recorded))):
+            recorded.pop()
+        recorded.extend(shaped.tolist())
+
+
+def _require_options(method: Method, values: Values, found: Any) -> None:
+    """Raises ValueError naming the first argument of GRPOConfig that the method cannot work with."""
+    for name, wanted in grpo_options(method, values).items():
+        value = getattr(found, name)
+        if name == "epsilon_high" and value is None:
+            value = found.epsilon
+        if value != wanted:
+            raise ValueError(f"{name} is {value!r}: {method.id} wants {wanted!r}: see llm.trainer.grpo_options")
+    if method.level == "token" and method.id != "cispo" and found.loss_type not in CLIPPED:
+        raise ValueError(f"loss_type is {found.loss_type!r}: {method.id} wants one of {', '.join(CLIPPED)}")
+
+
+def _place_of(correct: str | None, names: list[str]) -> int:
+    """Where the verifier is among the reward functions; raises ValueError where that is not clear."""
+    if correct is None and len(names) == 1:
+        return 0
+    if correct is None or names.count(correct) != 1:
+        raise ValueError(f"correct is {correct!r}: want the name of exactly one of the reward functions {names}")
+    return names.index(correct)
 
 
 def _mask(batch: Mapping[str, Any]) -> Tensor:
@@ -292,5 +361,7 @@ def _mask(batch: Mapping[str, Any]) -> Tensor:
 
 def _sequences(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
     """The tokens of prompt and completion, and their mask."""
+    if "num_images" in batch:
+        raise ValueError("prompt holds images: a pass of its own reads text only: want prompts without images")
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
     return ids, torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
