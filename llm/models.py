@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedConfig
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from llm.tasks import Prompt
 
@@ -93,11 +94,12 @@ def safe_config(name: str) -> dict[str, Any]:
         raise ValueError(f"MODEL: {name!r}: it has no config.json: want a folder that save_pretrained wrote")
     try:
         config, _ = PreTrainedConfig.get_config_dict(name)
+        tokenizer_config = get_tokenizer_config(name)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"MODEL: {name!r}: neither a model folder nor a model that can be had from a hub: {_first_line(error)}"
+            f"MODEL: {name!r}: neither a folder that can be read nor a model that can be had from a hub: {_first_line(error)}"
         ) from None
-    if "auto_map" in config:
+    if "auto_map" in config or "auto_map" in tokenizer_config:
         raise ValueError(
             f"MODEL: {name!r}: it wants trust_remote_code, to run code of its own on this machine: refused: want a "
             "model whose architecture transformers has"
