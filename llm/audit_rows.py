@@ -58,7 +58,8 @@ def summary_rows(
         if name == first:
             continue
         for k, values, base in zip(ks, curves[name], curves[first], strict=True):
-            yield {"model": name, **_mean("pass_at_k_difference", k, values - base, rng, ends=(-1, 1))}
+            reach = float(np.abs(values - base).max())  # an unseen problem is as far from 0 as the farthest seen
+            yield {"model": name, **_mean("pass_at_k_difference", k, values - base, rng, ends=(-reach, reach))}
         for row in sharpening.rows(audit.gains(audits[first], mine), rng=rng):
             yield {"model": name, **row}
         expected = audit.expected_gains(audits[first], mine)

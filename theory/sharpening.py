@@ -64,7 +64,7 @@ class Gains:
 
 
 def rows(gains: Gains, *, rng: np.random.Generator) -> Iterator[Row]:
-    """Every measure as tidy rows: `quantity`, `at` (a log-probability, a rank from 0 to 1, or 0), value and interval.
+    """Every measure as tidy rows: `quantity`, `at` (nats, a rank from 0 to 1, or 0), value and interval.
 
     Raises ValueError if no answer is correct.
     """
@@ -96,24 +96,32 @@ def slope_row(correct: Gains, *, rng: np.random.Generator, quantity: str = "shar
     Above 0 training sharpened the correct set, below 0 it smoothed it; 0 keeps every ratio. The weighted least-squares
     slope of gain on start inside problems. NaN where no problem has two correct answers of different probability.
     """
+    inside = _with_spread(correct)
+    start = centred(inside.start, inside.problem, inside.weight)
+    gain = centred(inside.gain, inside.problem, inside.weight)
+    return ratio_row(quantity, 0.0, inside.problem, inside.weight * start * gain, inside.weight * start**2, rng)
+
+
+def _with_spread(correct: Gains) -> Gains:
+    """The answers of problems whose answers are not all equally likely."""
     start = centred(correct.start, correct.problem, correct.weight)
-    gain = centred(correct.gain, correct.problem, correct.weight)
     spread = np.bincount(correct.problem, correct.weight * start**2)
-    weight = np.where(spread > LEAST_SPREAD * np.bincount(correct.problem, correct.weight), 1.0, 0.0)[correct.problem]
-    weight *= correct.weight
-    return ratio_row(quantity, 0.0, correct.problem, weight * start * gain, weight * start**2, rng)
+    has_spread = spread > LEAST_SPREAD * np.bincount(correct.problem, correct.weight)
+    return correct.only(has_spread[correct.problem])
 
 
 def curve_rows(correct: Gains, *, rng: np.random.Generator, quantity: str = "relative_gain") -> Iterator[Row]:
-    """Mean gain of the correct answers, less their problem's mean, in bins of equal weight of the start.
+    """Mean gain of correct answers in bins of equal weight of their start, both less the problem's mean.
 
-    `at` is the weighted mean start of the bin, in nats.
+    `at` is the mean start of the bin, less the problem's mean, in nats; problems without a slope are left out.
     """
-    gain = centred(correct.gain, correct.problem, correct.weight)
-    for is_in in _bins(correct.start, correct.weight):
-        at = float(np.average(correct.start[is_in], weights=correct.weight[is_in]))
-        weight = correct.weight * is_in
-        yield ratio_row(quantity, at, correct.problem, weight * gain, weight, rng)
+    inside = _with_spread(correct)
+    start = centred(inside.start, inside.problem, inside.weight)
+    gain = centred(inside.gain, inside.problem, inside.weight)
+    for is_in in _bins(start, inside.weight):
+        at = float(np.average(start[is_in], weights=inside.weight[is_in]))
+        weight = inside.weight * is_in
+        yield ratio_row(quantity, at, inside.problem, weight * gain, weight, rng)
 
 
 def uplift_rows(gains: Gains, *, rng: np.random.Generator) -> Iterator[Row]:
@@ -160,7 +168,9 @@ def expected_gain(problem: Problem, logit: float) -> Floats:
 
 
 def _bins(values: Floats, weight: Floats) -> Iterator[NDArray[np.bool_]]:
-    """Masks of at most `NUM_BINS` bins of about equal weight; equal values share a bin."""
+    """Masks of at most `NUM_BINS` bins of about equal weight; equal values share a bin. None of no values."""
+    if not len(values):
+        return
     order = np.argsort(values, kind="stable")
     middle = np.cumsum(weight[order]) - weight[order] / 2
     edges = values[order][
