@@ -97,7 +97,7 @@ def safe_config(name: str) -> dict[str, Any]:
         tokenizer_config = get_tokenizer_config(name)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"MODEL: {name!r}: neither a folder that can be read nor a model that can be had from a hub: {_first_line(error)}"
+            f"MODEL: {name!r}: neither a readable folder nor a model that can be had from a hub: {_first_line(error)}"
         ) from None
     if "auto_map" in config or "auto_map" in tokenizer_config:
         raise ValueError(

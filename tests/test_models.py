@@ -117,12 +117,12 @@ def remove(pattern: str) -> Callable[[Path], None]:
 
 SPOILT: dict[str, Callable[[Path], None]] = {
     "it has no config.json: want a folder that save_pretrained wrote": remove("config.json"),
-    "neither a folder that can be read nor a model that can be had": lambda folder: (
+    "neither a readable folder nor a model that can be had": lambda folder: (
         (folder / "config.json").write_text("{") and None
     ),
     "it has no weights: want safetensors": remove("*.safetensors"),
     "it has no tokenizer: want tokenizer.json beside config.json": remove("tokenizer*"),
-    "neither a folder that can be read nor a model that can be had from a hub: Expecting": lambda folder: (
+    "neither a readable folder nor a model that can be had from a hub: Expecting": lambda folder: (
         (folder / "tokenizer_config.json").write_text("{") and None
     ),
     "no tokenizer could be read: ": lambda folder: (folder / "tokenizer.json").write_text("{}") and None,
@@ -148,7 +148,7 @@ def test_a_name_that_is_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     for name in ("no-such-model", "no/such", "no/such/folder at all"):
-        assert refusal(name).startswith("neither a folder that can be read nor a model that can be had from a hub: ")
+        assert refusal(name).startswith("neither a readable folder nor a model that can be had from a hub: ")
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
