@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 WORKERS := 2
 PY := $(VENV)/bin/python
+export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:

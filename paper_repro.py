@@ -35,6 +35,7 @@ COMMANDS = {  # the module of each, imported when it is asked for: none waits fo
     "warm-start": "warm_start",
     "evaluate": "evaluate",
     "audit": "audit",
+    "llm": "llm",
     "results": "results",
 }
 

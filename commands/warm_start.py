@@ -73,6 +73,13 @@ def warm_start(options: WarmStartOptions) -> int:
     return 0
 
 
+def model_of(preset: Literal["smoke", "laptop"], out: str) -> Path:
+    """The folder of a preset's model, trained first if the store does not have it."""
+    config = _configuration(WarmStartOptions(preset=preset, out=out))
+    run = Path(out) / "llm" / store.run_id("llm", config)
+    return (_trained(config, out) if store.verify_run(run) else run) / "model"
+
+
 def _refuse_other_model(folder: Path, model: Path | None) -> None:
     """Before the work: refuses a folder that has files of another model, or of any if this one is still to be made."""
     for path in sorted(folder.iterdir()) if folder.exists() else ():

@@ -26,27 +26,30 @@ def _blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 
 
-COMMANDS = [
-    line for block in _blocks("bash") for line in block.splitlines() if line.startswith("python paper_repro.py")
+BLOCKS = [
+    commands
+    for block in _blocks("bash")
+    if (commands := [line for line in block.splitlines() if line.startswith("python paper_repro.py")])
 ]
-
-
 RUN_ELSEWHERE = ("python paper_repro.py check",)  # tests/test_entry_point.py runs it and reads every line
 
 
 def test_the_commands_were_found():
     """There is something to test, for every command."""
-    assert {line.split()[2] for line in COMMANDS} == set(paper_repro.COMMANDS)
+    assert {line.split()[2] for block in BLOCKS for line in block} == set(paper_repro.COMMANDS)
 
 
-@pytest.mark.parametrize("line", [line for line in COMMANDS if line not in RUN_ELSEWHERE])
-def test_every_command_runs(line: str, tmp_path: Path):
-    """Pasted into a folder with the example, each command exits with 0 and prints no error."""
+@pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[0].removeprefix("python paper_repro.py "))
+def test_every_command_runs(block: list[str], tmp_path: Path):
+    """Pasted one after the other where the examples are, the commands exit with 0 and print no error."""
     (tmp_path / "examples").symlink_to(ROOT / "examples")
-    words = line.split()
-    command = [sys.executable, str(ROOT / "paper_repro.py"), *words[2:]]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, env=dict(os.environ))
-    assert (done.returncode, done.stderr) == (0, "")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "reference").symlink_to(REFERENCE)
+    for line in block:
+        if line not in RUN_ELSEWHERE:
+            command = [sys.executable, str(ROOT / "paper_repro.py"), *line.split()[2:]]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert (line, done.returncode, done.stderr) == (line, 0, "")
 
 
 @pytest.mark.parametrize("target", re.findall(r"^make (\w+)", "\n".join(_blocks("bash")), flags=re.MULTILINE))

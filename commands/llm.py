@@ -1,0 +1,222 @@
+"""`llm`: train a language model by a method, and keep what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import Field
+from tqdm import tqdm
+
+import store
+from commands import files, language_models, warm_start
+from commands.options import OPTIONAL_WORD, NonEmpty, Options
+from figures import training_tables
+from llm import configs
+from llm.configs import RunConfig
+
+if TYPE_CHECKING:
+    from llm.train import Problems
+
+Row = dict[str, Any]
+HELD_OUT_SEED, TRAIN_SEED = 1, 2
+NUM_SOLUTIONS = 4  # known solutions that the verifier has to accept before a run
+
+
+class LlmOptions(Options):
+    """Train a language model with any method through TRL; goes on from its last checkpoint where it stopped."""
+
+    config: NonEmpty | None = Field(
+        None, description="name of a configuration, see --list, or a YAML file", json_schema_extra=OPTIONAL_WORD
+    )
+    method: NonEmpty | None = Field(None, description="another method than the configuration's, at its own parameters")
+    set: tuple[NonEmpty, ...] = Field((), description="fields, e.g. steps=50 parameters.gamma_correct=0.05")
+    seed: int | None = Field(None, ge=0, lt=2**32, description="another seed than the configuration's")
+    folder: NonEmpty | None = Field(None, description="folder of checkpoints and model (default: runs/ID)")
+    dry_run: bool = Field(False, description="check everything, print the plan and the configuration, train nothing")
+    list_only: bool = Field(False, alias="list", description="print the named configurations and stop")
+    out: NonEmpty = Field("results", description="folder of the result store")
+
+
+def llm(options: LlmOptions) -> int:
+    """Checks, trains or goes on, stores rows; 130 or 143 after a signal, with a checkpoint to go on from."""
+    if options.list_only or options.config is None:
+        if not options.list_only:
+            raise ValueError(f"CONFIG: want a YAML file or one of {', '.join(configs.CONFIGS)}")
+        print(training_tables.listing(configs.CONFIGS, configs.NOT_TRIED))
+        return 0
+    config = configs.named_or_read(options.config, _changes(options))
+    files.refuse_as_folder("out", options.out)
+    language_models.need_torch()
+    _need_trl()
+    from llm import models, preflight
+
+    clock = store.Clock()
+    model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
+    identity = {"command": "llm", "model": models.identity(model), **config.model_dump(mode="json")}
+    run = Path(options.out) / "llm" / store.run_id("llm", identity)
+    folder = Path(options.folder or Path("runs") / run.name)
+    if not store.verify_run(run) and not options.dry_run:
+        print(_closing(store.read_rows(run / "rows.csv"), run, folder))
+        return 0
+    with contextlib.ExitStack() as stack:
+        problems = _problems(config, model, stack)
+        known = {place: text for place, text in enumerate(problems.solutions) if text}
+        plan = preflight.check(config, model, problems.train, known, folder)
+        if options.dry_run:
+            print(f"{training_tables.plan(plan._asdict(), config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
+            return 0
+        return _train(config, model, problems, folder, identity, clock, options.out)
+
+
+def _need_trl() -> None:
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    try:
+        import datasets
+        import trl  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(f"this needs {error.name}: want `pip install '.[llm]'` first") from None
+    datasets.disable_progress_bars()
+
+
+def _changes(options: LlmOptions) -> dict[str, Any]:
+    """What the options change in a configuration."""
+    changes: dict[str, Any] = {}
+    if options.method is not None:
+        changes |= {"method": options.method, "parameters": {}}
+    if options.seed is not None:
+        changes["seed"] = options.seed
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        head, _, tail = name.partition(".")
+        if not equals or not head:
+            raise ValueError(f"--set: {text!r}: want FIELD=VALUE, e.g. steps=50 or parameters.gamma_correct=0.05")
+        if tail:
+            changes.setdefault(head, {})
+            changes[head][tail] = _number(value)
+        else:
+            changes[name] = value
+    return changes
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Problems:
+    """Training and held-out problems, and known solutions of some."""
+    from llm import (
+        countdown,
+        countdown_files,
+        countdown_formats,
+        countdown_solver,
+        math_problems,
+        math_scorer,
+        models,
+        own_task,
+    )
+    from llm.countdown_task import CountdownTask
+    from llm.train import Problems
+
+    path = Path(config.problems)
+    if config.task == "own":
+        task = own_task.load(path, config.problem_column, config.answer_column, own_task.load_verifier(config.verifier))
+        return Problems(task, None, [])
+    if config.task == "math":
+        given = math_problems.load(path, math_problems.Columns(config.problem_column, config.answer_column))
+        scorer = stack.enter_context(math_scorer.MathScorer())
+        math_problems.check_gold(given, scorer)
+        solutions = [rf"\boxed{{{problem.answer}}}" for problem in given[:NUM_SOLUTIONS]]
+        return Problems(math_problems.MathTask(given, scorer), None, solutions)
+    words = tuple(f"{name}={value}" for name, value in config.countdown.items())
+    parts = {}
+    for split, seed, count in (
+        ("train", TRAIN_SEED, config.num_problems),
+        ("validation", HELD_OUT_SEED, config.evaluation_problems),
+    ):
+        settings = language_models.problem_settings(words, {**models.settings_of(model), "split": split})
+        if config.problems and split == "train":
+            found, _ = countdown_files.load(path)
+            problems = [problem for problem in found if countdown.split_of(problem) == "train"]
+            if len(problems) < len(found):
+                print(
+                    f"note: {len(found) - len(problems)} problems belong to held-out splits: left out", file=sys.stderr
+                )
+        else:
+            problems = countdown.distinct(settings, np.random.default_rng([config.seed, seed]), count) if count else []
+        if problems:
+            parts[split] = CountdownTask(problems, operators=settings.operators, text_format=config.text_format)
+    solutions = []
+    for problem in parts["train"].problems[:NUM_SOLUTIONS]:
+        texts = countdown_solver.canonical_solutions(problem, parts["train"].operators)
+        solutions.append(countdown_formats.answer(texts[0], config.text_format) if texts else "")
+    return Problems(parts["train"], parts.get("validation"), solutions)
+
+
+def _train(
+    config: RunConfig,
+    model: str,
+    problems: Problems,
+    folder: Path,
+    identity: dict[str, Any],
+    clock: store.Clock,
+    out: str,
+) -> int:
+    """Trains to the end, or to a signal; stores the rows of a run that came to its end."""
+    from llm import train
+
+    _keep_config(config, folder)
+    last, faults = train.last_checkpoint(folder)
+    for fault in faults:
+        print(f"note: {folder}: {fault}", file=sys.stderr)
+    trained = train.make_trainer(config, model, problems, folder)
+    if last is None:
+        print(training_tables.completions(train.first_completions(trained, problems.train, config)), flush=True)
+    else:
+        print(f"note: goes on from {last}", file=sys.stderr)
+    with tqdm(total=config.steps, unit=" steps", disable=None, leave=False) as bar:
+        trained.add_callback(train.on_step(lambda step: bar.update(step - bar.n)))
+        trained.train(resume_from_checkpoint=None if last is None else str(last))
+    if received := train.signal_of(trained):
+        print(
+            f"paper_repro.py: stopped after {trained.state.global_step} of {config.steps} steps: the same command goes "
+            f"on from there",
+            file=sys.stderr,
+        )
+        return 128 + received
+    trained.save_model(str(folder / "model"))
+    trained.processing_class.save_pretrained(folder / "model")
+    history = trained.state.log_history
+    artefacts = {
+        "config.yaml": configs.as_yaml(config).encode(),
+        "timing.csv": store.rows_to_csv(training_tables.timing_rows(history)).encode(),
+    }
+    rows = training_tables.rows(history)
+    run = store.write_run("llm", identity, rows, clock=clock, artefacts=artefacts, root=out)
+    print(_closing(rows, run, folder))
+    return 0
+
+
+def _keep_config(config: RunConfig, folder: Path) -> None:
+    """The resolved configuration in the run's folder; refuses the folder of another run."""
+    store.make_folder(folder)
+    path, text = folder / "config.yaml", configs.as_yaml(config)
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(f"--folder: {str(folder)!r}: another run is there, see its config.yaml: want a new folder")
+    store.write_text_atomically(path, text)
+
+
+def _closing(rows: list[Row], run: Path, folder: Path) -> str:
+    return f"{training_tables.summary(rows)}\n\nrows:  {run / 'rows.csv'}\nmodel: {folder / 'model'}"
+
+
+COMMAND = (LlmOptions, llm)

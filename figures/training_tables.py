@@ -1,0 +1,95 @@
+"""What `llm` prints and stores of a run: its log as tidy rows, a summary, the plan. Strings from rows, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from figures.tables import table
+
+Row = Mapping[str, Any]
+TIMES = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "step_time")
+DROPPED = ("step", "epoch", "total_flos", "train_loss")
+SHOWN = {
+    "method/correct": "correct",
+    "reward": "reward",
+    "entropy": "entropy a token",
+    "completions/mean_length": "tokens",
+    "method/plain_advantage": "mean |advantage| without term",
+    "method/bonus_ratio": "mean |term| over it",
+    "frac_reward_zero_std": "uniform groups",
+    "kl": "KL to the first policy",
+    "held_out/pass@1": "held-out pass@1",
+    "held_out/pass@8": "held-out pass@8",
+    "held_out/pass@64": "held-out pass@64",
+    "held_out/solution_diversity": "held-out effective correct answers",
+}
+
+
+def _is_time(name: str) -> bool:
+    return name in TIMES or name.startswith("profiling/")
+
+
+def rows(history: Iterable[Row]) -> list[dict[str, Any]]:
+    """The log as rows of step, quantity and value, without times, which differ from run to run."""
+    return [
+        {"step": entry["step"], "quantity": name, "value": float(value)}
+        for entry in history
+        for name, value in entry.items()
+        if name not in DROPPED and not _is_time(name) and isinstance(value, int | float)
+    ]
+
+
+def timing_rows(history: Iterable[Row]) -> list[dict[str, Any]]:
+    """The times in the log, in seconds."""
+    found = [
+        {"step": entry["step"], "quantity": name, "value": float(value)}
+        for entry in history
+        for name, value in entry.items()
+        if _is_time(name)
+    ]
+    return found or [{"step": 0, "quantity": "none", "value": 0.0}]
+
+
+def summary(found: Sequence[Row]) -> str:
+    """The first and the last value of what matters, with their steps."""
+    body = []
+    for quantity, label in SHOWN.items():
+        mine = [row for row in found if row["quantity"] == quantity]
+        if mine:
+            first, last = mine[0], mine[-1]
+            body.append([label, first["step"], first["value"], last["step"], last["value"]])
+    return table(["", "step", "value", "step", "value"], body)
+
+
+def plan(sizes: Mapping[str, int], config: Mapping[str, Any]) -> str:
+    """What a run will take, from `llm.preflight` and the configuration."""
+    completions = config["group_size"] * config["prompts_per_step"] * config["steps"] // config["updates_per_batch"]
+    gib = {name: f"{sizes[name] / 2**30:.2f} GiB" for name in ("memory", "memory_there", "disk", "disk_there")}
+    return "\n".join(
+        [
+            f"{sizes['num_weights']:,} weights, {sizes['num_trained']:,} of them trained, master weights in float32",
+            f"{sizes['num_prompts']:,} prompts of at most {sizes['longest_prompt']} tokens; {completions:,} "
+            f"completions of at most {config['max_tokens']} tokens in {config['steps']} updates",
+            f"memory: about {gib['memory']} (rough), there are {gib['memory_there']}",
+            f"disk: about {gib['disk']}, there are {gib['disk_there']}",
+            "everything checked: the model's files, its tokenizer on a prompt, the verifier on known solutions",
+        ]
+    )
+
+
+def completions(found: Sequence[Row]) -> str:
+    """What the model writes before anything is trained."""
+    verdicts = {True: "correct", False: "wrong", None: "could not be scored"}
+    lines = [f"  {row['problem']}: {row['completion'][:80]!r}: {verdicts[row['correct']]}" for row in found]
+    return "\n".join(["BEFORE TRAINING, A COMPLETION OF EACH OF THE FIRST PROMPTS", *lines])
+
+
+def listing(named: Mapping[str, Mapping[str, Any]], not_tried: Sequence[str]) -> str:
+    """The named configurations, a line each."""
+    lines = []
+    for name, fields in named.items():
+        what = fields.get("model") or f"warm start {fields['warm_start']}"
+        note = " (not tried here)" if name in not_tried else ""
+        lines.append(f"{name:<24} {what}, {fields.get('method', 'ds')}{note}")
+    return "\n".join(lines)

@@ -1,0 +1,300 @@
+"""One training run: from a configuration to TRL's trainer with a method, its data, verifier, callbacks and checks.
+
+Checkpoints are TRL's own, taken between batches of completions; one counts once its checksum manifest, written last,
+is there and verifies. A run goes on from the last one that counts, with the same completions, updates and weights as a
+run that was never stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from llm import audit, evaluate, models, trainer
+from llm.configs import RunConfig
+from llm.countdown_task import CountdownTask
+from llm.models import LanguageModel
+from llm.tasks import Task
+from theory import estimators
+
+Row = dict[str, float]
+MANIFEST = "checksums.json"
+SAMPLE_SHOWN = 4  # completions that are shown before the first step
+
+
+class Problems(NamedTuple):
+    """What is trained on and evaluated on, and what the reward is made of."""
+
+    train: Task
+    held_out: Task | None
+    solutions: Sequence[str]  # a known correct completion of some training prompts, "" where none is known
+
+
+def dataset(task: Task) -> Dataset:
+    """The prompts as TRL reads them, with the place of each."""
+    prompts = [one.text if isinstance(one.text, str) else [dict(part) for part in one.text] for one in task.prompts]
+    return Dataset.from_list([{"prompt": prompt, "place": place} for place, prompt in enumerate(prompts)])
+
+
+def reward_functions(task: Task, format_credit: float) -> list[Callable[..., list[float | None]]]:
+    """The verifier, named `correct`, and a function that gives credit for form, if there is any."""
+
+    def correct(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
+        marks = task.marks(place, [text_of(one) for one in completions])
+        return [None if np.isnan(mark.correct) else mark.correct for mark in marks]
+
+    def well_formed(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
+        marks = task.marks(place, [text_of(one) for one in completions])
+        return [format_credit * mark.well_formed for mark in marks]
+
+    return [correct, well_formed] if format_credit else [correct]
+
+
+def text_of(completion: Any) -> str:
+    """The text of a completion as TRL hands it to rewards: a string, or messages."""
+    text: str = completion if isinstance(completion, str) else completion[-1]["content"]
+    return text.strip()
+
+
+def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
+    """TRL's arguments for a configuration."""
+    is_gpu = torch.cuda.is_available()
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    completions = config.group_size * config.prompts_per_step // processes
+    options = {
+        "beta": config.kl_strength,
+        "use_bias_correction_kl": True,
+        "loss_type": config.loss,
+        "epsilon": 0.2,
+        **trainer.grpo_options(config.method, config.parameters),
+    }
+    return GRPOConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=min(config.micro_batch, completions),
+        gradient_accumulation_steps=max(1, completions // config.micro_batch),
+        num_generations=config.group_size,
+        num_iterations=config.updates_per_batch,
+        max_completion_length=config.max_tokens,
+        max_steps=config.steps,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=config.rise,
+        temperature=config.temperature,
+        top_p=1.0,
+        top_k=0,
+        bf16=config.dtype == "bfloat16",
+        gradient_checkpointing=config.gradient_checkpointing,
+        use_vllm=config.vllm,
+        vllm_mode="colocate",
+        use_cpu=not is_gpu,
+        save_strategy="steps",
+        save_steps=config.save_every,
+        save_total_limit=2,
+        logging_steps=1,
+        report_to=config.log_to,
+        disable_tqdm=True,  # the command has a bar of its own
+        seed=config.seed,
+        **options,
+    )
+
+
+def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path) -> Any:
+    """TRL's trainer with the method, float32 weights, and the callbacks that save, evaluate and stop."""
+    tokenizer = models.load_tokenizer(model)
+    weights = AutoModelForCausalLM.from_pretrained(
+        model, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
+    )
+    lora = None
+    if config.lora_rank:
+        from peft import LoraConfig
+
+        lora = LoraConfig(
+            r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+    trained = trainer.with_method(GRPOTrainer, config.method, config.parameters, correct="correct")(
+        model=weights,
+        reward_funcs=reward_functions(problems.train, config.format_credit),
+        args=grpo_config(config, folder),
+        train_dataset=dataset(problems.train),
+        processing_class=tokenizer,
+        peft_config=lora,
+        callbacks=[Checksums(), Stopper(config.updates_per_batch)],
+    )
+    trained.remove_callback(PrinterCallback)
+    if problems.held_out is not None:
+        trained.add_callback(Evaluation(trained, problems.held_out, config))
+    return trained
+
+
+def first_completions(trained: Any, task: Task, config: RunConfig) -> list[evaluate.Row]:
+    """A completion of each of the first prompts, marked, before anything is trained."""
+    accelerator = trained.accelerator
+    lm = LanguageModel(accelerator.unwrap_model(trained.model).eval(), trained.processing_class, accelerator.device)
+    settings = evaluate.Settings(
+        n=1, temperature=config.temperature, max_tokens=config.max_tokens, slice_size=SAMPLE_SHOWN, seed=config.seed
+    )
+    for event in evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings):
+        if isinstance(event, evaluate.Done):
+            return event.rows
+    return []
+
+
+def on_step(called: Callable[[int], object]) -> TrainerCallback:
+    """A callback that calls a function with the number of updates made."""
+
+    class OnStep(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            called(state.global_step)
+
+    return OnStep()
+
+
+def signal_of(trained: Any) -> int:
+    """The signal that stopped a run, or 0."""
+    return next(one.received for one in trained.callback_handler.callbacks if isinstance(one, Stopper))
+
+
+class Checksums(TrainerCallback):
+    """Writes the manifest of a checkpoint when all of its files are there."""
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called by transformers after the checkpoint."""
+        if state.is_world_process_zero:
+            write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+
+class Stopper(TrainerCallback):
+    """On Ctrl-C or SIGTERM: a checkpoint at the next boundary between batches of completions, and the end."""
+
+    def __init__(self, updates_per_batch: int) -> None:
+        """Takes the number of updates between boundaries."""
+        self.updates_per_batch = updates_per_batch
+        self.received = 0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Starts to listen."""
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Stops to listen."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, _: Any) -> None:
+        self.received = number
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Saves and stops once asked to."""
+        if self.received and state.global_step % self.updates_per_batch == 0:
+            control.should_save = control.should_training_stop = True
+
+
+class Evaluation(TrainerCallback):
+    """Held-out pass@k before the first step, every so many, and after the last: exact where the audit applies."""
+
+    def __init__(self, trained: Any, task: Task, config: RunConfig) -> None:
+        """Takes the trainer whose model is looked at."""
+        self.trained, self.task, self.config = trained, task, config
+        self.rows: list[Row] = []
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Before the first step."""
+        if state.global_step == 0:
+            self._look(state)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """At the interval."""
+        if state.global_step % self.config.evaluate_every == 0 or state.global_step == state.max_steps:
+            self._look(state)
+
+    def _look(self, state: Any) -> None:
+        accelerator = self.trained.accelerator
+        model = accelerator.unwrap_model(self.trained.model)
+        was_training = model.training
+        lm = LanguageModel(model.eval(), self.trained.processing_class, accelerator.device)
+        found = held_out(lm, self.task, self.config)
+        model.train(was_training)
+        state.log_history.append(
+            {"step": state.global_step, **{f"held_out/{name}": value for name, value in found.items()}}
+        )
+
+
+def held_out(lm: LanguageModel, task: Task, config: RunConfig) -> Row:
+    """Mean pass@k on held-out problems: exact for Countdown in whole words, from samples otherwise."""
+    if isinstance(task, CountdownTask) and task.text_format == "compact" and audit.is_word_level(lm.tokenizer):
+        rows = [
+            audit.problem_row(audit.audit(lm, problem, operators=task.operators, temperature=config.temperature))
+            for problem in task.problems
+        ]
+        correctness = np.array([row["correctness"] for row in rows])
+        found = {f"pass@{k}": float(estimators.exact_pass_at_k(correctness, k).mean()) for k in (1, 8, 64)}
+        return found | {"solution_diversity": float(np.nanmean([row["hill_1"] for row in rows]))}
+    settings = evaluate.Settings(
+        n=config.evaluation_samples, temperature=config.temperature, max_tokens=config.max_tokens, seed=config.seed
+    )
+    drawn = [
+        row
+        for event in evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings)
+        if isinstance(event, evaluate.Done)
+        for row in event.rows
+    ]
+    counts = evaluate.problem_rows(drawn)
+    ks = sorted({1, config.evaluation_samples})
+    return {
+        f"pass@{k}": float(np.mean([estimators.pass_at_k(row["n"], row["c"], k) for row in counts if row["n"] >= k]))
+        for k in ks
+    }
+
+
+def write_manifest(checkpoint: Path) -> None:
+    """Sizes and SHA-256 of a checkpoint's files, in one rename: from then on it counts."""
+    sums = {path.name: _sum(path) for path in sorted(checkpoint.iterdir()) if path.is_file() and path.name != MANIFEST}
+    new = checkpoint / f".{MANIFEST}"
+    with new.open("w") as stream:
+        json.dump(sums, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.rename(checkpoint / MANIFEST)
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def checkpoint_fault(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint, in a few words; empty if it counts."""
+    try:
+        sums = json.loads((checkpoint / MANIFEST).read_text())
+        for name, wanted in sums.items():
+            if _sum(checkpoint / name) != wanted:
+                return f"{name} differs from its checksum"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError, AttributeError) as error:
+        return f"it cannot be read: {error}"
+    return ""
+
+
+def last_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that counts, and a line about each newer one that does not."""
+    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
+    faults: list[str] = []
+    for path in sorted(found, key=lambda path: -int(path.name.removeprefix("checkpoint-"))):
+        fault = checkpoint_fault(path)
+        if not fault:
+            return path, faults
+        faults.append(f"{path.name} does not count: {fault}")
+    return None, faults
