@@ -190,7 +190,9 @@ class _WithMethod:
         mine = slice(first, first + len(plain))
         advantages = shaped[mine]
         if self._is_by_token:
-            advantages = bare[mine, None] + self._token_terms(everything["correct"][mine], own)
+            num_scorable = (~grouped["correct"].isnan()).sum(1, keepdim=True)
+            correct = torch.where(num_scorable < self._least, torch.nan, grouped["correct"]).reshape(-1)
+            advantages = bare[mine, None] + self._token_terms(correct[mine], own)
         batch["advantages"] = advantages.to(plain.dtype)
         return batch
 

@@ -27,3 +27,4 @@ SEPARATED = 1e-8  # which puts at least this (a hundredth of its square) between
 PRINTED_TWO = 0.051  # relative: two significant digits, of which 1.05 shown as 1.1 or 1.0 is the worst
 COVERAGE_OF_400 = 0.035  # of a nominal 95%: 3.2 standard errors of 400 data sets
 PADDED = 1e-4  # relative: a completion scored in float32 within a batch, or alone
+TRAINED = 2e-6  # float32 numbers of a tiny language model, of size 1 to 10, by two ways of computing them
