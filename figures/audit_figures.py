@@ -86,7 +86,7 @@ def audit_caption(rows: Sequence[Row], about: str, run: str) -> str:
     """The caption of the figure of `audit`."""
     names = models_of(rows)
     parts = [
-        f"Audit of {', '.join(names)} on {about}; run {run}. Bands and bars: 95% bootstrap intervals over problems."
+        f"Audit of {', '.join(names)} on {about}; run {run}. Bands and bars: 95% intervals over problems."
     ]
     if select(rows, quantity="pass_at_k"):
         kind = "a lower bound of Q (one spelling of each answer)" if is_lower_bound(rows) else "the exact correctness Q"

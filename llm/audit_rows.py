@@ -44,37 +44,42 @@ def summary_rows(
     first = next(iter(audits))
     for name, mine in audits.items():
         for k, values in zip(ks, curves[name], strict=True):
-            yield {"model": name, **_mean("pass_at_k", k, values, rng, ends=(0, 1))}
+            yield {"model": name, **_bounded_mean("pass_at_k", k, values, (0.0, 1.0), rng)}
         columns = {key: np.array([row[key] for row in rows if row["model"] == name]) for key in MEANS}
         for quantity, values in columns.items():
-            yield {"model": name, **_mean(quantity, 0, values, rng)}
+            yield {"model": name, **_mean(quantity, values)}
         unlisted = np.array([row["unlisted_mass"] for row in rows if row["model"] == name])
         kind = "ill_formed_mass" if mine[0].is_exact else "unlisted_mass"  # all of it, or other spellings too
-        yield {"model": name, **_mean(kind, 0, unlisted, rng)}
+        yield {"model": name, **_mean(kind, unlisted)}
         gap = columns["surprisal_correct"] - columns["surprisal_wrong"]  # S_C - S_W of claims A4 and B11
         is_above = np.where(np.isnan(gap), np.nan, gap > 0)
-        yield {"model": name, **_mean("surprisal_gap", 0, gap, rng)}
-        yield {"model": name, **_mean("surprisal_gap_above_0", 0, is_above, rng, ends=(0, 1))}
+        yield {"model": name, **_mean("surprisal_gap", gap)}
+        yield {"model": name, **_bounded_mean("surprisal_gap_above_0", 0.0, is_above, (0.0, 1.0), rng)}
         if name == first:
             continue
         for k, values, base in zip(ks, curves[name], curves[first], strict=True):
             reach = float(np.abs(values - base).max())  # an unseen problem is as far from 0 as the farthest seen
-            yield {"model": name, **_mean("pass_at_k_difference", k, values - base, rng, ends=(-reach, reach))}
+            yield {"model": name, **_bounded_mean("pass_at_k_difference", k, values - base, (-reach, reach), rng)}
         for row in sharpening.rows(audit.gains(audits[first], mine), rng=rng):
             yield {"model": name, **row}
         expected = audit.expected_gains(audits[first], mine)
         if expected is not None:
-            yield {"model": name, **sharpening.slope_row(expected, rng=rng, quantity="expected_slope")}
-            for row in sharpening.curve_rows(expected, rng=rng, quantity="expected_relative_gain"):
+            yield {"model": name, **sharpening.slope_row(expected, quantity="expected_slope")}
+            for row in sharpening.curve_rows(expected, quantity="expected_relative_gain"):
                 yield {"model": name, **row}
 
 
-def _mean(
-    quantity: str, at: float, values: Floats, rng: np.random.Generator, ends: tuple[float, float] | None = None
-) -> sharpening.Row:
+def _mean(quantity: str, values: Floats) -> sharpening.Row:
     """The mean of the values that there are."""
     known = values[np.isfinite(values)]
-    return sharpening.ratio_row(quantity, at, np.arange(len(known)), known, np.ones(len(known)), rng, ends=ends)
+    return sharpening.ratio_row(quantity, 0.0, np.arange(len(known)), known, np.ones(len(known)))
+
+
+def _bounded_mean(
+    quantity: str, at: float, values: Floats, ends: tuple[float, float], rng: np.random.Generator
+) -> sharpening.Row:
+    known = values[np.isfinite(values)]
+    return sharpening.bounded_row(quantity, at, np.arange(len(known)), known, np.ones(len(known)), ends, rng)
 
 
 def answer_rows(audits: Mapping[str, Sequence[Audited]], texts: Sequence[Sequence[str]]) -> Iterator[Row]:

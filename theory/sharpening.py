@@ -4,7 +4,11 @@ An answer's gain is its log-probability after training less that before. Claim B
 correct answers gain more; here are the measures that show it in a trained model, for answers weighed by the base
 policy: a list of all answers with their probabilities as weights, or samples of the base model with weight 1, which
 estimate the same (a problem without a correct sample drops out). A problem counts by its weights, so one that the base
-solves often counts more. Intervals are 95% and resample problems (the Bayesian bootstrap).
+solves often counts more.
+
+Intervals are 95% and over problems. A ratio of sums takes the jackknife and Student's t with the effective number of
+problems: with unequal weights a bootstrap covers too little (ours, three simulated populations, 40 problems: the
+bootstrap 84 to 90%, this 90 to 97%). What has a least and a largest value takes `intervals.bounded_interval`.
 
 Source: claims B1 and E2; rank uplift, arXiv 2506.02355, as its notebook has it; the rise of NLL of rare trajectories,
 arXiv 2602.06717, as summarised. The within-problem slope is ours.
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.stats import t as student
 
 from theory import intervals, matched, policies
 from theory.policies import Floats, Problem
@@ -26,7 +31,8 @@ Row = dict[str, str | float | int | bool]
 NUM_BINS = 8  # of the curve of gains and of ranks
 RARE_SHARE = 0.01  # of the correct trajectories, those of largest base NLL per token
 TAIL = 0.025  # on either side of an interval
-FEWEST_PROBLEMS = 5  # below it no interval is given
+FEWEST_PROBLEMS = 5  # below it no interval is given,
+FEWEST_EFFECTIVE = 2.0  # nor below this effective number, (sum of weights)^2 over the sum of their squares
 LEAST_SPREAD = 1e-12  # squared nats: correct answers of a problem that are all equally likely show no slope
 
 
@@ -73,11 +79,11 @@ def rows(gains: Gains, *, rng: np.random.Generator) -> Iterator[Row]:
         raise ValueError("correct: no answer is marked 1: want at least one correct answer")
     for quantity, part in (("mean_gain_correct", correct), ("mean_gain_wrong", gains.only(gains.correct == 0))):
         if len(part.problem):
-            yield ratio_row(quantity, 0.0, part.problem, part.weight * part.gain, part.weight, rng)
-    yield slope_row(correct, rng=rng)
-    yield from curve_rows(correct, rng=rng)
+            yield ratio_row(quantity, 0.0, part.problem, part.weight * part.gain, part.weight)
+    yield slope_row(correct)
+    yield from curve_rows(correct)
     yield from uplift_rows(gains, rng=rng)
-    yield rare_row(correct, rng=rng)
+    yield rare_row(correct)
 
 
 def centred(values: Floats, problem: NDArray[np.int64], weight: Floats) -> Floats:
@@ -90,7 +96,7 @@ def centred(values: Floats, problem: NDArray[np.int64], weight: Floats) -> Float
     return np.asarray(values - means[problem])
 
 
-def slope_row(correct: Gains, *, rng: np.random.Generator, quantity: str = "sharpening_slope") -> Row:
+def slope_row(correct: Gains, *, quantity: str = "sharpening_slope") -> Row:
     """How many nats more a correct answer gains per nat that it started likelier than its problem's others.
 
     Above 0 training sharpened the correct set, below 0 it smoothed it; 0 keeps every ratio. The weighted least-squares
@@ -99,7 +105,7 @@ def slope_row(correct: Gains, *, rng: np.random.Generator, quantity: str = "shar
     inside = _with_spread(correct)
     start = centred(inside.start, inside.problem, inside.weight)
     gain = centred(inside.gain, inside.problem, inside.weight)
-    return ratio_row(quantity, 0.0, inside.problem, inside.weight * start * gain, inside.weight * start**2, rng)
+    return ratio_row(quantity, 0.0, inside.problem, inside.weight * start * gain, inside.weight * start**2)
 
 
 def _with_spread(correct: Gains) -> Gains:
@@ -110,7 +116,7 @@ def _with_spread(correct: Gains) -> Gains:
     return correct.only(has_spread[correct.problem])
 
 
-def curve_rows(correct: Gains, *, rng: np.random.Generator, quantity: str = "relative_gain") -> Iterator[Row]:
+def curve_rows(correct: Gains, *, quantity: str = "relative_gain") -> Iterator[Row]:
     """Mean gain of correct answers in bins of equal weight of their start, both less the problem's mean.
 
     `at` is the mean start of the bin, less the problem's mean, in nats; problems without a slope are left out.
@@ -121,7 +127,7 @@ def curve_rows(correct: Gains, *, rng: np.random.Generator, quantity: str = "rel
     for is_in in _bins(start, inside.weight):
         at = float(np.average(start[is_in], weights=inside.weight[is_in]))
         weight = inside.weight * is_in
-        yield ratio_row(quantity, at, inside.problem, weight * gain, weight, rng)
+        yield ratio_row(quantity, at, inside.problem, weight * gain, weight)
 
 
 def uplift_rows(gains: Gains, *, rng: np.random.Generator) -> Iterator[Row]:
@@ -138,10 +144,10 @@ def uplift_rows(gains: Gains, *, rng: np.random.Generator) -> Iterator[Row]:
         if is_in.any():
             weight = gains.weight * is_in
             at = (low + high) / 2
-            yield ratio_row("rank_uplift", at, gains.problem, weight * (gains.gain > 0), weight, rng, ends=(0, 1))
+            yield bounded_row("rank_uplift", at, gains.problem, weight * (gains.gain > 0), weight, (0.0, 1.0), rng)
 
 
-def rare_row(correct: Gains, *, rng: np.random.Generator) -> Row:
+def rare_row(correct: Gains) -> Row:
     """How much the NLL per token rose of the rare correct answers: the 1% of largest NLL per token before training.
 
     Source:   dNLL_rare of arXiv 2602.06717, as summarised.
@@ -152,7 +158,7 @@ def rare_row(correct: Gains, *, rng: np.random.Generator) -> Row:
     is_rare = np.zeros(len(order), bool)
     is_rare[order] = before < RARE_SHARE * correct.weight.sum()
     weight = correct.weight * is_rare
-    return ratio_row("rare_nll_rise", 0.0, correct.problem, weight * -correct.gain / correct.num_tokens, weight, rng)
+    return ratio_row("rare_nll_rise", 0.0, correct.problem, weight * -correct.gain / correct.num_tokens, weight)
 
 
 def expected_gain(problem: Problem, logit: float) -> Floats:
@@ -191,38 +197,50 @@ def _ranks(values: Floats, problem: NDArray[np.int64], weight: Floats) -> Floats
     return ranks
 
 
-def ratio_row(
+def ratio_row(quantity: str, at: float, problem: NDArray[np.int64], top: ArrayLike, bottom: ArrayLike) -> Row:
+    """The sum of top over the sum of bottom as a tidy row, with the interval of that ratio over problems.
+
+    NaN where there is no problem; no interval of fewer than five, or where one holds most of the weight.
+    Shapes:   problem, top, bottom: (num_entries,), bottom >= 0. Problems whose bottom is 0 do not count.
+    """
+    tops, bottoms = _sums(problem, top, bottom)
+    number = len(tops)
+    if not number:
+        return _row(quantity, at, np.nan, None, 0)
+    value = float(tops.sum() / bottoms.sum())
+    effective = float(bottoms.sum() ** 2 / (bottoms**2).sum())
+    if number < FEWEST_PROBLEMS or effective < FEWEST_EFFECTIVE:
+        return _row(quantity, at, value, None, number)
+    without = (tops.sum() - tops) / (bottoms.sum() - bottoms)
+    reach = float(student.ppf(1 - TAIL, effective - 1) * np.sqrt((number - 1) * without.var()))
+    return _row(quantity, at, value, (value - reach, value + reach), number)
+
+
+def bounded_row(
     quantity: str,
     at: float,
     problem: NDArray[np.int64],
     top: ArrayLike,
     bottom: ArrayLike,
+    ends: tuple[float, float],
     rng: np.random.Generator,
-    *,
-    ends: tuple[float, float] | None = None,
 ) -> Row:
-    """The sum of top over the sum of bottom as a tidy row, with the interval of that ratio over problems.
+    """The same where `ends` are the least and the largest ratio of a problem: the interval stays between them."""
+    tops, bottoms = _sums(problem, top, bottom)
+    row = ratio_row(quantity, at, np.arange(len(tops)), tops, bottoms)
+    if len(tops) < FEWEST_PROBLEMS:
+        return row
+    columns = np.stack([tops, bottoms], axis=1) / bottoms.mean()
+    sums, totals = intervals.resampled_sums(columns, rng=rng).T
+    low, high = intervals.bounded_interval(sums, totals, rng=rng, low_end=ends[0], high_end=ends[1])
+    return _row(quantity, at, float(row["value"]), (float(low), float(high)), len(tops))
 
-    `ends` are the least and the largest value that the ratio of a problem can have: near them the interval allows for
-    a problem that was not seen. NaN where there is no problem, and no interval of fewer than five.
-    Shapes:   problem, top, bottom: (num_entries,), bottom >= 0. Problems whose bottom is 0 do not count.
-    """
-    parts = [np.bincount(problem, np.asarray(part, dtype=np.float64)) for part in (top, bottom)]
-    columns: Floats = np.stack(parts, axis=1)
-    columns = columns[columns[:, 1] > 0]
-    if not len(columns):
-        return _row(quantity, at, np.nan, None, 0)
-    columns = columns / columns[:, 1].mean()
-    value = float(columns[:, 0].sum() / columns[:, 1].sum())
-    bounds = None
-    if len(columns) >= FEWEST_PROBLEMS:
-        sums, totals = intervals.resampled_sums(columns, rng=rng).T
-        if ends is None:
-            low, high = np.quantile(sums / totals, [TAIL, 1 - TAIL])
-        else:
-            low, high = intervals.bounded_interval(sums, totals, rng=rng, low_end=ends[0], high_end=ends[1])
-        bounds = float(low), float(high)
-    return _row(quantity, at, value, bounds, len(columns))
+
+def _sums(problem: NDArray[np.int64], top: ArrayLike, bottom: ArrayLike) -> tuple[Floats, Floats]:
+    """The sums of every problem whose bottom is above 0."""
+    tops: Floats = np.bincount(problem, np.asarray(top, dtype=np.float64))
+    bottoms: Floats = np.bincount(problem, np.asarray(bottom, dtype=np.float64))
+    return tops[bottoms > 0], bottoms[bottoms > 0]
 
 
 def _row(quantity: str, at: float, value: float, bounds: tuple[float, float] | None, num_problems: int) -> Row:
