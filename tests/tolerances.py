@@ -28,3 +28,4 @@ PRINTED_TWO = 0.051  # relative: two significant digits, of which 1.05 shown as 
 COVERAGE_OF_400 = 0.035  # of a nominal 95%: 3.2 standard errors of 400 data sets
 PADDED = 1e-4  # relative: a completion scored in float32 within a batch, or alone
 TRAINED = 2e-6  # float32 numbers of a tiny language model, of size 1 to 10, by two ways of computing them
+FLOAT32_SUM = 2e-5  # nats; up to 30 log-probabilities from float32 logits of size 10, whose rounding unit is 1e-6

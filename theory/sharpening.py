@@ -238,8 +238,8 @@ def bounded_row(
 
 def _sums(problem: NDArray[np.int64], top: ArrayLike, bottom: ArrayLike) -> tuple[Floats, Floats]:
     """The sums of every problem whose bottom is above 0."""
-    tops: Floats = np.bincount(problem, np.asarray(top, dtype=np.float64))
-    bottoms: Floats = np.bincount(problem, np.asarray(bottom, dtype=np.float64))
+    tops = np.bincount(problem, np.asarray(top)).astype(np.float64)
+    bottoms = np.bincount(problem, np.asarray(bottom)).astype(np.float64)
     return tops[bottoms > 0], bottoms[bottoms > 0]
 
 

@@ -1,0 +1,77 @@
+"""Teacher forcing against a plain forward of prompt and completion together, one completion at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from llm import scoring
+from tests.language_models import small_model
+from tests.tolerances import FLOAT32_SUM
+
+PROMPT = [3, 12, 10, 13, 4, 20]
+
+
+def completions(number: int, seed: int = 0) -> list[list[int]]:
+    """Ragged random tokens, 1 to 9 of them, of a few words so that prefixes are shared; some twice."""
+    rng = np.random.default_rng(seed)
+    found = [rng.integers(5, 9, size=rng.integers(1, 10)).tolist() for _ in range(number)]
+    return [*found, [1], found[0], [*found[1], 1]]
+
+
+@torch.no_grad()
+def plain(completion: list[int], temperature: float) -> tuple[float, float]:
+    """Log-probability and mean entropy from the logits of the concatenated tokens, in float64 and without a cache."""
+    lm = small_model()
+    logits = lm.model(torch.tensor([PROMPT + completion]), use_cache=False).logits[0].double().numpy() / temperature
+    log_policy = logits - np.log(np.exp(logits - logits.max()).sum(axis=1, keepdims=True)) - logits.max()
+    rows = log_policy[len(PROMPT) - 1 : -1]
+    entropies = -(np.exp(rows) * rows).sum(axis=1)
+    return float(rows[np.arange(len(completion)), completion].sum()), float(entropies.mean())
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_scores_are_those_of_a_plain_forward(batch, temperature):
+    wanted = completions(20)
+    found = scoring.score(small_model(), PROMPT, wanted, temperature=temperature, batch=batch)
+    tree = scoring.score_tree(small_model(), PROMPT, wanted, temperature=temperature, batch=batch)
+    log_prob, entropy = zip(*(plain(one, temperature) for one in wanted), strict=True)
+    np.testing.assert_allclose(found.log_prob, log_prob, atol=FLOAT32_SUM)
+    np.testing.assert_allclose(found.entropy, entropy, atol=FLOAT32_SUM)
+    np.testing.assert_allclose(tree, log_prob, atol=FLOAT32_SUM)
+
+
+def test_padding_changes_nothing():
+    """A short completion beside a long one and alone."""
+    short, long = [6, 7], [5] * 30
+    alone = scoring.score(small_model(), PROMPT, [short])
+    beside = scoring.score(small_model(), PROMPT, [long, short])
+    assert beside.log_prob[1] == pytest.approx(alone.log_prob[0], abs=FLOAT32_SUM)
+    assert beside.entropy[1] == pytest.approx(alone.entropy[0], abs=FLOAT32_SUM)
+    assert scoring.score_tree(small_model(), PROMPT, [long, short])[1] == pytest.approx(
+        alone.log_prob[0], abs=FLOAT32_SUM
+    )
+
+
+def test_a_shared_prefix_is_run_once(monkeypatch):
+    """Positions that the model sees: the prompt, then every distinct prefix that goes on."""
+    lm, seen = small_model(), []
+    forward = lm.model.forward
+
+    def counted(ids, **options):
+        seen.append(ids.numel())
+        return forward(ids, **options)
+
+    monkeypatch.setattr(lm.model, "forward", counted)
+    scoring.score_tree(lm, PROMPT, [[5, 6, 7], [5, 6, 8], [5, 7, 7], [5, 6, 7]])
+    assert seen == [len(PROMPT), 1, 2]
+
+
+def test_no_completions_have_no_scores_and_no_prompt_is_refused():
+    assert scoring.score(small_model(), PROMPT, []).log_prob.shape == (0,)
+    assert scoring.score_tree(small_model(), PROMPT, []).shape == (0,)
+    for score in (scoring.score, scoring.score_tree):
+        with pytest.raises(ValueError, match=r"^prompt: it has no tokens: want at least one"):
+            score(small_model(), [], [[5]])
