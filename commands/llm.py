@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +82,8 @@ def _need_trl() -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"this needs {error.name}: want `pip install '.[llm]'` first") from None
     datasets.disable_progress_bars()
+    # transformers says this of the field that TRL sets
+    warnings.filterwarnings("ignore", r".*gradient_checkpointing. is deprecated", FutureWarning)
 
 
 def _changes(options: LlmOptions) -> dict[str, Any]:
