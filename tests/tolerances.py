@@ -29,3 +29,5 @@ COVERAGE_OF_400 = 0.035  # of a nominal 95%: 3.2 standard errors of 400 data set
 PADDED = 1e-4  # relative: a completion scored in float32 within a batch, or alone
 TRAINED = 2e-6  # float32 numbers of a tiny language model, of size 1 to 10, by two ways of computing them
 FLOAT32_SUM = 2e-5  # nats; up to 30 log-probabilities from float32 logits of size 10, whose rounding unit is 1e-6
+FLOAT32_MASS = 1e-5  # relative; a probability from float32 log-probabilities of 10 nats
+OTHER_MASS = 0.1  # relative; what a wrong way to score an answer changes at least
