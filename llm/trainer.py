@@ -8,7 +8,8 @@ gradient.
 
 Two methods of TRL are overridden and none of its code is copied: `_calculate_rewards`, to keep the rewards and marks,
 and `_generate_and_score_completions`, to replace the advantages. Token-level methods also read what
-`_get_per_token_logps_and_entropies` returns inside `_compute_loss`.
+`_get_per_token_logps_and_entropies` returns inside `_compute_loss`. The sampler of prompts is wrapped, because TRL's
+starts over when a run is resumed after its first epoch.
 
 Log-probabilities are the trained model's when it sampled, at the sampling temperature, over the tokens that it wrote:
 TRL's where it has them (several updates a batch; vLLM with its importance sampling correction, whose ratio then leads
@@ -27,7 +28,7 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any
 
@@ -121,6 +122,7 @@ class _WithMethod:
     reward_weights: Tensor
     is_fsdp_enabled: bool
     is_deepspeed_enabled: bool
+    state: Any
     _logs: Any
     _metrics: Any
 
@@ -159,6 +161,11 @@ class _WithMethod:
                 f"beta is 0: {self.method.id} needs the base policy, of shards TRL's own: want beta above 0"
             )
         return copy.deepcopy(self.model).eval().requires_grad_(False)
+
+    def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
+        """TRL's order of prompts, followed by a resumed run in later epochs too."""
+        sampler = super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]
+        return _PromptOrder(sampler, lambda: int(self.state.epoch or 0)) if sampler.shuffle else sampler
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
         """TRL's rewards, (all completions, functions), kept."""
@@ -332,6 +339,22 @@ class _WithMethod:
         for _ in range(min(shaped.numel(), len(recorded))):
             recorded.pop()
         recorded.extend(shaped.tolist())
+
+
+class _PromptOrder:
+    """TRL's sampler, whose permutation of an epoch follows from the seed and the epoch alone."""
+
+    def __init__(self, sampler: Any, epoch: Callable[[], int]) -> None:
+        self.sampler, self.epoch = sampler, epoch
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = self.sampler.generator.manual_seed(self.sampler.seed)
+        for _ in range(self.epoch()):
+            torch.randperm(self.sampler.num_samples, generator=generator)
+        yield from self.sampler
 
 
 def _require_options(method: Method, values: Values, found: Any) -> None:
