@@ -1,0 +1,163 @@
+"""Samples that are scored under two models: what the reader refuses, what is scored, and what a reader is told."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from llm import audit_samples, models, scoring
+from llm.tasks import Prompt
+from tests.language_models import small_model
+from tests.tolerances import FLOAT32_SUM
+
+PROMPT = "numbers 1 2 3 target 6"
+
+
+def line(**changes) -> str:
+    """One good line as `evaluate` writes it, with changes; a value of ... leaves a field out."""
+    row = {"problem": "a", "prompt": PROMPT, "completion": "1 2 + 3 +", "correct": True, "is_finished": True}
+    return json.dumps({key: value for key, value in {**row, **changes}.items() if value is not ...})
+
+
+def read(*lines: str, limit: int | None = None) -> audit_samples.Samples:
+    return audit_samples.read("\n".join(lines), "f.jsonl", limit)
+
+
+BAD = {
+    "not JSON": ("{", "it is not JSON: want one object per line, in UTF-8"),
+    "deep": ("[" * 100_000, "it is not JSON: want one object per line, in UTF-8"),
+    "half a character": (line(completion="\ud800"), "it is not JSON: want one object per line, in UTF-8"),
+    "no object": ("[1]", "it is no object: want fields problem, prompt, completion and correct"),
+    "no completion": (
+        line(completion=...),
+        "field 'completion' is missing: want problem, prompt, completion and correct",
+    ),
+    "no correct": (line(correct=...), "field 'correct' is missing: want problem, prompt, completion and correct"),
+    "problem": (line(problem=None), "problem is null: want a name or a number"),
+    "prompt": (line(prompt=3), "prompt is 3: want text, or messages with role and content"),
+    "no messages": (line(prompt=[]), "prompt is []: want text, or messages with role and content"),
+    "message": (
+        line(prompt=[{"role": "user"}]),
+        'prompt is [{"role": "user"}]: want text, or messages with role and content',
+    ),
+    "content": (
+        line(prompt=[{"role": "user", "content": 1}]),
+        'prompt is [{"role": "user", "content": 1}]: want text, or messages with role and content',
+    ),
+    "completion": (line(completion=["1"]), 'completion is ["1"]: want text'),
+    "correct": (line(correct="yes"), 'correct is "yes": want true, false or null'),
+    "correct 2": (line(correct=2), "correct is 2: want true, false or null"),
+    "is_finished": (line(is_finished="no"), 'is_finished is "no": want true or false'),
+    "log_prob": (line(log_prob="-1"), 'log_prob is "-1": want a number or null'),
+    "other prompt": (line(prompt="numbers 1 2 target 3"), "prompt differs from that of problem 'a' above: want one"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_line_is_named(name):
+    bad, message = BAD[name]
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
+        read(line(), "", bad)
+    assert str(caught.value) == f"f.jsonl line 3: {message}"
+
+
+@pytest.mark.parametrize("lines", [[""], [line(correct=None)]])
+def test_a_file_without_marks_is_refused(lines):
+    with pytest.raises(ValueError, match=r"^f\.jsonl: it has no sample with a mark: want at least one$"):
+        read(*lines)
+
+
+def test_samples_without_a_correct_one_are_refused_before_they_are_scored():
+    samples = read(line(correct=False), line(correct=0))
+    with pytest.raises(ValueError, match=r"^--samples: none of 2 samples is correct: want at least one$"):
+        audit_samples.score(small_model(), samples, temperature=1.0, batch=4)
+
+
+def test_lines_are_read_as_written():
+    """Marks as numbers, line separators inside of texts, an unscorable sample, optional fields left out."""
+    samples = read(
+        line(correct=1, completion="1\u20282", log_prob=-2.5).replace("\\u2028", "\u2028"),
+        line(correct=None),
+        line(problem=7, correct=False, is_finished=...),
+        line(is_finished=False),
+    )
+    assert [one.problem for one in samples.samples] == ["a", "7", "a"]
+    assert samples.problem.tolist() == [0, 1, 0]
+    assert (samples.num_problems, samples.num_unscorable) == (2, 1)
+    assert samples.samples[0].completion == "1\u20282"
+    assert [one.correct for one in samples.samples] == [True, False, True]
+    assert [one.is_finished for one in samples.samples] == [True, True, False]
+    assert samples.samples[0].log_prob == -2.5
+    assert np.isnan(samples.samples[1].log_prob)
+
+
+def test_the_limit_counts_problems():
+    samples = read(line(), line(problem="b"), line(problem="c"), line(problem="b"), limit=2)
+    assert [one.problem for one in samples.samples] == ["a", "b", "b"]
+
+
+def test_samples_are_scored_with_their_end_and_equal_ones_once(monkeypatch):
+    lm, sizes = small_model(), []
+    score = scoring.score
+
+    def counted(lm, prompt, rows, **options):
+        sizes.append(len(rows))
+        return score(lm, prompt, rows, **options)
+
+    monkeypatch.setattr(audit_samples.scoring, "score", counted)
+    samples = read(
+        line(),
+        line(problem="b", prompt="numbers 2 2 1 target 5", completion="2 2 + 1 +"),
+        line(is_finished=False),
+        line(),
+        line(completion="", correct=False),
+    )
+    seen = []
+    found = audit_samples.score(lm, samples, temperature=0.7, batch=2, on_problem=lambda: seen.append(1))
+    assert (sizes, len(seen)) == ([3, 1], 2)
+    assert found.num_tokens.tolist() == [6, 6, 5, 6, 1]
+    assert found.log_prob[0] == found.log_prob[3]
+    prompt = lm.tokenizer(PROMPT)["input_ids"]
+    ids = lm.tokenizer("1 2 + 3 +")["input_ids"]
+    end = lm.tokenizer.eos_token_id
+    wanted = score(lm, prompt, [[*ids, end], ids, [end]], temperature=0.7).log_prob
+    np.testing.assert_allclose(found.log_prob[[0, 2, 4]], wanted, atol=FLOAT32_SUM)
+    assert wanted[0] < wanted[1]
+
+
+def test_messages_are_prompts():
+    """In a file they are lists; without a chat template their contents are joined."""
+    messages = [{"role": "user", "content": PROMPT}]
+    samples = read(line(prompt=messages), line(prompt=messages, completion="1 2 3 + +"))
+    found = audit_samples.score(small_model(), samples, temperature=1.0, batch=8)
+    plain = audit_samples.score(small_model(), read(line()), temperature=1.0, batch=8)
+    assert samples.samples[0].prompt == tuple(messages)
+    assert models.prompt_ids(small_model().tokenizer, Prompt("", samples.samples[0].prompt))
+    assert found.log_prob[0] == pytest.approx(plain.log_prob[0], abs=FLOAT32_SUM)
+
+
+def test_rows_compare_every_model_with_the_first():
+    """By hand: of two correct answers the likelier gains 1 nat and the other loses 1; 2 nats apart, slope 1."""
+    samples = read(line(), line(completion="3 2 1 + +"), line(completion="1", correct=False))
+    first = audit_samples.Scored(np.array([-1.0, -3.0, -2.0]), np.array([6.0, 6.0, 2.0]))
+    moved = first._replace(log_prob=np.array([0.0, -4.0, -2.5]))
+    rows = list(audit_samples.rows(samples, {"a": first, "b": moved, "c": first}, rng=np.random.default_rng(0)))
+    found = {(row["model"], row["quantity"]): row["value"] for row in rows if row["at"] == 0}
+    assert found["b", "sharpening_slope"] == pytest.approx(1.0)
+    assert found["b", "mean_gain_wrong"] == pytest.approx(-0.5)
+    assert found["b", "rare_nll_rise"] == pytest.approx(1 / 6)
+    assert found["c", "sharpening_slope"] == pytest.approx(0.0)
+    assert {model for model, _ in found} == {"b", "c"}
+
+
+def test_a_reader_is_told_of_other_log_probabilities_and_of_samples_left_out():
+    first = audit_samples.Scored(np.array([-5.0, -6.0]), np.array([6.0, 6.0]))
+    same = read(line(log_prob=-5.001), line(log_prob=-6.0), line(correct=None, log_prob=-99.0))
+    assert audit_samples.warnings_about(same, first) == [
+        "1 samples could not be scored by their verifier and are left out"
+    ]
+    (told,) = audit_samples.warnings_about(read(line(log_prob=-5.5), line(log_prob=None)), first)
+    assert told.startswith("the file's log_prob differs by 0.5 nats on average from that under the first model")
+    assert audit_samples.warnings_about(read(line(), line()), first) == []
