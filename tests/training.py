@@ -91,7 +91,6 @@ def make(
     **options: Any,
 ) -> Any:
     """A trainer of the method, or plain for None, whose verifier is the first of the functions."""
-    lm = language_model()
     functions = functions or [always_scored]
     arguments = {
         **dict(per_device_train_batch_size=16, num_generations=GROUP_SIZE, max_completion_length=MOST_TOKENS),
@@ -100,8 +99,7 @@ def make(
         **dict(logging_steps=1, disable_tqdm=True, output_dir=str(folder), top_k=0),
         **(trainer.grpo_options(method, parameters or {}) if method else {}),
     }
-    peft = {"peft_config": options.pop("peft_config")} if "peft_config" in options else {}
-    optimizers = {"optimizers": options.pop("optimizers")} if "optimizers" in options else {}
+    to_trainer = {name: options.pop(name) for name in ("peft_config", "processing_class") if name in options}
     answer = {"answer": options.pop("answer")} if "answer" in options else {}
     if method:
         base = trainer.with_method(base, method, parameters or {}, correct=functions[0].__name__, **answer)
@@ -110,9 +108,7 @@ def make(
         reward_funcs=list(functions),
         args=trl.GRPOConfig(**(arguments | options)),
         train_dataset=datasets.Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS]),
-        processing_class=lm.tokenizer,
-        **peft,
-        **optimizers,
+        **({"processing_class": language_model().tokenizer} | to_trainer),
     )
     made.remove_callback(PrinterCallback)
     if replay is not None:
