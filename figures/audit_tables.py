@@ -115,7 +115,7 @@ def reading(rows: Sequence[Row]) -> list[str]:
             "Only one spelling of each answer is listed: correctness and pass@k are lower bounds, their differences "
             "are no bounds at all, and the other measures are those of the listed spellings."
         )
-    elif select(rows, quantity="surprisal_gap_above_0"):
+    elif any(row["num_problems"] for row in select(rows, model=names[0], quantity="surprisal_gap_above_0")):
         found.append(_multiplicity(rows, names[0]))
     return found
 
@@ -136,7 +136,7 @@ def _multiplicity(rows: Sequence[Row], name: str) -> str:
     (gap,), (share,) = (
         select(rows, model=name, quantity=quantity) for quantity in ("surprisal_gap", "surprisal_gap_above_0")
     )
-    num_above = round(share["value"] * share["num_problems"]) if share["num_problems"] else 0
+    num_above = round(share["value"] * share["num_problems"])
     return (
         f"A global entropy bonus: under {name} the correct answers of {num_above} of {share['num_problems']} problems "
         f"are more surprising on average than the well-formed wrong ones (mean of S_C - S_W: {gap['value']:+.2f} "
