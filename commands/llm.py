@@ -188,7 +188,7 @@ def _train(
         print(f"note: goes on from {last}", file=sys.stderr)
     with tqdm(total=config.steps, unit=" steps", disable=None, leave=False) as bar:
         trained.add_callback(train.on_step(lambda step: bar.update(step - bar.n)))
-        trained.train(resume_from_checkpoint=None if last is None else str(last))
+        train.run(trained, config, last)
     if received := train.signal_of(trained):
         print(
             f"paper_repro.py: stopped after {trained.state.global_step} of {config.steps} steps: the same command goes "

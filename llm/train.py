@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, TrainerCallback
+from transformers import AutoModelForCausalLM, TrainerCallback, TrainerState
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -136,6 +136,22 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
     if problems.held_out is not None:
         trained.add_callback(Evaluation(trained, problems.held_out, config))
     return trained
+
+
+def run(trained: Any, config: RunConfig, last: Path | None) -> None:
+    """Trains from the start or from a checkpoint, to the end or to a signal; a run that is at its end is only opened."""
+    if last is None:
+        trained.train()
+    elif step_of(last) < config.steps:
+        trained.train(resume_from_checkpoint=str(last))
+    else:  # stopped between its last checkpoint and what comes after: one more call of train would make one more step
+        trained._load_from_checkpoint(str(last))
+        trained.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
+
+
+def step_of(checkpoint: Path) -> int:
+    """The number of updates that a checkpoint has behind it."""
+    return int(checkpoint.name.removeprefix("checkpoint-"))
 
 
 def first_completions(trained: Any, task: Task, config: RunConfig) -> list[evaluate.Row]:
@@ -292,7 +308,7 @@ def last_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
     """The newest checkpoint that counts, and a line about each newer one that does not."""
     found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
     faults: list[str] = []
-    for path in sorted(found, key=lambda path: -int(path.name.removeprefix("checkpoint-"))):
+    for path in sorted(found, key=step_of, reverse=True):
         fault = checkpoint_fault(path)
         if not fault:
             return path, faults
