@@ -97,6 +97,11 @@ def test_two_models_are_compared():
             0.1,
             "after: whether training sharpened is not resolved: a correct answer gained +0.050 [-0.050, +0.150]",
         ),
+        (
+            -0.05,
+            0.1,
+            "after: whether training sharpened is not resolved: a correct answer gained -0.050 [-0.150, +0.050]",
+        ),
         (0.4, None, "after: too few problems, or correct answers too alike, to say whether training sharpened."),
     ],
 )

@@ -180,9 +180,10 @@ def test_equal_starts_share_a_bin_and_no_answers_give_no_curve():
 
 
 def test_the_uplift_is_the_share_of_risen_correct_answers_by_rank():
-    """By hand: 16 answers, two to a bin; the odd ones are correct, those below place 8 fell; order does not matter."""
+    """By hand: 16 answers, two to a bin; the odd ones are correct and fell below place 8, the others do the reverse."""
     start = np.arange(16.0) - 16
-    correct, gain = np.arange(16) % 2, np.where(np.arange(16) < 8, -1.0, 1.0)
+    correct = np.arange(16) % 2
+    gain = np.where((np.arange(16) < 8) == (correct == 1), -1.0, 1.0)
     order = np.random.default_rng(0).permutation(16)
     found = list(sharpening.uplift_rows(simple(start[order], gain[order], correct=correct[order]), rng=rng()))
     assert [row["at"] for row in found] == [(2 * place + 1) / 16 for place in range(8)]
