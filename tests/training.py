@@ -5,6 +5,7 @@ tokens alone, so that a test can say what every completion earned.
 """
 
 import functools
+import gc
 import os
 from pathlib import Path
 from typing import Any
@@ -126,3 +127,6 @@ def fresh_model() -> Any:
 def weights(made: Any) -> torch.Tensor:
     """All weights, one after the other."""
     return torch.cat([values.detach().flatten() for values in made.model.parameters()])
+
+
+gc.freeze()  # every trainer asks for a full collection: it need not walk through all that TRL has imported
