@@ -67,6 +67,7 @@ class Recorded(trl.GRPOTrainer):  # type: ignore[misc, name-defined]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.replay: list[list[int]] | None = None
         self.seen: list[dict[str, torch.Tensor]] = []
+        self.used: list[torch.Tensor] = []  # the advantages, as a method may have changed them inside
         super().__init__(*args, **kwargs)
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
@@ -77,7 +78,9 @@ class Recorded(trl.GRPOTrainer):  # type: ignore[misc, name-defined]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
         self.seen.append({name: values.clone() for name, values in inputs.items()})
-        return super()._compute_loss(model, inputs)
+        loss = super()._compute_loss(model, inputs)
+        self.used.append(inputs["advantages"])
+        return loss
 
 
 def make(
