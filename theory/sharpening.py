@@ -134,7 +134,7 @@ def uplift_rows(gains: Gains, *, rng: np.random.Generator) -> Iterator[Row]:
     """The share of correct answers whose log-probability rose, by rank of the start among the problem's answers.
 
     `at` is the middle of a bin of the rank, from 0, the rarest of the problem's answers, to 1, the likeliest; equal
-    starts share their mean rank.
+    starts share their mean rank. In a list, completions that are not listed have no rank; among samples all have one.
     Source:   the uplift rate of arXiv 2506.02355, there for 32 samples a problem.
     """
     rank = _ranks(gains.start, gains.problem, gains.weight)
