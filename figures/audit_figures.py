@@ -58,9 +58,7 @@ def _draw_pass_at_k(panel: Axes, rows: Sequence[Row], looks: Mapping[str, Look])
     kind = "lower bound of" if is_lower_bound(rows) else "exact"
     ticks = [row["at"] for row in found]
     panel.set_xticks(ticks if len(ticks) <= 9 else ticks[::2])
-    panel.set(
-        xlabel="k, samples per problem (log base 2)", ylabel=f"{kind} mean pass@k", ylim=(0, 1.02)
-    )
+    panel.set(xlabel="k, samples per problem (log base 2)", ylabel=f"{kind} mean pass@k", ylim=(0, 1.02))
     panel.legend(loc="best")
 
 
@@ -85,9 +83,7 @@ def _draw_gains(panel: Axes, rows: Sequence[Row], looks: Mapping[str, Look]) -> 
 def audit_caption(rows: Sequence[Row], about: str, run: str) -> str:
     """The caption of the figure of `audit`."""
     names = models_of(rows)
-    parts = [
-        f"Audit of {', '.join(names)} on {about}; run {run}. Bands and bars: 95% intervals over problems."
-    ]
+    parts = [f"Audit of {', '.join(names)} on {about}; run {run}. Bands and bars: 95% intervals over problems."]
     if select(rows, quantity="pass_at_k"):
         kind = "a lower bound of Q (one spelling of each answer)" if is_lower_bound(rows) else "the exact correctness Q"
         parts.append(f"pass@k is the mean over problems of 1 - (1-Q)^k with {kind}.")
