@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 from pydantic import Field
@@ -19,13 +19,14 @@ from commands.options import OPTIONAL_WORD, NonEmpty, Options
 from figures import training_tables
 from llm import configs
 from llm.configs import RunConfig
+from theory import user_functions
 
 if TYPE_CHECKING:
     from llm.train import Problems
 
 Row = dict[str, Any]
 HELD_OUT_SEED, TRAIN_SEED = 1, 2
-NUM_SOLUTIONS = 4  # known solutions that the verifier has to accept before a run
+NUM_SOLUTIONS = 20  # most known solutions that the verifier has to accept before a run
 
 
 class LlmOptions(Options):
@@ -38,7 +39,9 @@ class LlmOptions(Options):
     set: tuple[NonEmpty, ...] = Field((), description="fields, e.g. steps=50 parameters.gamma_correct=0.05")
     seed: int | None = Field(None, ge=0, lt=2**32, description="another seed than the configuration's")
     folder: NonEmpty | None = Field(None, description="folder of checkpoints and model (default: runs/ID)")
-    dry_run: bool = Field(False, description="check everything, print the plan and the configuration, train nothing")
+    dry_run: bool = Field(
+        False, description="check everything, print the plan and the configuration; trains no more than a warm start"
+    )
     list_only: bool = Field(False, alias="list", description="print the named configurations and stop")
     out: NonEmpty = Field("results", description="folder of the result store")
 
@@ -52,26 +55,46 @@ def llm(options: LlmOptions) -> int:
         return 0
     config = configs.named_or_read(options.config, _changes(options))
     files.refuse_as_folder("out", options.out)
+    files.refuse_as_folder("folder", options.folder or ".")
     language_models.need_torch()
     _need_trl()
     from llm import models, preflight
 
     clock = store.Clock()
     model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
-    identity = {"command": "llm", "model": models.identity(model), **config.model_dump(mode="json")}
+    identity = {"command": "llm", "model": models.identity(model), "files": _files(config)}
+    identity |= config.model_dump(mode="json")
     run = Path(options.out) / "llm" / store.run_id("llm", identity)
     folder = Path(options.folder or Path("runs") / run.name)
     if not store.verify_run(run) and not options.dry_run:
-        print(_closing(store.read_rows(run / "rows.csv"), run, folder))
+        _print(_closing(store.read_rows(run / "rows.csv"), run, folder))
         return 0
     with contextlib.ExitStack() as stack:
         problems = _problems(config, model, stack)
-        known = {place: text for place, text in enumerate(problems.solutions) if text}
-        plan = preflight.check(config, model, problems.train, known, folder)
+        known = [(place, text) for place, text in enumerate(problems.solutions) if text][:NUM_SOLUTIONS]
+        plan = preflight.check(config, model, problems.train, dict(known), folder)
         if options.dry_run:
-            print(f"{training_tables.plan(plan._asdict(), config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
+            _print(f"{training_tables.plan(plan._asdict(), config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
             return 0
         return _train(config, model, problems, folder, identity, clock, options.out)
+
+
+def _print(text: str, *, end: str = "\n", to: TextIO | None = None) -> None:
+    """Prints in one of the processes that torchrun started."""
+    if _is_first_process():
+        print(text, end=end, file=to, flush=True)
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _files(config: RunConfig) -> dict[str, str]:
+    """What stands for the user's files in a stored configuration: their SHA-256."""
+    names = {"problems": config.problems, "verifier": config.verifier.rpartition(":")[0]}
+    if user_functions.is_file_spec(config.method):
+        names["method"] = config.method.rpartition(":")[0]
+    return {what: files.read(Path(name))[1] for what, name in names.items() if name}
 
 
 def _need_trl() -> None:
@@ -82,15 +105,15 @@ def _need_trl() -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"this needs {error.name}: want `pip install '.[llm]'` first") from None
     datasets.disable_progress_bars()
-    # transformers says this of the field that TRL sets
-    warnings.filterwarnings("ignore", r".*gradient_checkpointing. is deprecated", FutureWarning)
+    # transformers says this of a field that TRL sets
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing` is deprecated", FutureWarning)
 
 
 def _changes(options: LlmOptions) -> dict[str, Any]:
     """What the options change in a configuration."""
     changes: dict[str, Any] = {}
     if options.method is not None:
-        changes |= {"method": options.method, "parameters": {}}
+        changes["method"] = options.method
     if options.seed is not None:
         changes["seed"] = options.seed
     for text in options.set:
@@ -100,19 +123,10 @@ def _changes(options: LlmOptions) -> dict[str, Any]:
             raise ValueError(f"--set: {text!r}: want FIELD=VALUE, e.g. steps=50 or parameters.gamma_correct=0.05")
         if tail:
             changes.setdefault(head, {})
-            changes[head][tail] = _number(value)
+            changes[head][tail] = value
         else:
             changes[name] = value
     return changes
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text
 
 
 def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Problems:
@@ -132,8 +146,10 @@ def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Pro
 
     path = Path(config.problems)
     if config.task == "own":
-        task = own_task.load(path, config.problem_column, config.answer_column, own_task.load_verifier(config.verifier))
-        return Problems(task, None, [])
+        verifier = own_task.load_verifier(config.verifier)
+        columns = (config.problem_column, config.answer_column)
+        task = own_task.load(path, *columns, verifier, solution_column=config.solution_column)
+        return Problems(task, None, task.solutions)
     if config.task == "math":
         given = math_problems.load(path, math_problems.Columns(config.problem_column, config.answer_column))
         scorer = stack.enter_context(math_scorer.MathScorer())
@@ -151,8 +167,8 @@ def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Pro
             found, _ = countdown_files.load(path)
             problems = [problem for problem in found if countdown.split_of(problem) == "train"]
             if len(problems) < len(found):
-                print(
-                    f"note: {len(found) - len(problems)} problems belong to held-out splits: left out", file=sys.stderr
+                _print(
+                    f"note: {len(found) - len(problems)} problems belong to held-out splits: left out", to=sys.stderr
                 )
         else:
             problems = countdown.distinct(settings, np.random.default_rng([config.seed, seed]), count) if count else []
@@ -175,47 +191,38 @@ def _train(
     out: str,
 ) -> int:
     """Trains to the end, or to a signal; stores the rows of a run that came to its end."""
-    from llm import train
+    from llm import checkpoints, train
 
-    _keep_config(config, folder)
-    last, faults = train.last_checkpoint(folder)
+    path, text = folder / "config.yaml", f"# run {store.run_id('llm', identity)}\n{configs.as_yaml(config)}"
+    if path.exists() and path.read_text(encoding="utf-8") != text:
+        raise ValueError(f"--folder: {str(folder)!r}: another run is there, see its config.yaml: want a new folder")
+    last, faults = checkpoints.last(folder)
     for fault in faults:
-        print(f"note: {folder}: {fault}", file=sys.stderr)
+        _print(f"note: {folder}: {fault}", to=sys.stderr)
     trained = train.make_trainer(config, model, problems, folder)
+    store.make_folder(folder)
+    store.write_text_atomically(path, text)
     if last is None:
-        print(training_tables.completions(train.first_completions(trained, problems.train, config)), flush=True)
+        _print(training_tables.completions(train.first_completions(trained, problems.train, config)))
     else:
-        print(f"note: goes on from {last}", file=sys.stderr)
-    with tqdm(total=config.steps, unit=" steps", disable=None, leave=False) as bar:
+        _print(f"note: goes on from {last}", to=sys.stderr)
+    hidden = None if _is_first_process() else True  # None: unless it is a terminal
+    with tqdm(total=config.steps, unit=" steps", disable=hidden, leave=False) as bar:
         trained.add_callback(train.on_step(lambda step: bar.update(step - bar.n)))
         train.run(trained, config, last)
     if received := train.signal_of(trained):
-        print(
-            f"paper_repro.py: stopped after {trained.state.global_step} of {config.steps} steps: the same command goes "
-            f"on from there",
-            file=sys.stderr,
-        )
+        step = trained.state.global_step
+        said = f"paper_repro.py: stopped after {step} of {config.steps} steps: the same command goes on from there"
+        _print(said, to=sys.stderr)
         return 128 + received
-    trained.save_model(str(folder / "model"))
-    trained.processing_class.save_pretrained(folder / "model")
-    history = trained.state.log_history
-    artefacts = {
-        "config.yaml": configs.as_yaml(config).encode(),
-        "timing.csv": store.rows_to_csv(training_tables.timing_rows(history)).encode(),
-    }
-    rows = training_tables.rows(history)
-    run = store.write_run("llm", identity, rows, clock=clock, artefacts=artefacts, root=out)
-    print(_closing(rows, run, folder))
+    train.save(trained, folder / "model")
+    if _is_first_process():
+        rows = training_tables.rows(trained.state.log_history)
+        timing = store.rows_to_csv(training_tables.timing_rows(trained.state.log_history))
+        artefacts = {"config.yaml": text.encode(), "timing.csv": timing.encode()}
+        run = store.write_run("llm", identity, rows, clock=clock, artefacts=artefacts, root=out)
+        _print(_closing(rows, run, folder))
     return 0
-
-
-def _keep_config(config: RunConfig, folder: Path) -> None:
-    """The resolved configuration in the run's folder; refuses the folder of another run."""
-    store.make_folder(folder)
-    path, text = folder / "config.yaml", configs.as_yaml(config)
-    if path.exists() and path.read_text(encoding="utf-8") != text:
-        raise ValueError(f"--folder: {str(folder)!r}: another run is there, see its config.yaml: want a new folder")
-    store.write_text_atomically(path, text)
 
 
 def _closing(rows: list[Row], run: Path, folder: Path) -> str:

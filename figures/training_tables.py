@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,8 +16,8 @@ SHOWN = {
     "reward": "reward",
     "entropy": "entropy a token",
     "completions/mean_length": "tokens",
-    "method/plain_advantage": "mean |advantage| without term",
-    "method/bonus_ratio": "mean |term| over it",
+    "method/shaped_advantage": "mean |advantage|",
+    "method/bonus_ratio": "mean |term| over mean |advantage without it|",
     "frac_reward_zero_std": "uniform groups",
     "kl": "KL to the first policy",
     "held_out/pass@1": "held-out pass@1",
@@ -52,11 +53,11 @@ def timing_rows(history: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def summary(found: Sequence[Row]) -> str:
-    """The first and the last value of what matters, with their steps."""
+    """The first and the last known value of what matters, with their steps; a term that is 0 throughout is left out."""
     body = []
     for quantity, label in SHOWN.items():
-        mine = [row for row in found if row["quantity"] == quantity]
-        if mine:
+        mine = [row for row in found if row["quantity"] == quantity and not math.isnan(row["value"])]
+        if mine and (quantity != "method/bonus_ratio" or any(row["value"] for row in mine)):
             first, last = mine[0], mine[-1]
             body.append([label, first["step"], first["value"], last["step"], last["value"]])
     return table(["", "step", "value", "step", "value"], body)
@@ -66,6 +67,7 @@ def plan(sizes: Mapping[str, int], config: Mapping[str, Any]) -> str:
     """What a run will take, from `llm.preflight` and the configuration."""
     completions = config["group_size"] * config["prompts_per_step"] * config["steps"] // config["updates_per_batch"]
     gib = {name: f"{sizes[name] / 2**30:.2f} GiB" for name in ("memory", "memory_there", "disk", "disk_there")}
+    tried = f"{sizes['num_solutions']} known solutions" if sizes["num_solutions"] else "an empty completion only"
     return "\n".join(
         [
             f"{sizes['num_weights']:,} weights, {sizes['num_trained']:,} of them trained, master weights in float32",
@@ -73,7 +75,7 @@ def plan(sizes: Mapping[str, int], config: Mapping[str, Any]) -> str:
             f"completions of at most {config['max_tokens']} tokens in {config['steps']} updates",
             f"memory: about {gib['memory']} (rough), there are {gib['memory_there']}",
             f"disk: about {gib['disk']}, there are {gib['disk_there']}",
-            "everything checked: the model's files, its tokenizer on a prompt, the verifier on known solutions",
+            f"checked: the model's files, its tokenizer on a prompt, the verifier on {tried}",
         ]
     )
 

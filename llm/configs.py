@@ -7,12 +7,13 @@ since updates of RL are smaller than what bfloat16 weights can hold.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from theory import methods
 
@@ -37,6 +38,7 @@ class RunConfig(BaseModel):
     text_format: Literal["compact", "chat"] = Field("compact", description="format of Countdown")
     problem_column: str = Field("problem", description="math: column with the problem; own: with the prompt")
     answer_column: str = Field("answer", description="math and own: column with the answer")
+    solution_column: str = Field("", description="own: column with a correct completion, where one is known; or empty")
     verifier: str = Field("", description="own: FILE.py:FUNCTION of completion and answer: True, False or None")
     format_credit: float = Field(0.0, ge=0, allow_inf_nan=False, description="reward of a well-formed completion")
     group_size: int = Field(8, ge=2, le=100_000, description="completions of a prompt")
@@ -58,19 +60,27 @@ class RunConfig(BaseModel):
     vllm: bool = Field(False, description="sample with vLLM in the same process (not tried here)")
     save_every: int = Field(50, ge=1, description="updates between checkpoints")
     evaluate_every: int = Field(50, ge=1, description="updates between evaluations")
-    evaluation_problems: int = Field(50, ge=0, description="held-out problems of an evaluation; 0: none")
+    evaluation_problems: int = Field(
+        50, ge=0, description="held-out Countdown problems of an evaluation; 0 and other tasks: none"
+    )
     evaluation_samples: int = Field(16, ge=1, description="samples a problem, where the exact audit does not apply")
     log_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="also log there")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the run")
 
+    @field_validator("parameters", "countdown", mode="before")
+    @classmethod
+    def _with_numbers(cls, values: object) -> object:
+        """Words of numbers as numbers: YAML takes 1e-3 for a word, and so do flags."""
+        return {name: _number(value) for name, value in values.items()} if isinstance(values, dict) else values
+
     @model_validator(mode="after")
     def _fits(self) -> RunConfig:
         if bool(self.model) == bool(self.warm_start):
-            raise ValueError("model: want a model or a warm_start, and not both")
+            raise ValueError(f"model: {self.model!r}, warm_start: {self.warm_start!r}: want one of them")
         if self.task != "countdown" and not self.problems:
-            raise ValueError(f"problems: task {self.task} needs a file of problems")
+            raise ValueError(f"problems: '': want a file of problems for task {self.task}")
         if bool(self.verifier) != (self.task == "own"):
-            raise ValueError("verifier: want FILE.py:FUNCTION with task own, and only there")
+            raise ValueError(f"verifier: {self.verifier!r}: want FILE.py:FUNCTION with task own, and only there")
         completions = self.group_size * self.prompts_per_step
         if completions % self.micro_batch:
             raise ValueError(
@@ -86,20 +96,35 @@ class RunConfig(BaseModel):
         return self
 
 
-_BIG: Mapping[str, Any] = MappingProxyType(
+def _number(value: object) -> object:
+    if isinstance(value, str):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    return value
+
+
+_BIG: Mapping[str, Any] = MappingProxyType(  # an H100 or A100 with 80 GB; the rates are those of published runs
     {
+        "method": "ds_reward",
         "dtype": "bfloat16",
         "gradient_checkpointing": True,
-        "group_size": 16,
-        "prompts_per_step": 32,
+        "vllm": True,
         "micro_batch": 8,
         "max_tokens": 1024,
+        "learning_rate": 1e-6,
+        "steps": 400,
+        "evaluation_samples": 8,
+    }
+)
+_COUNTDOWN: Mapping[str, Any] = MappingProxyType(
+    {
+        **_BIG,
         "text_format": "chat",
-        "num_problems": 20_000,
-        "save_every": 50,
-        "evaluate_every": 50,
-        "vllm": True,
         "countdown": {"num_numbers": 4, "largest_number": 99, "operators": "+-*/", "max_target": 100},
+        "num_problems": 20_000,
+        "group_size": 8,
+        "prompts_per_step": 64,
     }
 )
 CONFIGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -130,16 +155,20 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "learning_rate": 2e-4,
             "max_tokens": 10,
         },
-        "qwen3_1.7b_countdown": {**_BIG, "model": "Qwen/Qwen3-1.7B"},
-        "qwen2.5_3b_countdown": {**_BIG, "model": "Qwen/Qwen2.5-3B-Instruct"},
-        "qwen2.5_math_7b": {
+        "qwen3_1.7b_countdown": {**_COUNTDOWN, "model": "Qwen/Qwen3-1.7B"},
+        "qwen2.5_3b_countdown": {**_COUNTDOWN, "model": "Qwen/Qwen2.5-3B-Instruct", "micro_batch": 4},
+        "qwen2.5_math_7b": {  # all weights would take 120 GB
             **_BIG,
             "model": "Qwen/Qwen2.5-Math-7B",
             "task": "math",
             "problems": "math_train.jsonl",
-            "countdown": {},
-            "max_tokens": 2048,
+            "group_size": 8,
+            "prompts_per_step": 32,
             "micro_batch": 4,
+            "max_tokens": 2048,
+            "temperature": 0.7,
+            "lora_rank": 64,
+            "learning_rate": 1e-5,
         },
     }
 )
@@ -148,6 +177,8 @@ NOT_TRIED = ("qwen3_1.7b_countdown", "qwen2.5_3b_countdown", "qwen2.5_math_7b") 
 
 def named_or_read(spec: str, changes: Mapping[str, Any]) -> RunConfig:
     """The configuration of a name or of a YAML file, with changes; one line names the field that is wrong.
+
+    Changes of a field that holds names and values keep its other names; another method has parameters of its own.
 
     >>> named_or_read("smoke", {"method": "grpo", "parameters": {}}).method
     'grpo'
@@ -158,13 +189,19 @@ def named_or_read(spec: str, changes: Mapping[str, Any]) -> RunConfig:
         given = _read(Path(spec))
     else:
         raise ValueError(f"CONFIG: {spec!r}: want a YAML file or one of {', '.join(CONFIGS)}")
+    if "method" in changes:
+        given.pop("parameters", None)
+    for name, value in changes.items():
+        there = given.get(name)
+        given[name] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
     try:
-        return RunConfig(**{**given, **changes})
+        return RunConfig(**given)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         shown = f"{field}: {first['input']!r}: " if field else ""
-        raise ValueError(f"{spec}: {shown}{first['msg'].removeprefix('Value error, ')}") from None
+        wanted = f": want one of {', '.join(RunConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise ValueError(f"{spec}: {shown}{first['msg'].removeprefix('Value error, ')}{wanted}") from None
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -185,5 +222,5 @@ def as_yaml(config: RunConfig) -> str:
     """The whole configuration, every field, as YAML that `named_or_read` reads back."""
     import yaml
 
-    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, width=116)
-    return text
+    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=116)
+    return text.replace("dtype: bfloat16\n", "dtype: bfloat16  # of the passes: master weights are float32\n")

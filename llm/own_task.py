@@ -9,8 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from llm.tasks import Mark, Prompt
+import numpy as np
+
+from llm.tasks import Mark, Message, Prompt
 from theory import user_functions
 
 Verifier = Callable[..., object]
@@ -19,10 +22,13 @@ Verifier = Callable[..., object]
 class OwnTask:
     """Prompts, their answers and the user's verifier."""
 
-    def __init__(self, prompts: Sequence[Prompt], answers: Sequence[str], verifier: Verifier) -> None:
-        """Takes prompts with distinct ids."""
+    def __init__(
+        self, prompts: Sequence[Prompt], answers: Sequence[str], verifier: Verifier, solutions: Sequence[str] = ()
+    ) -> None:
+        """Takes prompts with distinct ids; `solutions` has a correct completion of each, "" where none is known."""
         self.prompts = list(prompts)
         self.answers = list(answers)
+        self.solutions = list(solutions)
         self.verifier = verifier
 
     def marks(self, places: Sequence[int], completions: Sequence[str]) -> list[Mark]:
@@ -35,12 +41,12 @@ class OwnTask:
         except Exception as error:
             where = f"prompt {self.prompts[place].id}"
             raise ValueError(f"verifier: {where}: it raised {type(error).__name__}: {error}") from error
-        if found not in (True, False, None):
+        if found is None:
+            return Mark(float("nan"), False, "unscorable", "")
+        if not isinstance(found, int | float | np.bool_) or found not in (True, False):
             raise ValueError(
                 f"verifier: prompt {self.prompts[place].id}: it returned {found!r}: want True, False or None"
             )
-        if found is None:
-            return Mark(float("nan"), False, "unscorable", "")
         return Mark(float(found), True, "" if found else "wrong", completion)
 
 
@@ -49,28 +55,40 @@ def load_verifier(spec: str) -> Verifier:
     return user_functions.load(spec, ("completion", "answer"))
 
 
-def load(path: Path, prompt_column: str, answer_column: str, verifier: Verifier) -> OwnTask:
+def load(
+    path: Path, prompt_column: str, answer_column: str, verifier: Verifier, *, solution_column: str = ""
+) -> OwnTask:
     """The prompts in a file of JSON Lines: text, or messages with role and content.
 
+    Lines may lack the column of solutions, but not all of them, if one is named.
     Raises ValueError: one line that names the file, the line, the field, its value and what is allowed.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}") from None
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
+    except OSError as error:
+        raise ValueError(f"problems: {str(path)!r}: cannot be read: {error.strerror}: want JSON Lines") from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f"problems: {str(path)!r}: it is not UTF-8 text ({error.reason}): want JSON Lines") from None
     prompts: list[Prompt] = []
     answers: list[str] = []
+    solutions: list[str] = []
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            prompt, answer = _row(f"{path} line {number}", line, prompt_column, answer_column)
+            row, prompt = _row(f"{path} line {number}", line, prompt_column, answer_column)
             prompts.append(Prompt(f"line {number}", prompt))
-            answers.append(answer)
+            answers.append(str(row[answer_column]))
+            solutions.append(str(row.get(solution_column, "")))
     if not prompts:
         raise ValueError(f"{path}: the file is empty: want at least one prompt")
-    return OwnTask(prompts, answers, verifier)
+    if solution_column and not any(solutions):
+        raise ValueError(f"{path}: solution_column: {solution_column!r}: no line has it: want one that has, or none")
+    return OwnTask(prompts, answers, verifier, solutions)
 
 
-def _row(where: str, line: str, prompt_column: str, answer_column: str) -> tuple[str | tuple[dict[str, str], ...], str]:
+def _row(
+    where: str, line: str, prompt_column: str, answer_column: str
+) -> tuple[dict[str, Any], str | tuple[Message, ...]]:
+    """The object of a line, and its prompt."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError):
@@ -79,13 +97,13 @@ def _row(where: str, line: str, prompt_column: str, answer_column: str) -> tuple
         if not isinstance(row, dict) or column not in row:
             found = ", ".join(row)[:80] if isinstance(row, dict) else "no object"
             raise ValueError(f"{where}: no column {column!r}: found {found}")
-    prompt, answer = row[prompt_column], row[answer_column]
+    prompt = row[prompt_column]
     if isinstance(prompt, list) and prompt and all(_is_message(part) for part in prompt):
-        return tuple(prompt), str(answer)
+        return row, tuple(prompt)
     if not isinstance(prompt, str) or not prompt:
         shown = json.dumps(prompt)[:80]
         raise ValueError(f"{where}: {prompt_column} is {shown}: want text, or messages with role and content")
-    return prompt, str(answer)
+    return row, prompt
 
 
 def _is_message(part: object) -> bool:

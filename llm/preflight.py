@@ -1,23 +1,35 @@
-"""What is checked before a run spends a minute, and what the run will take."""
+"""What is checked before a run spends a minute, and what the run will take.
+
+Departs: (1) the memory estimate counts weights, gradients, moments, activations of a usual transformer and its cache
+while it samples; it is within a factor of two on the small models that were measured. (2) Where no correct completion
+is known the verifier is only called, on an empty one.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.integrations import is_tensorboard_available, is_trackio_available, is_wandb_available
 
 from llm import models
 from llm.configs import RunConfig
 from llm.tasks import Task
 
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and the two moments of AdamW
-BYTES_PER_LOGIT = 8  # logits and their gradient in float32, the largest activations of a small batch
-CHECKPOINTS = 3  # two are kept while a third is written
 BYTES_PER_WEIGHT_ON_DISK = 12  # weight and the two moments
+CHECKPOINTS = 3  # two are kept while a third is written
+PROGRAM = 2**30  # bytes of Python, torch and TRL, or of a GPU's context
+KEPT, KEPT_WITH_CHECKPOINTING = 17, 1  # numbers a token, layer and hidden unit that the backward pass needs
+CACHED = 2  # key and value, of every token, layer and hidden unit
+VLLM_SHARE = 0.3  # of the GPU, TRL's default
+LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available, "trackio": is_trackio_available}
 
 
 class Plan(NamedTuple):
@@ -27,54 +39,87 @@ class Plan(NamedTuple):
     num_trained: int
     num_prompts: int
     longest_prompt: int
+    num_solutions: int
     memory: int
     memory_there: int
     disk: int
     disk_there: int
 
 
-def check(config: RunConfig, model: str, task: Task, solutions: dict[int, str], folder: Path) -> Plan:
+def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str], folder: Path) -> Plan:
     """The plan of a run; raises ValueError, one line, where the run cannot work.
 
     `solutions` has a completion that is known to be correct for some places of the task's prompts.
     """
-    tokenizer = models.load_tokenizer(model)
-    lengths = [len(models.prompt_ids(tokenizer, prompt)) for prompt in task.prompts]
-    first = task.prompts[0]
-    text = first.text if isinstance(first.text, str) else first.text[-1]["content"]
-    if text not in tokenizer.decode(models.prompt_ids(tokenizer, first)):
-        raise ValueError(f"model: {model!r}: its tokenizer does not give back prompt {first.id!r} as it was")
-    if solutions:
-        marks = task.marks(list(solutions), list(solutions.values()))
-        for place, mark in zip(solutions, marks, strict=True):
-            if mark.correct != 1:
-                raise ValueError(
-                    f"verifier: it does not accept a known solution of prompt {task.prompts[place].id!r}: {mark.reason}"
-                )
+    _require_packages(config)
+    longest = _longest_prompt(model, task)
+    _try_verifier(task, solutions)
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model), trust_remote_code=False)
     num_weights = sum(weight.numel() for weight in skeleton.parameters())
     num_trained = _num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
-    logits = config.micro_batch * (config.max_tokens + 1) * skeleton.config.vocab_size * BYTES_PER_LOGIT
-    frozen = 4 * (num_weights - num_trained if config.lora_rank else num_weights * bool(config.kl_strength))
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     plan = Plan(
         num_weights,
         num_trained,
         len(task.prompts),
-        max(lengths),
-        num_trained * BYTES_PER_WEIGHT + frozen + logits,
+        longest,
+        len(solutions),
+        _memory(config, skeleton.config.get_text_config(), longest, num_weights, num_trained),
         memory_there(),
         CHECKPOINTS * num_trained * BYTES_PER_WEIGHT_ON_DISK + 4 * num_weights,
         shutil.disk_usage(nearest).free,
     )
     for what, needed, there in (("memory", plan.memory, plan.memory_there), ("disk", plan.disk, plan.disk_there)):
         if needed > there:
+            smaller = "a smaller micro_batch, group_size or max_tokens, lora_rank" if what == "memory" else "lora_rank"
             raise ValueError(
-                f"{what}: the run needs about {needed / 2**30:.1f} GiB, there are {there / 2**30:.1f}: want a smaller "
-                "micro_batch or max_tokens, lora_rank, or a larger machine"
+                f"{what}: the run needs about {needed / 2**30:.1f} GiB, there are {there / 2**30:.1f}: want {smaller}, "
+                "or a larger machine"
             )
     return plan
+
+
+def _require_packages(config: RunConfig) -> None:
+    if config.log_to in LOGGERS and not LOGGERS[config.log_to]():
+        raise ValueError(f"log_to: {config.log_to!r}: it is not installed: want `pip install {config.log_to}`, or none")
+    if config.vllm and importlib.util.find_spec("vllm") is None:
+        raise ValueError("vllm: True: it is not installed: want `pip install vllm`, or false")
+
+
+def _longest_prompt(model: str, task: Task) -> int:
+    """The most tokens of a prompt; refuses a tokenizer that does not give the first one back."""
+    tokenizer = models.load_tokenizer(model)
+    first = task.prompts[0]
+    text = first.text if isinstance(first.text, str) else first.text[-1]["content"]
+    shown = tokenizer.decode(models.prompt_ids(tokenizer, first), clean_up_tokenization_spaces=False)
+    if text.strip() not in shown:
+        raise ValueError(f"model: {model!r}: its tokenizer does not give back prompt {first.id!r}: {shown[:80]!r}")
+    return max(len(models.prompt_ids(tokenizer, prompt)) for prompt in task.prompts)
+
+
+def _try_verifier(task: Task, solutions: Mapping[int, str]) -> None:
+    task.marks([0], [""])
+    for place, mark in zip(solutions, task.marks(list(solutions), list(solutions.values())), strict=True):
+        if mark.correct != 1:
+            raise ValueError(
+                f"verifier: it does not accept the known solution of prompt {task.prompts[place].id!r}, "
+                f"{solutions[place][:80]!r}: {mark.reason}"
+            )
+
+
+def _memory(config: RunConfig, shape: Any, longest: int, num_weights: int, num_trained: int) -> int:
+    """Bytes, roughly: weights at rest, and the larger of the backward pass and the cache while it samples."""
+    frozen = num_weights - num_trained if config.lora_rank else num_weights * bool(config.kl_strength)
+    unit: int = shape.num_hidden_layers * shape.hidden_size * (longest + config.max_tokens)
+    num_bytes = 2 if config.dtype == "bfloat16" else 4
+    kept = KEPT_WITH_CHECKPOINTING if config.gradient_checkpointing else KEPT
+    backward = config.micro_batch * kept * unit * num_bytes
+    cache = config.group_size * config.prompts_per_step * CACHED * unit * num_bytes
+    if config.vllm:
+        total = torch.cuda.mem_get_info()[1] if torch.cuda.is_available() else 0
+        cache = int(VLLM_SHARE * total)
+    return PROGRAM + num_trained * BYTES_PER_WEIGHT + 4 * frozen + max(backward, cache)
 
 
 def memory_there() -> int:

@@ -1,14 +1,12 @@
 """One training run: from a configuration to TRL's trainer with a method, its data, verifier, callbacks and checks.
 
-Checkpoints are TRL's own, taken between batches of completions; one counts once its checksum manifest, written last,
-is there and verifies. A run goes on from the last one that counts, with the same completions, updates and weights as a
-run that was never stopped.
+Checkpoints are TRL's own, taken between batches of completions. A run goes on from the last one that counts, see
+`llm.checkpoints`, with the same completions, updates and weights as a run that was never stopped. What is looked at on
+the way, held-out problems and the first completions, draws from streams of its own.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -18,11 +16,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, TrainerCallback, TrainerState
+from transformers import TrainerCallback, TrainerState, set_seed
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from llm import audit, evaluate, models, trainer
+from llm import audit, checkpoints, evaluate, models, trainer
 from llm.configs import RunConfig
 from llm.countdown_task import CountdownTask
 from llm.models import LanguageModel
@@ -30,7 +28,6 @@ from llm.tasks import Task
 from theory import estimators
 
 Row = dict[str, float]
-MANIFEST = "checksums.json"
 SAMPLE_SHOWN = 4  # completions that are shown before the first step
 
 
@@ -69,10 +66,14 @@ def text_of(completion: Any) -> str:
 
 
 def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
-    """TRL's arguments for a configuration."""
-    is_gpu = torch.cuda.is_available()
+    """TRL's arguments for a configuration, split over the processes that torchrun started."""
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    completions = config.group_size * config.prompts_per_step // processes
+    completions, rest = divmod(config.group_size * config.prompts_per_step, processes)
+    if rest or completions % min(config.micro_batch, completions):
+        raise ValueError(
+            f"micro_batch: {config.micro_batch}: want a divisor of group_size times prompts_per_step over the "
+            f"number of processes, {processes}"
+        )
     options = {
         "beta": config.kl_strength,
         "use_bias_correction_kl": True,
@@ -98,10 +99,11 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
         gradient_checkpointing=config.gradient_checkpointing,
         use_vllm=config.vllm,
         vllm_mode="colocate",
-        use_cpu=not is_gpu,
+        vllm_enable_sleep_mode=config.vllm,
+        use_cpu=not torch.cuda.is_available(),
         save_strategy="steps",
         save_steps=config.save_every,
-        save_total_limit=2,
+        save_total_limit=None,  # TRL would remove an older one before the new one counts
         logging_steps=1,
         report_to=config.log_to,
         disable_tqdm=True,  # the command has a bar of its own
@@ -112,10 +114,8 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
 
 def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path) -> Any:
     """TRL's trainer with the method, float32 weights, and the callbacks that save, evaluate and stop."""
-    tokenizer = models.load_tokenizer(model)
-    weights = AutoModelForCausalLM.from_pretrained(
-        model, dtype=torch.float32, use_safetensors=True, trust_remote_code=False
-    )
+    set_seed(config.seed)  # adapters are drawn before TRL sets it
+    lm = models.load(model, device="cpu")
     lora = None
     if config.lora_rank:
         from peft import LoraConfig
@@ -124,34 +124,48 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
             r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
     trained = trainer.with_method(GRPOTrainer, config.method, config.parameters, correct="correct")(
-        model=weights,
+        model=lm.model,
         reward_funcs=reward_functions(problems.train, config.format_credit),
         args=grpo_config(config, folder),
         train_dataset=dataset(problems.train),
-        processing_class=tokenizer,
+        processing_class=lm.tokenizer,
         peft_config=lora,
-        callbacks=[Checksums(), Stopper(config.updates_per_batch)],
     )
     trained.remove_callback(PrinterCallback)
+    trained.add_callback(Checksums(trained.accelerator))
+    trained.add_callback(Stopper(trained.accelerator, config.updates_per_batch))
     if problems.held_out is not None:
         trained.add_callback(Evaluation(trained, problems.held_out, config))
     return trained
 
 
 def run(trained: Any, config: RunConfig, last: Path | None) -> None:
-    """Trains from the start or from a checkpoint, to the end or to a signal; a run that is at its end is only opened."""
-    if last is None:
-        trained.train()
-    elif step_of(last) < config.steps:
-        trained.train(resume_from_checkpoint=str(last))
-    else:  # stopped between its last checkpoint and what comes after: one more call of train would make one more step
+    """Trains from the start or from a checkpoint, to the end or to a signal; a run that is at its end is only opened.
+
+    Raises ValueError where memory runs out.
+    """
+    if last is not None and checkpoints.step_of(last) >= config.steps:
+        # stopped between its last checkpoint and what comes after: one more call of train would make one more step
         trained._load_from_checkpoint(str(last))
         trained.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
+        return
+    try:
+        trained.train(resume_from_checkpoint=str(last) if last else None)
+    except RuntimeError as error:
+        if not evaluate.is_out_of_memory(error):
+            raise
+        raise ValueError(f"micro_batch: {config.micro_batch}: memory ran out: want fewer, or max_tokens") from None
 
 
-def step_of(checkpoint: Path) -> int:
-    """The number of updates that a checkpoint has behind it."""
-    return int(checkpoint.name.removeprefix("checkpoint-"))
+def save(trained: Any, folder: Path) -> None:
+    """The model and its tokenizer as `save_pretrained` writes them, adapters merged into the weights."""
+    if hasattr(trained.model, "merge_and_unload"):
+        if trained.accelerator.is_main_process:
+            trained.model.merge_and_unload().save_pretrained(folder)
+    else:
+        trained.save_model(str(folder))
+    if trained.accelerator.is_main_process:
+        trained.processing_class.save_pretrained(folder)
 
 
 def first_completions(trained: Any, task: Task, config: RunConfig) -> list[evaluate.Row]:
@@ -161,10 +175,8 @@ def first_completions(trained: Any, task: Task, config: RunConfig) -> list[evalu
     settings = evaluate.Settings(
         n=1, temperature=config.temperature, max_tokens=config.max_tokens, slice_size=SAMPLE_SHOWN, seed=config.seed
     )
-    for event in evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings):
-        if isinstance(event, evaluate.Done):
-            return event.rows
-    return []
+    events = evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings)
+    return next(event.rows for event in events if isinstance(event, evaluate.Done))
 
 
 def on_step(called: Callable[[int], object]) -> TrainerCallback:
@@ -183,19 +195,28 @@ def signal_of(trained: Any) -> int:
 
 
 class Checksums(TrainerCallback):
-    """Writes the manifest of a checkpoint when all of its files are there."""
+    """Makes a checkpoint count when every process has written its files."""
+
+    def __init__(self, accelerator: Any) -> None:
+        """Takes the trainer's accelerator."""
+        self.accelerator = accelerator
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called by transformers after the checkpoint."""
+        self.accelerator.wait_for_everyone()
         if state.is_world_process_zero:
-            write_manifest(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+            checkpoints.complete(Path(args.output_dir) / f"{checkpoints.PREFIX}{state.global_step}")
 
 
 class Stopper(TrainerCallback):
-    """On Ctrl-C or SIGTERM: a checkpoint at the next boundary between batches of completions, and the end."""
+    """On Ctrl-C or SIGTERM: a checkpoint at the next boundary between batches of completions, and the end.
 
-    def __init__(self, updates_per_batch: int) -> None:
-        """Takes the number of updates between boundaries."""
+    A second signal is not waited with: it does what it did before training.
+    """
+
+    def __init__(self, accelerator: Any, updates_per_batch: int) -> None:
+        """Takes the trainer's accelerator and the number of updates between boundaries."""
+        self.accelerator = accelerator
         self.updates_per_batch = updates_per_batch
         self.received = 0
 
@@ -210,10 +231,16 @@ class Stopper(TrainerCallback):
 
     def _note(self, number: int, _: Any) -> None:
         self.received = number
+        for known, handler in self._before.items():
+            signal.signal(known, handler)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Saves and stops once asked to."""
-        if self.received and state.global_step % self.updates_per_batch == 0:
+        """Saves and stops once any process was asked to."""
+        if state.global_step % self.updates_per_batch:
+            return
+        received = torch.tensor([self.received], device=self.accelerator.device)
+        self.received = int(self.accelerator.gather(received).max())
+        if self.received:
             control.should_save = control.should_training_stop = True
 
 
@@ -272,45 +299,3 @@ def held_out(lm: LanguageModel, task: Task, config: RunConfig) -> Row:
         f"pass@{k}": float(np.mean([estimators.pass_at_k(row["n"], row["c"], k) for row in counts if row["n"] >= k]))
         for k in ks
     }
-
-
-def write_manifest(checkpoint: Path) -> None:
-    """Sizes and SHA-256 of a checkpoint's files, in one rename: from then on it counts."""
-    sums = {path.name: _sum(path) for path in sorted(checkpoint.iterdir()) if path.is_file() and path.name != MANIFEST}
-    new = checkpoint / f".{MANIFEST}"
-    with new.open("w") as stream:
-        json.dump(sums, stream, indent=1)
-        stream.flush()
-        os.fsync(stream.fileno())
-    new.rename(checkpoint / MANIFEST)
-
-
-def _sum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def checkpoint_fault(checkpoint: Path) -> str:
-    """What is wrong with a checkpoint, in a few words; empty if it counts."""
-    try:
-        sums = json.loads((checkpoint / MANIFEST).read_text())
-        for name, wanted in sums.items():
-            if _sum(checkpoint / name) != wanted:
-                return f"{name} differs from its checksum"
-    except FileNotFoundError as error:
-        return f"{Path(error.filename).name} is missing"
-    except (OSError, ValueError, AttributeError) as error:
-        return f"it cannot be read: {error}"
-    return ""
-
-
-def last_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that counts, and a line about each newer one that does not."""
-    found = [path for path in folder.glob("checkpoint-*") if path.name.removeprefix("checkpoint-").isdigit()]
-    faults: list[str] = []
-    for path in sorted(found, key=step_of, reverse=True):
-        fault = checkpoint_fault(path)
-        if not fault:
-            return path, faults
-        faults.append(f"{path.name} does not count: {fault}")
-    return None, faults

@@ -15,7 +15,7 @@ os.environ.update(HF_HUB_OFFLINE="1", TRL_EXPERIMENTAL_SILENCE="1", TOKENIZERS_P
 import numpy as np
 import torch
 
-from llm import countdown, train
+from llm import checkpoints, countdown, train
 from llm.configs import RunConfig
 from llm.countdown_task import CountdownTask
 from tests.language_models import SETTINGS
@@ -27,7 +27,7 @@ def attempt(config: RunConfig, folder: Path) -> None:
     problems = countdown.distinct(SETTINGS, np.random.default_rng(0), 32)
     task = CountdownTask(problems, operators=SETTINGS.operators)
     trained = train.make_trainer(config, config.model, train.Problems(task, None, []), folder)
-    last, _ = train.last_checkpoint(folder)
+    last, _ = checkpoints.last(folder)
     print(last.name if last else "start", flush=True)
     train.run(trained, config, last)
     trained.save_model(str(folder / "model"))

@@ -1,0 +1,72 @@
+"""Checkpoints that count: a folder with a manifest of its files' checksums, written last by one rename, that verifies.
+
+The one before the newest is removed only when a newer one counts, so that at every moment one is there to go on from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+MANIFEST = "checksums.json"
+PREFIX = "checkpoint-"  # transformers' name
+
+
+def step_of(checkpoint: Path) -> int:
+    """The number of updates that a checkpoint has behind it."""
+    return int(checkpoint.name.removeprefix(PREFIX))
+
+
+def last(folder: Path) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint that counts, and a line about each newer one that does not."""
+    faults: list[str] = []
+    for path in reversed(_all(folder)):
+        fault = fault_of(path)
+        if not fault:
+            return path, faults
+        faults.append(f"{path.name} does not count: {fault}")
+    return None, faults
+
+
+def fault_of(checkpoint: Path) -> str:
+    """What is wrong with a checkpoint, in a few words; empty if it counts."""
+    try:
+        sums = json.loads((checkpoint / MANIFEST).read_text())
+        for name, wanted in sums.items():
+            if _sum(checkpoint / name) != wanted:
+                return f"{name} differs from its checksum"
+    except FileNotFoundError as error:
+        return f"{Path(error.filename).name} is missing"
+    except (OSError, ValueError, AttributeError):
+        return f"{MANIFEST} cannot be read"
+    return "" if sums else f"{MANIFEST} is empty"
+
+
+def complete(checkpoint: Path) -> None:
+    """Makes a checkpoint whose files are all written count; of the others keeps the newest earlier one that did."""
+    files = [path for path in sorted(checkpoint.rglob("*")) if path.is_file() and path != checkpoint / MANIFEST]
+    sums = {str(path.relative_to(checkpoint)): _sum(path) for path in files}
+    new = checkpoint.parent / f".{MANIFEST}"
+    with new.open("w") as stream:
+        json.dump(sums, stream, indent=1)
+        stream.flush()
+        os.fsync(stream.fileno())
+    new.rename(checkpoint / MANIFEST)
+    others = [path for path in _all(checkpoint.parent) if path != checkpoint]
+    earlier = [path for path in others if step_of(path) < step_of(checkpoint) and (path / MANIFEST).is_file()]
+    for path in others:
+        if path not in earlier[-1:]:
+            shutil.rmtree(path)
+
+
+def _all(folder: Path) -> list[Path]:
+    """Folders of checkpoints, whole or not, oldest first."""
+    return sorted((path for path in folder.glob(f"{PREFIX}*") if path.name.removeprefix(PREFIX).isdigit()), key=step_of)
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
