@@ -98,6 +98,14 @@ def test_of_both_kinds_of_weights_the_safetensors_are_used(folder: Path) -> None
     assert not marker.exists()
 
 
+def test_pickled_weights_beside_other_safetensors_are_not_opened(folder: Path) -> None:
+    marker = folder / "ran"
+    (folder / "model.safetensors").rename(folder / "other.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Marks(marker)))
+    assert refusal(folder).startswith("its weights could not be read: ")
+    assert not marker.exists()
+
+
 def drop_end_token(folder: Path) -> None:
     text = json.loads((folder / "tokenizer_config.json").read_text())
     (folder / "tokenizer_config.json").write_text(json.dumps({k: v for k, v in text.items() if k != "eos_token"}))
