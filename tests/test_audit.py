@@ -30,7 +30,7 @@ from llm.countdown import Problem
 from llm.countdown_task import CountdownTask
 from llm.models import LanguageModel
 from tests.language_models import CONFIG, SETTINGS, small_model
-from tests.tolerances import DIFFERS, FLOAT32_MASS, FLOAT32_SUM, INTEGRATOR, OTHER_MASS
+from tests.tolerances import DIFFERS, FLOAT32_MASS, FLOAT32_SUM, FLOAT64, INTEGRATOR, OTHER_MASS
 from theory import dynamics, policies, sharpening
 
 OPERATORS = "+-*"
@@ -305,16 +305,38 @@ def test_a_problem_s_row_by_hand():
     assert row["base_surprisal_wrong"] == pytest.approx(-np.log(0.2))
 
 
+def test_the_unlisted_mass_is_one_more_wrong_answer():
+    table = audit.as_table(by_hand([0.3, 0.1], [0.2, 0.2]))
+    assert table is not None
+    np.testing.assert_allclose(np.exp(table.base_log_policy), [0.3, 0.1, 0.2, 0.2, 0.2], rtol=FLOAT64)
+    assert table.correct.tolist() == [1, 1, 0, 0, 0]
+    assert audit.as_table(by_hand([], [0.5])) is None
+
+
+def test_the_check_by_hand():
+    """Masses .5 (correct) and .3 of listed answers, 100 samples; an unfinished text is none of the answers."""
+    one = by_hand([0.5], [0.3])
+    drawn = [("a", True, True)] * 55 + [("b", False, True)] * 25 + [("a", False, False)] * 5 + [("c", False, True)] * 15
+    rows = [
+        audit_samples.Sample(one.problem.id, "", text, correct, is_finished, np.nan)
+        for text, correct, is_finished in drawn
+    ]
+    found = audit_check.compare([one], [["a", "b"]], audit_samples.Samples(rows, np.zeros(100, np.int64), 0))
+    assert (found.num_samples, found.observed, found.degrees) == (100, 55, 2)
+    assert found.z == pytest.approx(1.0, rel=FLOAT64)
+    assert found.chi_squared == pytest.approx(25 / 50 + 25 / 30, rel=FLOAT64)
+
+
 def test_summaries_by_hand():
     """pass@2 and its difference, masses, and S_C - S_W, on a problem with and one without correct answers."""
     audited = {
         "base": [by_hand([0.3, 0.1], [0.2, 0.2]), by_hand([], [0.5, 0.1])],
-        "after": [by_hand([0.1, 0.3], [0.4, 0.1]), by_hand([], [0.5, 0.1])],
+        "after": [by_hand([0.1, 0.4], [0.4, 0.1]), by_hand([], [0.5, 0.1])],
     }
     rows = list(audit_rows.summary_rows(audited, audit_rows.problem_rows(audited), [2], rng=np.random.default_rng(0)))
     found = {(row["model"], row["quantity"], row["at"]): row for row in rows}
     assert found["base", "pass_at_k", 2]["value"] == pytest.approx((1 - 0.6**2) / 2)
-    assert found["after", "pass_at_k_difference", 2]["value"] == pytest.approx(0)
+    assert found["after", "pass_at_k_difference", 2]["value"] == pytest.approx((0.6**2 - 0.5**2) / 2)
     assert found["base", "ill_formed_mass", 0]["value"] == pytest.approx((0.2 + 0.4) / 2)
     gap = -0.75 * np.log(0.3) - 0.25 * np.log(0.1) + np.log(0.2)
     assert found["base", "surprisal_gap", 0]["value"] == pytest.approx(gap)
