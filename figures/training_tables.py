@@ -36,7 +36,7 @@ def rows(history: Iterable[Row]) -> list[dict[str, Any]]:
     return [
         {"step": entry["step"], "quantity": name, "value": float(value)}
         for entry in history
-        for name, value in entry.items()
+        for name, value in sorted(entry.items())  # a resumed run has its first entries in this order
         if name not in DROPPED and not _is_time(name) and isinstance(value, int | float)
     ]
 
