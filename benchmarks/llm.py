@@ -1,0 +1,229 @@
+"""Seconds a step of a method in TRL's trainer, beside TRL's plain GRPOTrainer in the same process.
+
+    python -m benchmarks.llm [--method ds] [--rounds 8] [--width 256] [--layers 6] [--completions 64] [--tokens 24]
+
+Both train a model with random weights on Countdown, with the same options and completions of one length, and take
+turns: two steps each, in an order that changes from round to round. `plain again` is a second GRPOTrainer: how far its
+ratio is from 1 is the noise. Two cases: one update for each batch of completions, where TRL computes no log-probability
+outside the loss and a method that needs them makes a pass of its own; and two updates, where TRL computes them. A step
+lasts from the end of the one before to its own end; times are CPU seconds of the process, on one thread, where not
+called wall. Shares of a step are of CPU time; `update` is loss, backward pass and optimizer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import functools
+import os
+import queue
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from llm import countdown, tiny, train, trainer
+from llm.countdown_task import CountdownTask
+
+Times = dict[str, float]  # seconds by section of a step, and by the clock on the wall
+SECTIONS = {
+    "rollout": "_generate",
+    "scoring": "_calculate_rewards",
+    "log-probs": "_get_per_token_logps_and_entropies",
+    "update": "",
+    "rest": "_prepare_inputs",
+}
+CASES = {"one update a batch, no log-probabilities by TRL": 1, "two updates a batch, log-probabilities by TRL": 2}
+GROUP_SIZE = 8
+STEPS_AT_ONCE = 2  # one batch of completions in the second case
+NUM_PROMPTS = 64
+SETTINGS = countdown.Settings(num_numbers=4, largest_number=50, max_target=100, operators="+-*/")
+
+
+class Runner:
+    """A trainer in a thread of its own that makes steps when asked, and says how long their sections took."""
+
+    def __init__(self, trained: Any, pool: ThreadPoolExecutor) -> None:
+        """Makes the first steps, which are not measured."""
+        self._trained = trained
+        self._asked: queue.Queue[int] = queue.Queue()
+        self._answered: queue.Queue[list[Times]] = queue.Queue()
+        self._made: list[Times] = []
+        self._wanted = STEPS_AT_ONCE
+        self._start()
+        for section, method in SECTIONS.items():
+            if method:
+                self._time(method, section)
+        trained.remove_callback(PrinterCallback)
+        trained.add_callback(train.on_step(self._end_step))
+        self._end = pool.submit(self._train)
+        self._end.add_done_callback(lambda _: self._answered.put([]))
+        self._answer()
+
+    def steps(self) -> list[Times]:
+        """The times of the next steps."""
+        self._asked.put(STEPS_AT_ONCE)
+        return self._answer()
+
+    def stop(self) -> None:
+        """Ends the training."""
+        self._asked.put(0)
+        self._end.result()
+
+    def _answer(self) -> list[Times]:
+        answer = self._answered.get()
+        if self._end.done():
+            self._end.result()
+        return answer
+
+    def _train(self) -> None:
+        torch.set_num_threads(1)
+        self._trained.train()
+
+    def _start(self) -> None:
+        self._times = dict.fromkeys(SECTIONS, 0.0)
+        self._section, self._since, self._wall = "rest", time.process_time(), time.perf_counter()
+
+    def _enter(self, section: str) -> None:
+        now = time.process_time()
+        self._times[self._section] += now - self._since
+        self._section, self._since = section, now
+
+    def _time(self, method: str, section: str) -> None:
+        """Counts what a method of the trainer does as a section; what it does inside a loss stays with the update."""
+        inner: Callable[..., Any] = getattr(self._trained, method)
+
+        @functools.wraps(inner)
+        def outer(*args: Any, **given: Any) -> Any:
+            before = self._section
+            if before == "update":
+                return inner(*args, **given)
+            self._enter(section)
+            found = inner(*args, **given)
+            self._enter("update" if section == "rest" else before)
+            return found
+
+        setattr(self._trained, method, outer)
+
+    def _end_step(self, _: int) -> None:
+        self._enter("rest")
+        self._made.append({**self._times, "wall": time.perf_counter() - self._wall})
+        if len(self._made) == self._wanted:
+            self._answered.put(self._made)
+            self._made, self._wanted = [], self._asked.get()
+            self._trained.control.should_training_stop = not self._wanted
+        self._start()
+
+
+def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace, folder: str) -> Any:
+    """A trainer of the method, or TRL's own for None; options and model are the same."""
+    config = tiny.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS)
+    lm = tiny.make_model(config)
+    problems = countdown.distinct(SETTINGS, np.random.default_rng(0), NUM_PROMPTS)
+    task = CountdownTask(problems, operators=SETTINGS.operators)
+    options = GRPOConfig(
+        output_dir=folder,
+        per_device_train_batch_size=given.completions,
+        num_generations=GROUP_SIZE,
+        num_iterations=num_updates,
+        max_completion_length=given.tokens,
+        generation_kwargs={"min_new_tokens": given.tokens},
+        max_steps=10**6,  # more than are asked for
+        learning_rate=1e-6,
+        lr_scheduler_type="constant",
+        top_k=0,
+        bf16=False,
+        gradient_checkpointing=False,
+        use_cpu=True,
+        save_strategy="no",
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        **trainer.grpo_options(given.method),
+    )
+    base = trainer.with_method(GRPOTrainer, method) if method else GRPOTrainer
+    return base(
+        model=lm.model,
+        reward_funcs=train.reward_functions(task, 0.0),
+        args=options,
+        train_dataset=train.dataset(task),
+        processing_class=lm.tokenizer,
+    )
+
+
+def measured(num_updates: int, given: argparse.Namespace) -> tuple[dict[str, list[Times]], list[float]]:
+    """The mean times of a step, of each trainer in each round, and the machine's load in each round."""
+    entrants = {given.method: given.method, "plain": None, "plain again": None}
+    names = list(entrants)
+    found: dict[str, list[Times]] = {name: [] for name in names}
+    loads, runners = [], {}
+    with contextlib.ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        pool = stack.enter_context(ThreadPoolExecutor(len(names)))
+        for name, method in entrants.items():
+            runners[name] = Runner(make_trainer(method, num_updates, given, folder), pool)
+            stack.callback(runners[name].stop)
+        for number in range(given.rounds):
+            first = number % len(names)
+            for name in names[first:] + names[:first]:
+                steps = runners[name].steps()
+                found[name].append({key: float(np.mean([step[key] for step in steps])) for key in steps[0]})
+            loads.append(os.getloadavg()[0])
+    return found, loads
+
+
+def table(found: dict[str, list[Times]]) -> str:
+    """Medians over rounds of times and shares, and smallest, median and largest ratio to plain, one trainer a line."""
+    parts = "".join(f"{name:>10}" for name in SECTIONS)
+    ratios = "  least median   most" * 2
+    lines = [
+        f"{'seconds a step':>27}  {'shares of CPU time, %':50}  {'ratio of CPU time':20}  of wall time",
+        f"{'CPU':>20}{'wall':>7}  {parts}{ratios}",
+    ]
+    cpu = {name: np.array([[row[part] for part in SECTIONS] for row in rows]) for name, rows in found.items()}
+    wall = {name: np.array([row["wall"] for row in rows]) for name, rows in found.items()}
+    for name in found:
+        total = cpu[name].sum(axis=1)
+        shares = 100 * cpu[name].mean(axis=0) / total.mean()
+        line = f"{name:12}{np.median(total):8.3f}{np.median(wall[name]):7.3f}  "
+        line += "".join(f"{share:10.1f}" for share in shares)
+        if name != "plain":
+            for ratio in (total / cpu["plain"].sum(axis=1), wall[name] / wall["plain"]):
+                line += "".join(f"{value:7.3f}" for value in (ratio.min(), np.median(ratio), ratio.max()))
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measures both cases and prints a table of each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--method", default="ds")
+    parser.add_argument("--rounds", type=int, default=8, help="turns of each trainer in each case")
+    parser.add_argument("--width", type=int, default=256)
+    parser.add_argument("--layers", type=int, default=6)
+    parser.add_argument("--completions", type=int, default=64, help=f"completions a step, a multiple of {GROUP_SIZE}")
+    parser.add_argument("--tokens", type=int, default=24, help="tokens of every completion")
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore")  # transformers' on its own options; what a method says of itself
+    torch.set_num_threads(1)
+    lm = tiny.make_model(tiny.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS))
+    print(
+        f"{lm.model.num_parameters() / 1e6:.1f}M parameters ({given.layers} layers of {given.width}, "
+        f"{len(lm.tokenizer)} tokens), {given.completions} completions of {given.tokens} tokens a batch, groups of "
+        f"{GROUP_SIZE}, float32, {os.cpu_count()} CPUs, one thread"
+    )
+    for case, num_updates in CASES.items():
+        found, loads = measured(num_updates, given)
+        print(f"\n{case}: {given.rounds} rounds of {STEPS_AT_ONCE} steps; ", end="")
+        print(f"load {min(loads):.1f} to {max(loads):.1f}\n{table(found)}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
