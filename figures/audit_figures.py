@@ -88,8 +88,9 @@ def audit_caption(rows: Sequence[Row], about: str, run: str) -> str:
         kind = "a lower bound of Q (one spelling of each answer)" if is_lower_bound(rows) else "the exact correctness Q"
         parts.append(f"pass@k is the mean over problems of 1 - (1-Q)^k with {kind}.")
     if select(rows, quantity="relative_gain"):
+        base = names[0] if select(rows, quantity="pass_at_k") else "the model before it"  # samples: no rows of its own
         parts.append(
-            f"Gains: by how much training raised the log-probability of correct answers from that under {names[0]}, "
+            f"Gains: by how much training raised the log-probability of correct answers from that under {base}, "
             "against that log-probability, each less the mean of its problem, in bins of equal mass. Rising to the "
             "right is sharpening (claim B1), falling is smoothing, level keeps every ratio."
         )

@@ -179,5 +179,8 @@ def test_the_caption_stands_alone():
     ):
         assert words in caption
     alone = audit_figures.audit_caption(exact_rows("m"), "30 problems", "0")
+    by_samples = audit_figures.audit_caption(effect_rows("after", 0.2), "the samples in f.jsonl", "0")
+    assert "from that under the model before it, against" in by_samples
+    assert "pass@k" not in by_samples
     assert "Gains" not in alone
     assert "Thin" not in alone
