@@ -28,7 +28,8 @@ def attempt(config: RunConfig, folder: Path) -> None:
     task = CountdownTask(problems, operators=SETTINGS.operators)
     trained = train.make_trainer(config, config.model, train.Problems(task, None, []), folder)
     last, _ = checkpoints.last(folder)
-    print(last.name if last else "start", flush=True)
+    sys.stdout.write(f"{last.name if last else 'start'}\n")
+    sys.stdout.flush()
     train.run(trained, config, last)
     trained.save_model(str(folder / "model"))
 
@@ -50,7 +51,7 @@ def main(model: str, folder: Path, num_kills: int, longest: float) -> None:
             time.sleep(longest * moments.random())
             os.kill(child, signal.SIGKILL)
         num_hits += os.waitpid(child, 0)[1] == signal.SIGKILL
-    print(num_hits)
+    sys.stdout.write(f"{num_hits}\n")
 
 
 if __name__ == "__main__":
