@@ -12,7 +12,7 @@ import torch
 
 from llm import trainer
 from tests import training
-from tests.test_trainer import STRONG, TRL_OWN, completions, in_the_loss, plain_models, ran
+from tests.test_trainer import STRONG, TRL_OWN, completions, in_the_loss, plain_models, ran, token_log_probs
 from tests.tolerances import TRAINED
 from theory import methods
 
@@ -180,6 +180,23 @@ def test_truncated_completions_out_of_the_loss_stay_in_their_group(tmp_path):
         key = next(key for key in wanted if [*key] == ids.tolist()[: len(key)] and not any(ids.tolist()[len(key) :]))
         assert value.item() == pytest.approx(wanted[key].item(), rel=TRAINED, abs=TRAINED)
     assert 10 < num_masked < 40
+
+
+def test_tokens_that_the_model_did_not_write_do_not_count(tmp_path):
+    class WithTools(training.Recorded):
+        def _generate(self, prompts: list[str]) -> Any:
+            prompt_ids, completion_ids, _, *rest = super()._generate(prompts)
+            masks = [[int(place != 1) for place in range(len(ids))] for ids in completion_ids]
+            return prompt_ids, completion_ids, masks, *rest
+
+    parameters = {"gamma_correct": 0.1, "reduction": "mean"}
+    observed, prompts = in_the_loss(ran("ds", parameters, tmp_path, base=WithTools, functions=[training.always_scored]))
+    bare, _ = in_the_loss(ran("dr_grpo", {}, tmp_path, functions=[training.always_scored]))
+    for ids, value in observed.items():
+        own = token_log_probs(plain_models()[0], prompts[ids], [*ids])
+        del own[1:2]
+        term = -0.1 * math.fsum(own) / len(own) * training.always_scored([[*ids]])[0]
+        assert value.item() == pytest.approx(bare[ids].item() + term, rel=TRAINED, abs=TRAINED)
 
 
 def weighed(method: str, advantage: float, entropies: list[float], is_top: list[bool]) -> list[float]:
