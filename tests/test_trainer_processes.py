@@ -43,8 +43,8 @@ def gradient(case: str, folder: Path, per_device: int, accumulation: int) -> dic
     """The gradient of one step on the 40 completions, the advantages in TRL's table and the logged metrics."""
     method, parameters = CASES[case]
     options = dict(per_device_train_batch_size=per_device, gradient_accumulation_steps=accumulation, max_grad_norm=0.0)
-    functions = [training.correct, training.credit]
-    made = training.make(method, folder, parameters, functions=functions, replay=completions(), **options)
+    options |= dict(functions=[training.correct, training.credit], replay=completions())
+    made = training.make(method, folder, parameters, answer=lambda text: text[:1], **options)
     kept = Gradient()
     made.add_callback(kept)
     made.train()

@@ -140,10 +140,13 @@ def test_evaluation_has_metrics_of_its_own_and_small_groups_there_are_no_error(t
         assert "method/correct" not in made._metrics["train"]
 
 
-def test_the_table_keeps_the_last_advantages_when_evaluation_is_larger_than_a_batch(tmp_path):
-    made = training.make("ds", tmp_path, per_device_eval_batch_size=40)  # the table holds 16
-    made.evaluate(made.train_dataset)
-    assert list(made._logs["advantages"]) == pytest.approx(made.seen[-1]["advantages"][-16:].tolist(), rel=TRAINED)
+@pytest.mark.parametrize(("num_prompts", "num_kept"), [(1, 8), (5, 16)])
+def test_the_table_holds_the_advantages_of_its_completions_once(tmp_path, num_prompts, num_kept):
+    made = training.make("ds", tmp_path, per_device_eval_batch_size=40)  # the table has 16 places
+    made.evaluate(made.train_dataset.select(range(num_prompts)))
+    assert len(made._logs["completion"]) == num_kept
+    want = made.seen[-1]["advantages"][-num_kept:].tolist()
+    assert list(made._logs["advantages"]) == pytest.approx(want, rel=TRAINED)
 
 
 def test_metrics_are_the_sizes_of_what_was_used(tmp_path):
