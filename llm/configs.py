@@ -29,7 +29,9 @@ class RunConfig(BaseModel):
     warm_start: Literal["", "smoke", "laptop"] = Field("", description="preset of warm-start, instead of a model")
     method: str = Field("ds", description="id of a method, a preset of ds, or FILE.py:FUNCTION")
     parameters: dict[str, Value] = Field(default_factory=dict, description="parameters of the method")
-    task: Literal["countdown", "math", "own"] = Field("countdown", description="countdown, math, or own: --problems")
+    task: Literal["countdown", "math", "own"] = Field(
+        "countdown", description="countdown, math, or own, which need problems"
+    )
     problems: str = Field("", description="file of problems; drawn Countdown problems if empty")
     countdown: dict[str, Value] = Field(
         default_factory=dict, description="kind of drawn problems, over the model's own"
@@ -219,8 +221,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def as_yaml(config: RunConfig) -> str:
-    """The whole configuration, every field, as YAML that `named_or_read` reads back."""
+    """The whole configuration, every field with what it says, as YAML that `named_or_read` reads back."""
     import yaml
 
-    text: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=116)
-    return text.replace("dtype: bfloat16\n", "dtype: bfloat16  # of the passes: master weights are float32\n")
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=10**6)
+    found = [(line, RunConfig.model_fields.get(line.partition(":")[0])) for line in text.splitlines()]
+    return "".join(f"{line}  # {field.description}\n" if field else f"{line}\n" for line, field in found)

@@ -7,9 +7,10 @@ the way, held-out problems and the first completions, draws from streams of its 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -150,7 +151,8 @@ def run(trained: Any, config: RunConfig, last: Path | None) -> None:
         trained.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
         return
     try:
-        trained.train(resume_from_checkpoint=str(last) if last else None)
+        with _stopper(trained).listening():
+            trained.train(resume_from_checkpoint=str(last) if last else None)
     except RuntimeError as error:
         if not evaluate.is_out_of_memory(error):
             raise
@@ -191,7 +193,11 @@ def on_step(called: Callable[[int], object]) -> TrainerCallback:
 
 def signal_of(trained: Any) -> int:
     """The signal that stopped a run, or 0."""
-    return next(one.received for one in trained.callback_handler.callbacks if isinstance(one, Stopper))
+    return _stopper(trained).received
+
+
+def _stopper(trained: Any) -> Stopper:
+    return next(one for one in trained.callback_handler.callbacks if isinstance(one, Stopper))
 
 
 class Checksums(TrainerCallback):
@@ -220,19 +226,25 @@ class Stopper(TrainerCallback):
         self.updates_per_batch = updates_per_batch
         self.received = 0
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Starts to listen."""
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Notes the first signal, and then does what was done before."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
-    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Stops to listen."""
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-    def _note(self, number: int, _: Any) -> None:
-        self.received = number
-        for known, handler in self._before.items():
-            signal.signal(known, handler)
+        def note(number: int, _: Any) -> None:
+            self.received = number
+            restore()
+
+        for number in before:
+            signal.signal(number, note)
+        try:
+            yield
+        finally:
+            restore()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Saves and stops once any process was asked to."""

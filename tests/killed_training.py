@@ -20,6 +20,8 @@ from llm.configs import RunConfig
 from llm.countdown_task import CountdownTask
 from tests.language_models import SETTINGS
 
+SHARE = 0.6  # of the time that a whole run takes: the most that an attempt gets before it is killed
+
 
 def attempt(config: RunConfig, folder: Path) -> None:
     """One start of the run, from its last checkpoint that counts, whose name it prints."""
@@ -34,19 +36,31 @@ def attempt(config: RunConfig, folder: Path) -> None:
     trained.save_model(str(folder / "model"))
 
 
-def main(model: str, folder: Path, num_kills: int, longest: float) -> None:
-    """Kills that many attempts, each within `longest` seconds, then lets one end; prints how many kills hit."""
+def fork(config: RunConfig, folder: Path) -> int:
+    """The process of an attempt."""
+    child = os.fork()
+    if child == 0:
+        attempt(config, folder)
+        os._exit(0)
+    return child
+
+
+def main(model: str, folder: Path, num_kills: int) -> None:
+    """One attempt in whole/ that ends; then in killed/ that many that are killed, and one that ends.
+
+    Prints where each started, and at last how many kills hit.
+    """
     config = RunConfig(
         model=model, group_size=8, prompts_per_step=4, micro_batch=32, steps=24, learning_rate=1e-3, max_tokens=8,
         save_every=2, evaluation_problems=0, updates_per_batch=2, method="ds", parameters={"gamma_correct": 0.2},
     )  # fmt: skip
+    began = time.monotonic()
+    os.waitpid(fork(config, folder / "whole"), 0)
+    longest = SHARE * (time.monotonic() - began)
     moments = random.Random(0)
     num_hits = 0
     for place in range(num_kills + 1):
-        child = os.fork()
-        if child == 0:
-            attempt(config, folder)
-            os._exit(0)
+        child = fork(config, folder / "killed")
         if place < num_kills:
             time.sleep(longest * moments.random())
             os.kill(child, signal.SIGKILL)
@@ -55,4 +69,4 @@ def main(model: str, folder: Path, num_kills: int, longest: float) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4]))
+    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
