@@ -105,7 +105,8 @@ def countdown_problems(
             chosen = countdown.distinct(settings, rng, options.limit or DEFAULT_LIMIT)
         except ValueError as error:
             raise ValueError(f"--limit, --set: {error}") from None
-        return chosen, settings.operators, {**settings.model_dump(mode="json"), "problem_seed": options.problem_seed}
+        drawn = {"num_problems": len(chosen), "problem_seed": options.problem_seed}
+        return chosen, settings.operators, {**settings.model_dump(mode="json"), **drawn}
     from llm import countdown_files
 
     refuse_beside(options, "--problems", ("split", "problem_seed"))

@@ -49,14 +49,15 @@ def report(rows: Sequence[Row], paragraphs: Sequence[str]) -> str:
 
 def _check_section(rows: Sequence[Row]) -> str:
     found = {row["quantity"]: row["value"] for row in rows if row["quantity"].startswith("check_")}
-    verdict = "agree" if found["check_agrees"] else "differ: these are samples of another model, temperature or format"
+    verdict = "agree" if found["check_agrees"] else "differ: another model, temperature, format or verifier?"
+    untested = "" if found["check_degrees"] else " (too few samples: nothing was tested)"
     return (
         f"SAMPLES AGAINST THE AUDIT\n"
         f"  correct: {found['check_observed']:.0f} of {found['check_num_samples']:.0f}, expected "
         f"{found['check_expected']:.1f} with standard error {found['check_standard_error']:.1f}: "
         f"z = {found['check_z']:+.2f}\n"
         f"  20 likeliest answers of each problem: chi-squared {found['check_chi_squared']:.1f} on "
-        f"{found['check_degrees']:.0f} degrees of freedom, p = {found['check_p_value']:.3g}\n"
+        f"{found['check_degrees']:.0f} degrees of freedom, p = {found['check_p_value']:.3g}{untested}\n"
         f"  the two {verdict}"
     )
 

@@ -136,7 +136,10 @@ def test_without_problems_that_have_both_kinds_nothing_is_said_of_the_bonus():
     assert audit_tables.reading(rows) == []
 
 
-@pytest.mark.parametrize(("agrees", "verdict"), [(1.0, "the two agree"), (0.0, "the two differ: these are samples of")])
+@pytest.mark.parametrize(
+    ("agrees", "verdict"),
+    [(1.0, "the two agree"), (0.0, "the two differ: another model, temperature, format or verifier?")],
+)
 def test_the_check_is_reported(agrees, verdict):
     values = {"observed": 2010, "num_samples": 20000, "expected": 2000.4, "standard_error": 42.4, "z": 0.2264}
     values |= {"chi_squared": 301.2, "degrees": 290, "p_value": 0.3123, "agrees": agrees}

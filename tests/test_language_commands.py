@@ -372,3 +372,16 @@ def test_the_command_line_waits_for_no_torch() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == "[]\n"
+
+
+def test_another_number_of_problems_is_another_run(here: Path, run: Run) -> None:
+    for limit in ("3", "2"):
+        assert run("audit", "--model", "model", "--limit", limit).status == 0
+        assert run("evaluate", "model", "--n", "2", "--limit", limit, "--samples", f"{limit}.jsonl").status == 0
+        assert len((here / f"{limit}.jsonl").read_text().splitlines()) == 2 * int(limit)
+    runs = store.list_runs("results")
+    assert len(runs) == 4
+    assert sorted(len(store.read_rows(run / "problems.csv")) for run in runs if (run / "problems.csv").exists()) == [
+        2,
+        3,
+    ]
