@@ -94,7 +94,10 @@ class RunConfig(BaseModel):
                 "between batches of completions"
             )
         chosen = methods.resolve(self.method)
-        methods.parameter_values(chosen, self.parameters)
+        values = methods.parameter_values(chosen, self.parameters)
+        least = max(chosen.least_group_size, int(values.get(chosen.order, 1)))
+        if self.group_size < least:
+            raise ValueError(f"group_size: {self.group_size}: {self.method} wants {least} or more")
         return self
 
 

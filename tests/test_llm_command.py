@@ -1,0 +1,348 @@
+"""`llm` as a stranger runs it: good input, bad input, a second time, stopped and damaged runs, several processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+import yaml
+
+import paper_repro
+import store
+from figures import training_tables
+from llm import configs, evaluate, preflight, train
+from tests import training
+from tests.language_models import saved_model
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = training.QUIET
+RUN: dict[str, Any] = {
+    **dict(model="model", parameters={"gamma_correct": 0.2}, num_problems=20, group_size=4, prompts_per_step=4),
+    **dict(micro_batch=16, steps=4, save_every=2, evaluate_every=2, evaluation_problems=3, max_tokens=6),
+    **dict(learning_rate=1e-3),
+}
+OWN: dict[str, Any] = {**RUN, "task": "own", "problems": "own.jsonl", "problem_column": "prompt"}
+OWN |= {"verifier": "verifier.py:even", "solution_column": "solution"}
+VERIFIERS = """
+def even(completion, answer):
+    return None if not completion else len(completion) % 2 == 0
+def fails(completion, answer):
+    return 1 / 0
+def three(completion, answer):
+    return 3
+def word(completion, answer):
+    return "True"
+def never(completion, answer):
+    return False
+"""
+
+
+class Done(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with a model, configurations, data and verifiers."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(saved_model(), tmp_path / "model")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(RUN))
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(OWN))
+    lines = [{"prompt": f"numbers 1 2 target {n}", "answer": n, "solution": "1 2 "} for n in range(1, 9)]
+    (tmp_path / "own.jsonl").write_text("\n\n".join(map(json.dumps, lines)))
+    (tmp_path / "verifier.py").write_text(VERIFIERS)
+    (tmp_path / "file").write_text("kept")
+    return tmp_path
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """The entry point in-process, with what it and its libraries print."""
+
+    def in_process(*words: str) -> Done:
+        try:
+            status = paper_repro.main(("llm", *words))
+        except SystemExit as error:
+            status = int(str(error.code))
+        return Done(status, *capfd.readouterr())
+
+    return in_process
+
+
+def only_run(folder: Path) -> Path:
+    (found,) = store.list_runs(folder)
+    assert store.verify_run(found) == []
+    return found
+
+
+def weights(folder: str) -> bytes:
+    return (Path(folder) / "model" / "model.safetensors").read_bytes()
+
+
+def names(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
+
+
+# good input
+
+
+def test_a_run_is_stored_once_with_the_same_bytes_wherever_it_is_run(here, run, monkeypatch) -> None:
+    done = run("run.yaml", "--folder", "first")
+    assert (done.status, done.err) == (0, "")
+    stored = only_run(here / "results")
+    assert done.out.startswith("BEFORE TRAINING, A COMPLETION OF EACH OF THE FIRST PROMPTS\n")
+    assert done.out.endswith(f"\nrows:  {stored.relative_to(here) / 'rows.csv'}\nmodel: first/model\n")
+    assert re.search(r"^ *held-out pass@8 +0 +\S+ +4 +\S+$", done.out, re.MULTILINE)
+    assert {path.name for path in stored.iterdir()} >= {"rows.csv", "timing.csv", "config.yaml", "provenance.json"}
+    assert configs.named_or_read(str(stored / "config.yaml"), {}) == configs.named_or_read("run.yaml", {})
+    assert (stored / "config.yaml").read_text().startswith(f"# run {stored.name}\n")
+    other = run("run.yaml", "--out", "elsewhere")
+    again = only_run(here / "elsewhere")
+    assert (other.status, again.name) == (0, stored.name)
+    assert (again / "rows.csv").read_bytes() == (stored / "rows.csv").read_bytes()
+    assert weights("first") == weights(f"runs/{stored.name}")
+    monkeypatch.setattr(train, "make_trainer", None)
+    found = run("run.yaml", "--folder", "first")
+    assert (found.status, found.err) == (0, "")
+    assert found.out == done.out[done.out.index("\n" + 20 * " ") + 1 :]
+
+
+def test_files_of_the_user_are_part_of_what_names_a_run(here, run) -> None:
+    method = here / "method.py"
+    method.write_text("def mine(reward, correct):\n    return reward - reward.mean(-1)[..., None]\n")
+    words = ("own.yaml", "--method", "method.py:mine", "--set", "steps=2")
+    done = run(*words)
+    assert (done.status, done.err) == (0, "")
+    assert "mean |term|" not in done.out
+    for path in (method, here / "verifier.py", here / "own.jsonl"):
+        path.write_text(path.read_text() + "\n")
+        assert run(*words).status == 0
+    assert len(store.list_runs(here / "results")) == 4
+
+
+def test_a_dry_run_prints_a_plan_and_the_whole_configuration_and_writes_nothing(here, run) -> None:
+    before = names(here)
+    done = run("run.yaml", "--dry-run", "--set", "steps=8", "parameters.gamma_incorrect=1e-2", "--seed", "3")
+    assert (done.status, done.err) == (0, "")
+    plan, _, text = done.out.partition("\n\n")
+    assert "20 prompts of at most 6 tokens; 128 completions of at most 6 tokens in 8 updates" in plan
+    assert "the verifier on 20 known solutions" in plan
+    assert names(here) == before
+    (here / "printed.yaml").write_text(text)
+    config = configs.named_or_read("printed.yaml", {})
+    assert (config.steps, config.seed, config.parameters) == (8, 3, {"gamma_correct": 0.2, "gamma_incorrect": 0.01})
+
+
+def test_the_named_configurations_are_listed(run) -> None:
+    done = run("--list")
+    assert (done.status, done.out) == (0, training_tables.listing(configs.CONFIGS, configs.NOT_TRIED) + "\n")
+
+
+# stopped and damaged runs
+
+
+def test_a_damaged_checkpoint_is_named_and_the_run_ends_with_the_same_bytes(here, run) -> None:
+    assert run("run.yaml", "--folder", "first").status == 0
+    stored = only_run(here / "results")
+    rows, model = (stored / "rows.csv").read_bytes(), weights("first")
+    shutil.rmtree(stored)
+    shutil.rmtree("first/model")
+    os.truncate("first/checkpoint-4/optimizer.pt", 100)
+    done = run("run.yaml", "--folder", "first")
+    assert done.status == 0
+    assert done.err == (
+        "note: first: checkpoint-4 does not count: optimizer.pt differs from its checksum\n"
+        "note: goes on from first/checkpoint-2\n"
+    )
+    assert (stored / "rows.csv").read_bytes() == rows
+    assert weights("first") == model
+
+
+def test_a_run_asked_to_end_exits_with_143_and_goes_on_to_the_same_rows(here, run) -> None:
+    words = ("run.yaml", "--set", "steps=40", "save_every=10", "evaluate_every=20", "--folder", "stopped")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "paper_repro.py", "llm", *words], env=environment, stdout=-1, stderr=-1, text=True
+    )
+    while not (here / "stopped" / "checkpoint-10" / "checksums.json").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+    (step,) = re.findall(r"^paper_repro.py: stopped after (\d+) of 40 steps: the same command goes on from there$", err)
+    assert not (here / "results").exists()
+    done = run(*words)
+    assert (done.status, done.err) == (0, f"note: goes on from stopped/checkpoint-{step}\n")
+    assert run(*words[:-1], "whole", "--out", "other").status == 0
+    assert (only_run(here / "results") / "rows.csv").read_bytes() == (
+        only_run(here / "other") / "rows.csv"
+    ).read_bytes()
+    assert weights("stopped") == weights("whole")
+
+
+def test_another_run_in_the_folder_is_refused_and_left_alone(here, run) -> None:
+    assert run("run.yaml", "--folder", "first", "--set", "steps=2").status == 0
+    before = {path: path.read_bytes() for path in (here / "first").rglob("*") if path.is_file()}
+    done = run("run.yaml", "--folder", "first")
+    assert done.status == 2
+    assert done.err == (
+        "paper_repro.py: --folder: 'first': another run is there, see its config.yaml: want a new folder\n"
+    )
+    assert {path: path.read_bytes() for path in (here / "first").rglob("*") if path.is_file()} == before
+
+
+def test_a_process_that_is_not_the_first_prints_and_stores_nothing(here, run, monkeypatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    done = run("run.yaml", "--folder", "first", "--set", "steps=2")
+    assert done == (0, "", "")
+    assert not (here / "results").exists()
+
+
+# bad input
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((), "CONFIG: want a YAML file or one of smoke, "),
+        (("nothing",), "CONFIG: 'nothing': want a YAML file or one of smoke, "),
+        (("none.yaml",), "none.yaml: cannot be read: "),
+        (("run.yaml", "--set", "steps"), "--set: 'steps': want FIELD=VALUE, e.g. "),
+        (("run.yaml", "--set", "step=3"), "run.yaml: step: '3': Extra inputs are not permitted: want one of model"),
+        (("run.yaml", "--set", "steps=x"), "run.yaml: steps: 'x': "),
+        (("run.yaml", "--set", "micro_batch=7"), "run.yaml: micro_batch: 7: want a divisor of "),
+        (("run.yaml", "--set", "parameters.gama=7"), "run.yaml: 'gama' is not a parameter of ds: "),
+        (("run.yaml", "--method", "missing.py:f"), "run.yaml: missing.py:f: there is no file 'missing.py'"),
+        (("run.yaml", "--set", "countdown.nums=7"), "--set: 'nums=7': want NAME=VALUE with one of "),
+        (("run.yaml", "--set", "model=gone"), "MODEL: 'gone': "),
+        (("run.yaml", "--set", "problems=gone.jsonl"), "gone.jsonl: cannot be read: "),
+        (("run.yaml", "--set", "method=pkpo", "parameters.k=5"), "run.yaml: group_size: 4: pkpo wants 5 or more"),
+        (("run.yaml", "--folder", "file"), "--folder: 'file': "),
+        (("run.yaml", "--out", "file"), "--out: 'file': "),
+        (("own.yaml", "--set", "verifier=gone.py:f"), "gone.py: cannot be read: "),
+        (("own.yaml", "--set", "verifier=verifier.py:g"), "verifier.py:g: the file has no function 'g', it has even"),
+        (("own.yaml", "--set", "verifier=verifier.py:fails"), "verifier: prompt line 1: it raised ZeroDivisionError: "),
+        (("own.yaml", "--set", "verifier=verifier.py:three"), "verifier: prompt line 1: it returned 3: want True, "),
+        (("own.yaml", "--set", "verifier=verifier.py:word"), "verifier: prompt line 1: it returned 'True': want True"),
+        (("own.yaml", "--set", "verifier=verifier.py:never"), "verifier: it does not accept the known solution of "),
+        (("own.yaml", "--set", "problem_column=text"), "own.jsonl line 1: no column 'text': found prompt, answer"),
+        (("own.yaml", "--set", "answer_column=text"), "own.jsonl line 1: no column 'text': found prompt, answer"),
+        (("own.yaml", "--set", "solution_column=text"), "own.jsonl: solution_column: 'text': no line has it: want one"),
+        (("own.yaml", "--set", "problems=verifier.py"), "verifier.py line 2: it is not JSON: want one object per line"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(here, run, words: tuple[str, ...], message: str) -> None:
+    before = names(here)
+    done = run(*words)
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"paper_repro.py: {message}")
+    assert done.err.count("\n") == 1
+    assert names(here) == before
+
+
+def break_tokenizer(here: Path, _: pytest.MonkeyPatch) -> None:
+    path = here / "model" / "tokenizer.json"
+    content = json.loads(path.read_text())
+    content["model"]["vocab"] = {("n" if word == "numbers" else word): at for word, at in _vocab(content).items()}
+    path.write_text(json.dumps(content))
+
+
+def _vocab(content: dict[str, Any]) -> dict[str, int]:
+    vocab: dict[str, int] = content["model"]["vocab"]
+    return vocab
+
+
+def drop_weights(here: Path, _: pytest.MonkeyPatch) -> None:
+    (here / "model" / "model.safetensors").rename(here / "model" / "pytorch_model.bin")
+
+
+def drop_one_weight(here: Path, _: pytest.MonkeyPatch) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = here / "model" / "model.safetensors"
+    tensors = load_file(path)
+    del tensors["model.norm.weight"]
+    save_file(tensors, path, metadata={"format": "pt"})
+
+
+def no_memory(_: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(preflight, "memory_there", lambda: 2**20)
+
+
+def no_disk(_: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**20, 2**20, 2**10))
+
+
+def no_wandb(_: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.setitem(preflight.LOGGERS, "wandb", lambda: False)
+
+
+@pytest.mark.parametrize(
+    ("breaks", "message"),
+    [
+        (break_tokenizer, "model: 'model': its tokenizer does not give back prompt "),
+        (drop_weights, "MODEL: 'model': its weights are pickle files (pytorch_model.bin), which can run code: refused"),
+        (drop_one_weight, "MODEL: 'model': its files lack 1 weights, such as model.norm.weight: want them all"),
+        (no_memory, "memory: the run needs about 1.0 GiB, there are 0.0: want a smaller micro_batch, "),
+        (no_disk, "disk: the run needs about 0.0 GiB, there are 0.0: want lora_rank, or a larger machine"),
+        (no_wandb, "log_to: 'wandb': it is not installed: want `pip install wandb`, or none"),
+    ],
+)
+def test_what_the_machine_or_the_model_lacks_is_said_before_anything_is_written(
+    here, run, monkeypatch, breaks: Callable[[Path, pytest.MonkeyPatch], None], message: str
+) -> None:
+    breaks(here, monkeypatch)
+    before = names(here)
+    done = run("run.yaml", "--set", f"log_to={'wandb' if breaks is no_wandb else 'none'}")
+    assert (done.status, done.out) == (2, "")
+    assert done.err.startswith(f"paper_repro.py: {message}")
+    assert done.err.count("\n") == 1
+    assert names(here) == before
+
+
+def test_vllm_that_is_not_there_is_refused(here, run, monkeypatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = run("run.yaml", "--set", "vllm=true")
+    assert (done.status, done.err) == (
+        2,
+        "paper_repro.py: vllm: True: it is not installed: want `pip install vllm`, or false\n",
+    )
+
+
+def test_a_verifier_that_raises_in_training_stops_the_run_with_one_line(here, run) -> None:
+    (here / "verifier.py").write_text("def f(completion, answer):\n    return completion in ('', '1 2') or 1 / 0\n")
+    done = run("own.yaml", "--set", "verifier=verifier.py:f")
+    assert done.status == 2
+    assert re.fullmatch(
+        r"paper_repro.py: verifier: prompt line \d: it raised ZeroDivisionError: division by zero\n", done.err
+    )
+
+
+def test_memory_that_runs_out_in_the_first_completions_is_no_traceback(here, run, monkeypatch) -> None:
+    def sampler(_: object) -> Callable[..., Any]:
+        def draws(*_: Any) -> Any:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        return draws
+
+    monkeypatch.setattr(evaluate, "transformers_sampler", sampler)
+    done = run("run.yaml")
+    assert done.status == 2
+    assert done.err.count("\n") == 1
