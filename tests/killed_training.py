@@ -51,7 +51,7 @@ def main(model: str, folder: Path, num_kills: int) -> None:
     Prints where each started, and at last how many kills hit.
     """
     config = RunConfig(
-        model=model, group_size=8, prompts_per_step=4, micro_batch=32, steps=24, learning_rate=1e-3, max_tokens=8,
+        model=model, group_size=8, prompts_per_step=4, micro_batch=32, steps=16, learning_rate=1e-3, max_tokens=8,
         save_every=2, evaluation_problems=0, updates_per_batch=2, method="ds", parameters={"gamma_correct": 0.2},
     )  # fmt: skip
     began = time.monotonic()
