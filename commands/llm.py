@@ -62,8 +62,8 @@ def llm(options: LlmOptions) -> int:
 
     clock = store.Clock()
     model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
-    identity = {"command": "llm", "model": models.identity(model), "files": _files(config)}
-    identity |= config.model_dump(mode="json")
+    identity: dict[str, Any] = {"command": "llm", "model": models.identity(model), "files": _files(config)}
+    identity |= {"num_processes": int(os.environ.get("WORLD_SIZE", "1")), **config.model_dump(mode="json")}
     run = Path(options.out) / "llm" / store.run_id("llm", identity)
     folder = Path(options.folder or Path("runs") / run.name)
     if not store.verify_run(run) and not options.dry_run:

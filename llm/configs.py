@@ -1,8 +1,8 @@
 """Configurations of a training run: one typed model, YAML in and out, and the named ones.
 
-A configuration says everything that determines a run but the machine. Every one of them keeps float32 master weights:
-with `dtype: bfloat16` the forward and backward passes are in bfloat16 and weights, moments and updates in float32,
-since updates of RL are smaller than what bfloat16 weights can hold.
+A configuration says everything that determines a run but the user's files and the number of processes. Every one of
+them keeps float32 master weights: with `dtype: bfloat16` the forward and backward passes are in bfloat16 and weights,
+moments and updates in float32, since updates of RL are smaller than what bfloat16 weights can hold.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback, TrainerState, set_seed
+from transformers import TrainerCallback, TrainerState
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
@@ -115,7 +115,6 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
 
 def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path) -> Any:
     """TRL's trainer with the method, float32 weights, and the callbacks that save, evaluate and stop."""
-    set_seed(config.seed)  # adapters are drawn before TRL sets it
     lm = models.load(model, device="cpu")
     lora = None
     if config.lora_rank:

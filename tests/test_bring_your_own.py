@@ -98,9 +98,9 @@ def test_the_script_of_the_page_trains_from_another_folder(followed, tmp_path: P
     script = script.replace("GRPOConfig(output_dir", "small(output_dir").replace('"your/model"', f'"{model}"')
     (tmp_path / "script.py").write_text(
         f"DATA = {str(data)!r}\n{TINY}\n{script}\n"
-        "trainer.train()\nprint('steps with',\n      sum('method/bonus_ratio' in entry for entry in trainer.state.log_history))\n"
+        "trainer.train()\nprint(sum('method/bonus_ratio' in entry for entry in trainer.state.log_history), 'steps')\n"
     )
     command = [sys.executable, "script.py"]
     done = subprocess.run(command, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stdout.endswith("steps with 2\n")
+    assert done.stdout.endswith("\n2 steps\n")

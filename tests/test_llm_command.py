@@ -240,6 +240,10 @@ def test_a_process_that_is_not_the_first_prints_and_stores_nothing(here, run, mo
         (("own.yaml", "--set", "verifier=verifier.py:g"), "verifier.py:g: the file has no function 'g', it has even"),
         (("own.yaml", "--set", "verifier=verifier.py:fails"), "verifier: prompt line 1: it raised ZeroDivisionError: "),
         (("own.yaml", "--set", "verifier=verifier.py:three"), "verifier: prompt line 1: it returned 3: want True, "),
+        (
+            ("own.yaml", "--set", "verifier=verifier.py:three", "solution_column="),
+            "verifier: prompt line 1: it returned 3: want True, ",
+        ),
         (("own.yaml", "--set", "verifier=verifier.py:word"), "verifier: prompt line 1: it returned 'True': want True"),
         (("own.yaml", "--set", "verifier=verifier.py:never"), "verifier: it does not accept the known solution of "),
         (("own.yaml", "--set", "problem_column=text"), "own.jsonl line 1: no column 'text': found prompt, answer"),

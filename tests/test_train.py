@@ -274,8 +274,11 @@ def test_adapters_are_drawn_from_the_seed_resume_and_are_saved_merged(tmp_path: 
     pytest.importorskip("peft")
     config = config_of(lora_rank=2, steps=4)
     whole = ran(config, tmp_path / "whole")
+    torch.manual_seed(99)
+    fresh = ran(config, tmp_path / "fresh")
     again = ran(config, tmp_path / "again", last=tmp_path / "whole" / "checkpoint-2")
     other = ran(config.model_copy(update={"seed": 1}), tmp_path / "other")
+    assert torch.equal(training.weights(whole), training.weights(fresh))
     assert torch.equal(training.weights(whole), training.weights(again))
     assert not torch.equal(training.weights(whole), training.weights(other))
     ids = torch.arange(4, 10)[None]
