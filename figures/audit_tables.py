@@ -129,7 +129,11 @@ def _sharpened(rows: Sequence[Row], name: str) -> str:
     if row["low"] > 0:
         return f"{name}: training sharpened the correct answers: one gained {size}, on {row['num_problems']} problems."
     if row["high"] < 0:
-        return f"{name}: training smoothed the correct answers: one gained {size}, on {row['num_problems']} problems."
+        return (
+            f"{name}: the correct answers drew together: one gained {size}, on {row['num_problems']} problems. "
+            "Training that smooths does this, and so does noise (regression to the mean): it is smoothing if the two "
+            "models in the other order have a slope above 0."
+        )
     return f"{name}: whether training sharpened is not resolved: a correct answer gained {size}."
 
 

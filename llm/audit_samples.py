@@ -33,6 +33,7 @@ class Sample(NamedTuple):
     correct: bool
     is_finished: bool
     log_prob: float
+    sample: str = ""  # its number or name within the problem, if the file has any
 
 
 class Samples(NamedTuple):
@@ -64,6 +65,7 @@ def read(text: str, name: str, limit: int | None = None) -> Samples:
     places: dict[str, int] = {}
     prompts: dict[str, Any] = {}
     problem: list[int] = []
+    seen: set[tuple[str, str]] = set()
     num_unscorable = 0
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
@@ -72,6 +74,9 @@ def read(text: str, name: str, limit: int | None = None) -> Samples:
         if one is None:
             num_unscorable += 1
             continue
+        if one.sample and (one.problem, one.sample) in seen:
+            raise ValueError(f"{name} line {number}: sample {one.sample} of problem {one.problem!r} is there before")
+        seen.add((one.problem, one.sample))
         if one.problem not in places and limit is not None and len(places) == limit:
             continue
         if prompts.setdefault(one.problem, one.prompt) != one.prompt:
@@ -97,7 +102,7 @@ def _sample(line: str, where: str) -> Sample | None:
     for field in ("problem", "prompt", "completion", "correct"):
         if field not in row:
             raise ValueError(f"{where}: field {field!r} is missing: want problem, prompt, completion and correct")
-    row = {"is_finished": True, "log_prob": None, **row}
+    row = {"is_finished": True, "log_prob": None, "sample": "", **row}
     for field, (is_allowed, wanted) in FIELDS.items():
         if not is_allowed(row[field]):
             raise ValueError(f"{where}: {field} is {json.dumps(row[field])[:80]}: want {wanted}")
@@ -106,7 +111,7 @@ def _sample(line: str, where: str) -> Sample | None:
     prompt = row["prompt"] if isinstance(row["prompt"], str) else tuple(row["prompt"])
     log_prob = np.nan if row["log_prob"] is None else float(row["log_prob"])
     is_correct, is_finished = bool(row["correct"]), bool(row["is_finished"])
-    return Sample(str(row["problem"]), prompt, row["completion"], is_correct, is_finished, log_prob)
+    return Sample(str(row["problem"]), prompt, row["completion"], is_correct, is_finished, log_prob, str(row["sample"]))
 
 
 def _is_prompt(value: Any) -> bool:

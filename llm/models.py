@@ -44,6 +44,9 @@ def load(name: str, *, dtype: Dtype = "float32", device: str = "auto") -> Langua
         raise ValueError(f"MODEL: {name!r}: its weights could not be read: {_first_line(error)}") from None
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"MODEL: {name!r}: its files lack {len(missing)} weights, such as {missing[0]}: want them all")
+    broken = next((key for key, weights in model.named_parameters() if not weights.isfinite().all()), None)
+    if broken is not None:
+        raise ValueError(f"MODEL: {name!r}: {broken} holds NaN or infinity: want finite weights")
     model.generation_config = plain_sampling(model.generation_config.eos_token_id, tokenizer)
     return LanguageModel(model, tokenizer, chosen)
 

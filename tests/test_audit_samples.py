@@ -63,6 +63,12 @@ def test_a_bad_line_is_named(name):
     assert str(caught.value) == f"f.jsonl line 3: {message}"
 
 
+def test_a_sample_that_is_there_twice_is_named():
+    assert len(read(line(), line(), line(sample=0), line(sample=1), line(problem="q", sample=0)).samples) == 5
+    with pytest.raises(ValueError, match=r"^f\.jsonl line 3: sample 0 of problem 'p' is there before$"):
+        read(line(problem="p", sample=0), line(problem="p", sample=1), line(problem="p", sample=0))
+
+
 @pytest.mark.parametrize("lines", [[""], [line(correct=None)]])
 def test_a_file_without_marks_is_refused(lines):
     with pytest.raises(ValueError, match=r"^f\.jsonl: it has no sample with a mark: want at least one$"):

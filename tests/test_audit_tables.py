@@ -90,7 +90,7 @@ def test_two_models_are_compared():
         (
             -0.4,
             0.1,
-            "after: training smoothed the correct answers: one gained -0.400 [-0.500, -0.300] nats for each nat",
+            "after: the correct answers drew together: one gained -0.400 [-0.500, -0.300] nats for each nat",
         ),
         (
             0.05,

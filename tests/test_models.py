@@ -119,6 +119,14 @@ def drop_a_weight(folder: Path) -> None:
     safe.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def spoil_a_weight(folder: Path) -> None:
+    from safetensors import torch as safe
+
+    weights = safe.load_file(folder / "model.safetensors")
+    weights["model.layers.1.mlp.up_proj.weight"][0, 0] = torch.nan
+    safe.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 def remove(pattern: str) -> Callable[[Path], None]:
     return lambda folder: [path.unlink() for path in folder.glob(pattern)] and None
 
@@ -140,6 +148,7 @@ SPOILT: dict[str, Callable[[Path], None]] = {
         (folder / "model.safetensors").write_bytes(b"") and None
     ),
     "its files lack 1 weights, such as model.layers.1.mlp.up_proj.weight: want them all": drop_a_weight,
+    "model.layers.1.mlp.up_proj.weight holds NaN or infinity: want finite weights": spoil_a_weight,
     "its weights could not be read: You set": lambda folder: rewrite(folder / "config.json", hidden_size=64),
     "its weights could not be read: Unrecognized": lambda folder: rewrite(folder / "config.json", model_type="t5"),
 }
