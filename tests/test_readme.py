@@ -174,3 +174,30 @@ def test_what_the_readme_says_for_and_against_ds_is_in_the_tables():
     assert (len(findings), {row["status"] for row in findings}) == (389, {"agrees"})
     table = [row["status"] for row in survey_rows("dbc5a7c24ae5")]
     assert [table.count(word) for word in ("agrees", "differs", "not comparable")] == [69, 1, 15]
+
+
+def test_what_the_readme_says_of_trained_models_is_in_the_runs():
+    """Every number of the table of seeds, of the slopes and of the samples against the audit, from the runs named."""
+    table = re.findall(r"^\| (\d) \| (.+) \| `(\w+)`, `(\w+)` \|$", README, flags=re.MULTILINE)
+    assert [row[0] for row in table] == ["0", "1", "2"]
+    for _, cells, *runs in table:
+        rows = [store.read_rows(REFERENCE / "llm" / run / "rows.csv") for run in runs]
+        found = []
+        for name, digits in (("pass@1", 3), ("pass@8", 3), ("pass@64", 3), ("solution_diversity", 1)):
+            mine = [[row["value"] for row in run if row["quantity"] == f"held_out/{name}"] for run in rows]
+            found.append(
+                ", ".join(f"{value:.{digits}f}".lstrip("0") for value in (mine[0][0], mine[0][-1], mine[1][-1]))
+            )
+            assert mine[0][0] == mine[1][0]
+        assert cells == " | ".join(found)
+    slopes = {
+        (row["model"], row["quantity"]): row["value"]
+        for row in store.read_rows(REFERENCE / "llm" / "3c5ca306fba7" / "rows.csv")
+    }
+    shown = [slopes[name, f"{kind}_slope"] for kind in ("sharpening", "expected") for name in ("plain_rl", "ds")]
+    assert [f"{value:.2f}" for value in shown] == ["1.03", "0.47", "0.52", "0.40"]
+    for run, z in (("839dd5dd66ba", "+0.30"), ("c7a60561f378", "+10.09")):
+        checked = {row["quantity"]: row["value"] for row in store.read_rows(REFERENCE / "llm" / run / "rows.csv")}
+        expected, error = checked["check_expected"], checked["check_standard_error"]
+        assert f"(`{run}`) | {expected:,.1f} +- {error:.1f} | {checked['check_observed']:,.0f} | {z} |" in README
+        assert f"{checked['check_z']:+.2f}" == z
