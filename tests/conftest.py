@@ -11,6 +11,10 @@ settings.register_profile("deterministic", derandomize=True, database=None, dead
 settings.register_profile("explore", max_examples=2_000, database=None, deadline=None)
 settings.load_profile("deterministic")
 
+# Every worker has one core: torch takes all of them otherwise, in its threads and in those of every command it starts.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a hub
+
 # Hypothesis keeps constants of our modules and tables of Unicode even where it has no database of examples.
 _storage = tempfile.TemporaryDirectory(prefix="hypothesis-")
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _storage.name

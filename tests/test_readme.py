@@ -39,16 +39,23 @@ def test_the_commands_were_found():
     assert {line.split()[2] for block in BLOCKS for line in block} == set(paper_repro.COMMANDS)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a reader pastes every block, one after the other: a model that one block teaches is there for the next."""
+    made = tmp_path_factory.mktemp("readme")
+    (made / "examples").symlink_to(ROOT / "examples")
+    (made / "results").mkdir()
+    (made / "results" / "reference").symlink_to(REFERENCE)
+    return made
+
+
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block[0].removeprefix("python paper_repro.py "))
-def test_every_command_runs(block: list[str], tmp_path: Path):
-    """Pasted one after the other where the examples are, the commands exit with 0 and print no error."""
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    (tmp_path / "results").mkdir()
-    (tmp_path / "results" / "reference").symlink_to(REFERENCE)
+def test_every_command_runs(block: list[str], folder: Path):
+    """Pasted where the examples are, the commands exit with 0 and print no error."""
     for line in block:
         if line not in RUN_ELSEWHERE:
             command = [sys.executable, str(ROOT / "paper_repro.py"), *line.split()[2:]]
-            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
             assert (line, done.returncode, done.stderr) == (line, 0, "")
 
 
