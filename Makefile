@@ -24,9 +24,11 @@ repro: $(VENV)/core.stamp ## check claims and methods, predict, simulate, draw t
 	@echo "That was all without torch. Next: a small language model (make smoke)."
 	@$(MAKE) --no-print-directory smoke
 
-smoke: $(VENV)/llm.stamp ## teach a small language model Countdown and audit it exactly; installs torch
+smoke: $(VENV)/llm.stamp ## teach a small language model Countdown, train it by GRPO and DS, audit all three; installs torch
 	$(PY) paper_repro.py warm-start --preset smoke --folder models/smoke
-	$(PY) paper_repro.py audit --model models/smoke
+	$(PY) paper_repro.py llm smoke --method grpo --folder runs/smoke_grpo
+	$(PY) paper_repro.py llm smoke --method ds --set parameters.gamma_correct=0.1 --folder runs/smoke_ds
+	$(PY) paper_repro.py audit --model models/smoke runs/smoke_grpo/model runs/smoke_ds/model
 
 test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m ruff check

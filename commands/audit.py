@@ -40,7 +40,9 @@ class AuditOptions(ModelOptions):
         None, description="verified samples of the first model, JSON lines as evaluate writes them, to score under all"
     )
     check: NonEmpty | None = Field(
-        None, description="samples of the one model, as evaluate writes them, to hold against the exact audit"
+        None,
+        description="samples of the one model, as evaluate writes them, to hold against the exact audit: exit status 1 "
+        "if they differ",
     )
     k: tuple[int, ...] = Field(DEFAULT_KS, description="k of pass@k")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the resampling")
@@ -62,7 +64,8 @@ def audit(options: AuditOptions) -> int:
         "seed": options.seed,
     }
     reading = audit_tables.reading(rows)
-    report = audit_tables.report(rows, reading)
+    heading = f"{about}, temperature {options.temperature:g}"
+    report = f"{heading}\n\n{audit_tables.report(rows, reading)}"
     caption = audit_figures.audit_caption(rows, about, store.run_id("llm", config))
     artefacts |= render.render("audit", lambda: audit_figures.draw_audit(rows), caption)
     artefacts["report.txt"] = report.encode()
@@ -81,6 +84,7 @@ Found = tuple[list[Row], str, dict[str, Any], dict[str, bytes]]  # rows, what of
 def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     from llm import audit as audits
     from llm import audit_rows, models
+    from llm.countdown_task import CountdownTask
 
     made_for = models.settings_of(options.model[0])
     problems, operators, about = language_models.countdown_problems(options, made_for)
@@ -89,6 +93,8 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     scored: dict[str, list[Audited]] = {}
     for name, folder in zip(names, options.model, strict=True):
         lm = language_models.opened(folder, options)
+        prompts = CountdownTask(problems, operators=operators, text_format=options.text_format).prompts
+        language_models.note_doubts(folder, lm.tokenizer, prompts, 0)
         bar = tqdm(problems, unit=" problems", desc=name, disable=None, leave=False)
         scored[name] = [
             audits.audit(
@@ -182,7 +188,8 @@ def _refuse(options: AuditOptions) -> None:
     least = 2 if options.samples else 1
     if not least <= len(options.model) <= MOST_MODELS:
         raise ValueError(
-            f"--model: {len(options.model)} models: want {least} to {MOST_MODELS}, the first before training"
+            f"--model: given {len(options.model)}: want {least} to {MOST_MODELS}{' with --samples' * (least > 1)}, the "
+            "first before training"
         )
     for name in options.model:
         if options.model.count(name) > 1:
@@ -200,8 +207,9 @@ def _refuse(options: AuditOptions) -> None:
 
 
 def _names(folders: Sequence[str]) -> list[str]:
-    """Short names of the models: the last parts of their paths, or the paths where two have the same."""
-    names = [Path(folder).name or folder for folder in folders]
+    """Short names of the models: the last part of a path that is not `model`; the paths where two have the same."""
+    paths = [Path(folder) for folder in folders]
+    names = [(path.parent.name if path.name == "model" else path.name) or str(path) for path in paths]
     return names if len(set(names)) == len(names) else list(folders)
 
 

@@ -131,6 +131,7 @@ def _sample(
             scorer = stack.enter_context(task.scorer)
             math_problems.check_gold(task.problems, scorer)
         tokenizer, sampler = _engine(options)
+        language_models.note_doubts(options.model, tokenizer, task.prompts, settings.max_tokens)
         journal = stack.enter_context(Journal(options.out, "llm", config))
         so_far = [(entry["slice"], entry["batch"], "rows" in entry) for entry in journal.entries]
         num_done, total = sum(done for *_, done in so_far), sampling.num_slices(len(task.prompts), settings)

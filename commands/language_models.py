@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -18,6 +18,7 @@ from llm import countdown
 
 if TYPE_CHECKING:
     from llm.models import LanguageModel
+    from llm.tasks import Prompt
 
 DEFAULT_LIMIT = 200
 
@@ -38,7 +39,7 @@ class ModelOptions(Options):
     )
     problem_seed: int = Field(0, ge=0, lt=2**32, description="seed of drawn problems")
     limit: int | None = Field(
-        None, ge=1, description=f"number of problems; without it {DEFAULT_LIMIT} drawn ones, or the whole file"
+        None, ge=1, description=f"number of problems; without it up to {DEFAULT_LIMIT} drawn ones, or the whole file"
     )
     text_format: Literal["compact", "chat"] = Field(
         "compact",
@@ -94,6 +95,14 @@ def opened(name: str, options: ModelOptions) -> LanguageModel:
     return models.load(name, dtype=options.dtype, device=options.device)
 
 
+def note_doubts(name: str, tokenizer: Any, prompts: Sequence[Prompt], max_tokens: int) -> None:
+    """Says on stderr what makes samples or an audit of these prompts doubtful."""
+    from llm import models
+
+    for doubt in models.doubts(name, tokenizer, prompts, max_tokens):
+        print(f"note: {name}: {doubt}", file=sys.stderr)
+
+
 def countdown_problems(
     options: ModelOptions, made_for: dict[str, Any]
 ) -> tuple[list[countdown.Problem], str, dict[str, Any]]:
@@ -101,10 +110,10 @@ def countdown_problems(
     if options.problems is None:
         settings = problem_settings(options.set, {**made_for, "split": options.split})
         rng = np.random.default_rng(np.random.SeedSequence([options.problem_seed]))
-        try:
-            chosen = countdown.distinct(settings, rng, options.limit or DEFAULT_LIMIT)
-        except ValueError as error:
-            raise ValueError(f"--limit, --set: {error}") from None
+        if options.limit is None:
+            chosen = countdown.up_to(settings, rng, DEFAULT_LIMIT)
+        else:
+            chosen = countdown.distinct(settings, rng, options.limit, name="--limit")
         drawn = {"num_problems": len(chosen), "problem_seed": options.problem_seed}
         return chosen, settings.operators, {**settings.model_dump(mode="json"), **drawn}
     from llm import countdown_files

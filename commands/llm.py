@@ -158,9 +158,9 @@ def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Pro
         return Problems(math_problems.MathTask(given, scorer), None, solutions)
     words = tuple(f"{name}={value}" for name, value in config.countdown.items())
     parts = {}
-    for split, seed, count in (
-        ("train", TRAIN_SEED, config.num_problems),
-        ("validation", HELD_OUT_SEED, config.evaluation_problems),
+    for split, seed, name in (
+        ("train", TRAIN_SEED, "num_problems"),
+        ("validation", HELD_OUT_SEED, "evaluation_problems"),
     ):
         settings = language_models.problem_settings(words, {**models.settings_of(model), "split": split})
         if config.problems and split == "train":
@@ -171,7 +171,8 @@ def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Pro
                     f"note: {len(found) - len(problems)} problems belong to held-out splits: left out", to=sys.stderr
                 )
         else:
-            problems = countdown.distinct(settings, np.random.default_rng([config.seed, seed]), count) if count else []
+            rng, count = np.random.default_rng([config.seed, seed]), getattr(config, name)
+            problems = countdown.distinct(settings, rng, count, name=name) if count else []
         if problems:
             parts[split] = CountdownTask(problems, operators=settings.operators, text_format=config.text_format)
     solutions = []

@@ -12,6 +12,7 @@ from figures.theory_figures import select
 
 Row = Mapping[str, Any]
 WIDTH = 116
+FEWEST_PROBLEMS = 30  # as `samples` has it
 MEANS = {
     "ill_formed_mass": "mass of ill-formed completions",
     "unlisted_mass": "mass that is not listed",
@@ -25,7 +26,7 @@ EFFECTS = {
     "mean_gain_correct": "mean gain of correct answers (nats)",
     "mean_gain_wrong": "mean gain of wrong answers (nats)",
     "sharpening_slope": "sharpening slope (nats per nat)",
-    "expected_slope": "the same for plain RL on each prompt alone, same Q*",
+    "expected_slope": "the same for plain RL on each prompt alone, to the same Q (*)",
     "rare_nll_rise": "rise of NLL per token, rarest 1% of correct (nats)",
 }
 
@@ -106,10 +107,19 @@ def reading(rows: Sequence[Row]) -> list[str]:
     """In words: did training sharpen, what is only a lower bound, and what would a global entropy bonus do here."""
     names = models_of(rows)
     found = [_sharpened(rows, name) for name in names if select(rows, model=name, quantity="sharpening_slope")]
+    some = [*select(rows, model=names[0], quantity="pass_at_k"), *select(rows, quantity="sharpening_slope")]
+    if some and some[0]["num_problems"] < FEWEST_PROBLEMS:
+        found.append(
+            f"{some[0]['num_problems']} problems: with fewer than {FEWEST_PROBLEMS} the intervals are rough, and "
+            "another draw of problems may say otherwise."
+        )
+    if select(rows, model=names[0], quantity="hill_1", num_problems=0):
+        found.append("None of the problems has a correct answer: there is no correct set to sharpen.")
     if select(rows, quantity="expected_slope"):
         found.append(
-            "* Plain RL that moves each prompt by itself, from the first model to the correctness reached, on problems "
-            "whose correctness did not fall (claims B2, E2). A model's prompts share parameters: it need not follow."
+            "(*) Plain RL that moves each prompt by itself, from the first model to the correctness reached, on "
+            "problems whose correctness did not fall (claims B2, E2). A model's prompts share parameters: it need not "
+            "follow."
         )
     if is_lower_bound(rows):
         found.append(

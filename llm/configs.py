@@ -143,7 +143,7 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "prompts_per_step": 16,
             "micro_batch": 128,
             "steps": 20,
-            "learning_rate": 1e-3,
+            "learning_rate": 2e-4,
             "max_tokens": 8,
             "save_every": 10,
             "evaluate_every": 10,

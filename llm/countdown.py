@@ -176,11 +176,8 @@ def _why_none(settings: Settings, num_draws: int, num_counted: int) -> str:
     return f"{wanted}: none of {num_draws} expressions has such a value: want a wider range, or other numbers"
 
 
-def distinct(settings: Settings, rng: np.random.Generator, count: int) -> list[Problem]:
-    """The first `count` drawn problems with distinct ids.
-
-    Raises ValueError with the number found where no new one comes for long.
-    """
+def up_to(settings: Settings, rng: np.random.Generator, count: int) -> list[Problem]:
+    """The first `count` drawn problems with distinct ids; fewer where no new one comes for long."""
     found: dict[str, Problem] = {}
     num_repeats = 0
     drawn = problems(settings, rng)
@@ -189,5 +186,13 @@ def distinct(settings: Settings, rng: np.random.Generator, count: int) -> list[P
         num_repeats = num_repeats + 1 if problem.id in found else 0
         found.setdefault(problem.id, problem)
         if num_repeats > REPEATS[0] + REPEATS[1] * len(found):
-            raise ValueError(f"count: {count}: found {len(found)} distinct problems: want fewer, or wider settings")
+            break
     return list(found.values())
+
+
+def distinct(settings: Settings, rng: np.random.Generator, count: int, *, name: str = "count") -> list[Problem]:
+    """The same, `count` of them. Raises ValueError, by the name of the count, where there are fewer."""
+    found = up_to(settings, rng, count)
+    if len(found) < count:
+        raise ValueError(f"{name}: {count}: found {len(found)} distinct problems: want fewer, or wider settings")
+    return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -41,12 +42,12 @@ def load(name: str, *, dtype: Dtype = "float32", device: str = "auto") -> Langua
         )
         model = model.to(chosen).eval()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ValueError(f"MODEL: {name!r}: its weights could not be read: {_first_line(error)}") from None
+        raise ValueError(f"model: {name!r}: its weights could not be read: {_first_line(error)}") from None
     if missing := sorted(report["missing_keys"]):
-        raise ValueError(f"MODEL: {name!r}: its files lack {len(missing)} weights, such as {missing[0]}: want them all")
+        raise ValueError(f"model: {name!r}: its files lack {len(missing)} weights, such as {missing[0]}: want them all")
     broken = next((key for key, weights in model.named_parameters() if not weights.isfinite().all()), None)
     if broken is not None:
-        raise ValueError(f"MODEL: {name!r}: {broken} holds NaN or infinity: want finite weights")
+        raise ValueError(f"model: {name!r}: {broken} holds NaN or infinity: want finite weights")
     model.generation_config = plain_sampling(model.generation_config.eos_token_id, tokenizer)
     return LanguageModel(model, tokenizer, chosen)
 
@@ -70,9 +71,9 @@ def load_tokenizer(name: str) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
     except Exception as error:  # of many libraries: the kind depends on the kind of tokenizer
-        raise ValueError(f"MODEL: {name!r}: no tokenizer could be read: {_first_line(error)}") from None
+        raise ValueError(f"model: {name!r}: no tokenizer could be read: {_first_line(error)}") from None
     if tokenizer.eos_token_id is None:
-        raise ValueError(f"MODEL: {name!r}: its tokenizer has no end token: want one with eos_token")
+        raise ValueError(f"model: {name!r}: its tokenizer has no end token: want one with eos_token")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -94,25 +95,25 @@ def safe_config(name: str) -> dict[str, Any]:
     """The configuration of a model that is safe to open; raises ValueError, one line, for any other."""
     folder = Path(name)
     if folder.exists() and not (folder / "config.json").is_file():
-        raise ValueError(f"MODEL: {name!r}: it has no config.json: want a folder that save_pretrained wrote")
+        raise ValueError(f"model: {name!r}: it has no config.json: want a folder that save_pretrained wrote")
     try:
         config, _ = PreTrainedConfig.get_config_dict(name)
         tokenizer_config = get_tokenizer_config(name)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"MODEL: {name!r}: neither a readable folder nor a model that can be had from a hub: {_first_line(error)}"
+            f"model: {name!r}: neither a readable folder nor a model that can be had from a hub: {_first_line(error)}"
         ) from None
     if "auto_map" in config or "auto_map" in tokenizer_config:
         raise ValueError(
-            f"MODEL: {name!r}: it wants trust_remote_code, to run code of its own on this machine: refused: want a "
+            f"model: {name!r}: it wants trust_remote_code, to run code of its own on this machine: refused: want a "
             "model whose architecture transformers has"
         )
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
         found = f"its weights are pickle files ({', '.join(pickles)}), which can run code: refused"
-        raise ValueError(f"MODEL: {name!r}: {found if pickles else 'it has no weights'}: want safetensors")
+        raise ValueError(f"model: {name!r}: {found if pickles else 'it has no weights'}: want safetensors")
     if folder.is_dir() and not any(folder.glob("tokenizer*")):
-        raise ValueError(f"MODEL: {name!r}: it has no tokenizer: want tokenizer.json beside config.json")
+        raise ValueError(f"model: {name!r}: it has no tokenizer: want tokenizer.json beside config.json")
     return dict(config)
 
 
@@ -143,6 +144,22 @@ def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
         return list(tokenizer("\n\n".join(message["content"] for message in messages))["input_ids"])
     text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def doubts(name: str, tokenizer: Any, prompts: Sequence[Prompt], max_tokens: int) -> list[str]:
+    """What makes samples of a model on these prompts doubtful: words its tokenizer does not know, too little room."""
+    rows = [prompt_ids(tokenizer, prompt) for prompt in prompts]
+    unknown = [prompt for prompt, row in zip(prompts, rows, strict=True) if tokenizer.unk_token_id in row]
+    found = []
+    if unknown:
+        found.append(
+            f"the tokenizer does not know every word of {len(unknown)} of {len(prompts)} prompts, {unknown[0].id!r} "
+            "for one: the model does not see them as they are"
+        )
+    room, needed = safe_config(name).get("max_position_embeddings"), max(map(len, rows)) + max_tokens
+    if isinstance(room, int) and needed > room:
+        found.append(f"prompts and completions take up to {needed} tokens, the model was made for {room}")
+    return found
 
 
 def settings_of(name: str) -> dict[str, Any]:

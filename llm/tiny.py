@@ -144,10 +144,7 @@ def style_log_weights(templates: NDArray[np.int8], numbers: NDArray[np.int64], o
 
 def make_pool(config: WarmStart, rng: np.random.Generator, token_of: dict[str, int]) -> Pool:
     """Distinct training problems with all their correct answers as tokens, weighed by style."""
-    try:
-        problems = countdown.distinct(config.problems, rng, config.pool)
-    except ValueError as error:
-        raise ValueError(f"pool: {config.pool}: {error}") from None
+    problems = countdown.distinct(config.problems, rng, config.pool, name="pool")
     operators = config.problems.operators
     templates = countdown_solver.templates(config.problems.num_numbers, operators)
     operator_tokens = [token_of[operator] for operator in operators]

@@ -73,10 +73,10 @@ def test_two_models_are_compared():
     assert "correctness Q, pass@1 0.200 [0.100, 0.300] 0.200 [0.100, 0.300]" in text
     assert "difference of pass@2 0.100 [0.000, 0.200]" in text
     assert "sharpening slope (nats per nat) 0.400 [0.300, 0.500]" in text
-    assert "same Q* 0.300 [0.200, 0.400]" in text
+    assert "to the same Q (*) 0.300 [0.200, 0.400]" in text
     assert "rarest 1% of correct (nats) 0.050 SHARE" in text  # no interval, no brackets
     assert "0.25 0.100 [0.000, 0.200]" in text
-    assert "* Plain RL that moves each prompt by itself" in text
+    assert "(*) Plain RL that moves each prompt by itself" in text
 
 
 @pytest.mark.parametrize(
@@ -134,6 +134,13 @@ def test_without_problems_that_have_both_kinds_nothing_is_said_of_the_bonus():
     rows = [one for one in exact_rows("before") if not one["quantity"].startswith("surprisal")]
     rows += [row("before", name, np.nan, reach=None, number=0) for name in ("surprisal_gap", "surprisal_gap_above_0")]
     assert audit_tables.reading(rows) == []
+
+
+def test_few_problems_and_problems_without_an_answer_are_told():
+    rows = [one | {"num_problems": 29} for one in exact_rows("before")]
+    assert audit_tables.reading(rows)[0].startswith("29 problems: with fewer than 30 the intervals are rough")
+    rows = [one | ({"num_problems": 0} if one["quantity"] == "hill_1" else {}) for one in exact_rows("before")]
+    assert audit_tables.reading(rows)[0].startswith("None of the problems has a correct answer")
 
 
 @pytest.mark.parametrize(

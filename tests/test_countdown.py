@@ -108,6 +108,7 @@ def test_too_few_distinct_problems_are_counted() -> None:
     pairs = itertools.combinations_with_replacement(range(1, 6), 2)
     available = [pair for pair in pairs if countdown.split_of(Problem(pair, sum(pair))) == "train"]
     assert len(countdown.distinct(few, np.random.default_rng(0), len(available))) == len(available)
+    assert len(countdown.up_to(few, np.random.default_rng(0), 16)) == len(available)
     with pytest.raises(ValueError, match=f"count: 16: found {len(available)} distinct problems"):
         countdown.distinct(few, np.random.default_rng(0), 16)
 

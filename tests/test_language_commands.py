@@ -8,9 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +22,8 @@ from llm import evaluate, tiny
 from llm.evaluate import Completion
 from llm.math_problems import MathTask
 from llm.tasks import Mark
+from tests import command_line
+from tests.command_line import Done, Run, only_run
 from tests.language_models import saved_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,15 +33,6 @@ TINY = (
     *("--preset", "smoke", "--set", "width=16", "layers=1", "pool=20", "steps=2", "batch=4"),
     *("problems.largest_number=6", "problems.max_target=20"),
 )
-
-
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
 
 
 @pytest.fixture
@@ -57,26 +49,12 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """The entry point in-process, with what it and its libraries print."""
-
-    def in_process(*words: str) -> Done:
-        try:
-            status = paper_repro.main(words)
-        except SystemExit as error:
-            status = int(str(error.code))
-        return Done(status, *capfd.readouterr())
-
-    return in_process
+    """The command line."""
+    return command_line.runner(capfd)
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
-
-
-def only_run(folder: Path) -> Path:
-    (found,) = store.list_runs(folder / "results")
-    assert store.verify_run(found) == []
-    return found
 
 
 # warm-start
@@ -87,7 +65,7 @@ def test_warm_start_trains_once_and_finds_its_model_again(
 ) -> None:
     first = run("warm-start", *TINY)
     assert (first.status, first.err) == (0, "")
-    model = only_run(here) / "model"
+    model = only_run(here / "results") / "model"
     assert re.fullmatch(rf"loss \d\.\d+ nats a token after 2 steps\nmodel: {model.relative_to(here)}\n", first.out)
     monkeypatch.setattr(tiny, "make_model", None)
     again = run("warm-start", *TINY, "--folder", "copied/here")
@@ -109,7 +87,7 @@ def test_evaluate_writes_samples_that_samples_reads(here: Path, run: Run, monkey
     done = run("evaluate", "model", *QUICK, "--samples", "s.jsonl")
     assert (done.status, done.err) == (0, "")
     assert done.out.startswith("5 problems, 15 samples: ")
-    stored = only_run(here)
+    stored = only_run(here / "results")
     assert (here / "s.jsonl").read_bytes() == (stored / "samples.jsonl").read_bytes()
     assert len(store.read_rows(stored / "rows.csv")) == 5
     assert not list(stored.parent.glob(".*"))
@@ -152,7 +130,7 @@ def test_where_memory_runs_out_it_says_so_and_goes_on(here: Path, run: Run, monk
     done = run("evaluate", "model", *QUICK, "--batch", "8")
     assert done.status == 0
     assert done.err == "".join(f"note: memory ran out: from here on {size} completions at once\n" for size in (4, 2))
-    only_run(here)
+    only_run(here / "results")
 
 
 def test_a_run_that_is_killed_at_any_moment_ends_as_one_that_is_not(tmp_path: Path) -> None:
@@ -187,7 +165,7 @@ def test_a_run_that_is_killed_at_any_moment_ends_as_one_that_is_not(tmp_path: Pa
 class Speller:
     """A tokenizer of single characters, for a task that needs letters."""
 
-    chat_template = None
+    chat_template = unk_token_id = None
 
     def __call__(self, text: str) -> dict[str, list[int]]:
         return {"input_ids": list(map(ord, text))}
@@ -207,7 +185,8 @@ def test_mathematics_is_marked_and_what_cannot_be_scored_is_null(
     monkeypatch.setattr(evaluate_command, "_engine", lambda options: (Speller(), sampler))
     words = ("evaluate", "model", "--task", "math", "--problems", "math.jsonl", "--limit", "2", "--n", "3")
     done = run(*words, "--samples", "s.jsonl")
-    assert (done.status, done.err) == (0, "")
+    assert done.status == 0
+    assert re.fullmatch(r"note: model: prompts and completions take up to \d+ tokens, .* made for 64\n", done.err)
     rows = [json.loads(line) for line in (here / "s.jsonl").read_text().splitlines()]
     assert [row["correct"] for row in rows] == [True, True, False, False, False, False]
     assert "tray" in rows[0]["prompt"][0]["content"]
@@ -268,6 +247,21 @@ def test_evaluate_and_audit_agree_through_files(here: Path, run: Run) -> None:
     assert json.loads((here / "a.json").read_text())["rows"][0]["model"] == "model"
 
 
+def test_without_a_limit_the_problems_that_there_are_are_taken_and_doubts_are_told(here: Path, run: Run) -> None:
+    """Sums of two of 1 to 3 are fewer than the usual 200 problems, and the model was not made for targets above 20."""
+    few = ("--set", "num_numbers=2", "largest_number=3", "--split", "train", "--device", "cpu")
+    done = run("audit", "--model", "model", *few)
+    assert (done.status, done.err) == (0, "")
+    number = int(re.match(r"(\d+) Countdown problems, temperature 1\n", done.out)[1])
+    assert 5 < number < 30
+    assert f"{number} problems: with fewer than 30 the intervals are rough" in done.out
+    (here / "far.jsonl").write_text('{"nums": [6, 5, 3], "target": 27}\n')
+    for command in (("evaluate", "model", "--n", "2"), ("audit", "--model", "model")):
+        done = run(*command, "--problems", "far.jsonl", "--device", "cpu")
+        assert (done.status, done.err.count("\n")) == (0, 1)
+        assert done.err.startswith("note: model: the tokenizer does not know every word of 1 of 1 prompts, '3,5,6=27'")
+
+
 # Bad input.
 
 EVALUATE = ("evaluate", "model", "--limit", "5")
@@ -275,13 +269,13 @@ AUDIT = ("audit", "--limit", "5", "--model", "model")
 BOTH = (*AUDIT, "model2")
 BAD: dict[tuple[str, ...], str] = {
     ("evaluate",): "the following arguments are required: MODEL",
-    ("evaluate", "folder"): "MODEL: 'folder': it has no config.json: want a folder that save_pretrained wrote",
-    ("evaluate", "file"): "MODEL: 'file': it has no config.json",
-    ("audit", "--model", "folder"): "MODEL: 'folder': it has no config.json",
-    (*AUDIT, "folder"): "MODEL: 'folder': it has no config.json",
-    ("audit",): "--model: 0 models: want 1 to 5, the first before training",
+    ("evaluate", "folder"): "model: 'folder': it has no config.json: want a folder that save_pretrained wrote",
+    ("evaluate", "file"): "model: 'file': it has no config.json",
+    ("audit", "--model", "folder"): "model: 'folder': it has no config.json",
+    (*AUDIT, "folder"): "model: 'folder': it has no config.json",
+    ("audit",): "--model: given 0: want 1 to 5, the first before training",
     ("audit", "--model", "model", "model"): "--model: 'model': given twice: want distinct models",
-    ("audit", "--model", "model", "--samples", "file"): "--model: 1 models: want 2 to 5",
+    ("audit", "--model", "model", "--samples", "file"): "--model: given 1: want 2 to 5 with --samples",
     (*AUDIT, "--check", "no.jsonl"): "no.jsonl: cannot be read: No such file or directory",
     (*AUDIT, "--k", "0"): "--k: 0: want an integer from 1 to 1e9",
     (*BOTH, "--check", "s.jsonl"): "--check: 's.jsonl': want one --model, and no --samples beside it",
@@ -308,7 +302,7 @@ BAD: dict[tuple[str, ...], str] = {
     (*EVALUATE, "--set", "num_numbers=9"): "--set: 'num_numbers=9': Input should be less than or equal to 6",
     (*EVALUATE, "--set", "numbers=3"): "--set: 'numbers=3': want NAME=VALUE with one of num_numbers, ",
     (*EVALUATE, "--set", "operators=^"): "--set: 'operators=^': ",
-    (*EVALUATE, "--limit", "4000"): "--limit, --set: count: 4000: found ",
+    (*EVALUATE, "--limit", "4000"): "--limit: 4000: found ",
     (*EVALUATE, "--preset", "amc23"): "--preset: it means nothing with --task countdown",
     (*EVALUATE, "--task", "math"): "--task: 'math': which problems? want --problems FILE, or --preset",
     (*EVALUATE, "--task", "math", "--format", "chat"): "--format: it means nothing with --task math",
@@ -336,7 +330,7 @@ BAD: dict[tuple[str, ...], str] = {
     ): "--set: problems.split: 'test': want train, the others are for meas",
     ("warm-start", "--set", "problems.min_target=90"): "--set: problems.min_target: 90: want at most max_target, 60",
     ("warm-start", "--set", "problems=3"): "--set: problems: '3': Input should be a valid dictionary",
-    ("warm-start", *TINY, "pool=5000"): "pool: 5000: count: 5000: found ",
+    ("warm-start", *TINY, "pool=5000"): "pool: 5000: found ",
     ("warm-start", "--folder", "file"): "--folder: 'file': 'file' is not a folder",
     ("warm-start", "--folder", "model"): "--folder: 'model': another config.json is there: want a new folder",
     ("warm-start", "--out", "file"): "--out: 'file': 'file' is not a folder",

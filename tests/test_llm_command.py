@@ -12,17 +12,17 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 import torch
 import yaml
 
-import paper_repro
 import store
 from figures import training_tables
 from llm import configs, evaluate, preflight, train
-from tests import training
+from tests import command_line, training
+from tests.command_line import Run, only_run
 from tests.language_models import saved_model
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,15 +48,6 @@ def never(completion, answer):
 """
 
 
-class Done(NamedTuple):
-    status: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
-
-
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a model, configurations, data and verifiers."""
@@ -73,22 +64,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str]) -> Run:
-    """The entry point in-process, with what it and its libraries print."""
-
-    def in_process(*words: str) -> Done:
-        try:
-            status = paper_repro.main(("llm", *words))
-        except SystemExit as error:
-            status = int(str(error.code))
-        return Done(status, *capfd.readouterr())
-
-    return in_process
-
-
-def only_run(folder: Path) -> Path:
-    (found,) = store.list_runs(folder)
-    assert store.verify_run(found) == []
-    return found
+    """The command line."""
+    return command_line.runner(capfd, "llm")
 
 
 def weights(folder: str) -> bytes:
@@ -231,7 +208,7 @@ def test_a_process_that_is_not_the_first_prints_and_stores_nothing(here, run, mo
         (("run.yaml", "--set", "parameters.gama=7"), "run.yaml: 'gama' is not a parameter of ds: "),
         (("run.yaml", "--method", "missing.py:f"), "run.yaml: missing.py:f: there is no file 'missing.py'"),
         (("run.yaml", "--set", "countdown.nums=7"), "--set: 'nums=7': want NAME=VALUE with one of "),
-        (("run.yaml", "--set", "model=gone"), "MODEL: 'gone': "),
+        (("run.yaml", "--set", "model=gone"), "model: 'gone': "),
         (("run.yaml", "--set", "problems=gone.jsonl"), "gone.jsonl: cannot be read: "),
         (("run.yaml", "--set", "method=pkpo", "parameters.k=5"), "run.yaml: group_size: 4: pkpo wants 5 or more"),
         (("run.yaml", "--folder", "file"), "--folder: 'file': "),
@@ -302,8 +279,8 @@ def no_wandb(_: Path, patch: pytest.MonkeyPatch) -> None:
     ("breaks", "message"),
     [
         (break_tokenizer, "model: 'model': its tokenizer does not give back prompt "),
-        (drop_weights, "MODEL: 'model': its weights are pickle files (pytorch_model.bin), which can run code: refused"),
-        (drop_one_weight, "MODEL: 'model': its files lack 1 weights, such as model.norm.weight: want them all"),
+        (drop_weights, "model: 'model': its weights are pickle files (pytorch_model.bin), which can run code: refused"),
+        (drop_one_weight, "model: 'model': its files lack 1 weights, such as model.norm.weight: want them all"),
         (no_memory, "memory: the run needs about 1.0 GiB, there are 0.0: want a smaller micro_batch, "),
         (no_disk, "disk: the run needs about 0.0 GiB, there are 0.0: want lora_rank, or a larger machine"),
         (no_wandb, "log_to: 'wandb': it is not installed: want `pip install wandb`, or none"),

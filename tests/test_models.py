@@ -45,10 +45,10 @@ def rewrite(path: Path, **changes: Any) -> None:
 
 
 def refusal(folder: Path | str, **options: Any) -> str:
-    with pytest.raises(ValueError, match=r"^(MODEL|--device): ") as caught:
+    with pytest.raises(ValueError, match=r"^(model|--device): ") as caught:
         models.load(str(folder), **options)
     assert "\n" not in str(caught.value)
-    return str(caught.value).removeprefix(f"MODEL: {str(folder)!r}: ")
+    return str(caught.value).removeprefix(f"model: {str(folder)!r}: ")
 
 
 def test_a_saved_model_is_the_one_that_was_saved(folder: Path) -> None:
@@ -227,3 +227,15 @@ def test_messages_without_a_chat_template_are_plain_text() -> None:
     tokenizer = small_model().tokenizer
     message = Prompt("", ({"role": "user", "content": WORDS},))
     assert models.prompt_ids(tokenizer, message) == models.prompt_ids(tokenizer, Prompt("", WORDS))
+
+
+def test_prompts_that_the_model_cannot_read_or_has_no_room_for_are_told(folder: Path) -> None:
+    tokenizer = models.load_tokenizer(str(folder))
+    good, strange = Prompt("a", WORDS), Prompt("b", WORDS + " 77")
+    assert models.doubts(str(folder), tokenizer, [good], 8) == []
+    (unknown,) = models.doubts(str(folder), tokenizer, [good, strange], 8)
+    assert unknown.startswith("the tokenizer does not know every word of 1 of 2 prompts, 'b' for one")
+    rewrite(folder / "config.json", max_position_embeddings=13)
+    assert models.doubts(str(folder), tokenizer, [good], 7) == []  # six words
+    (room,) = models.doubts(str(folder), tokenizer, [good], 8)
+    assert room == "prompts and completions take up to 14 tokens, the model was made for 13"
