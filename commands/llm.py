@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import sys
 import warnings
@@ -22,6 +23,7 @@ from llm.configs import RunConfig
 from theory import user_functions
 
 if TYPE_CHECKING:
+    from llm.tasks import Task
     from llm.train import Problems
 
 Row = dict[str, Any]
@@ -64,6 +66,8 @@ def llm(options: LlmOptions) -> int:
     model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
     identity: dict[str, Any] = {"command": "llm", "model": models.identity(model), "files": _files(config)}
     identity |= {"num_processes": int(os.environ.get("WORLD_SIZE", "1")), **config.model_dump(mode="json")}
+    if not config.held_out:
+        del identity["held_out"]  # a field that came later: the runs from before keep their names
     run = Path(options.out) / "llm" / store.run_id("llm", identity)
     folder = Path(options.folder or Path("runs") / run.name)
     if not store.verify_run(run) and not options.dry_run:
@@ -91,7 +95,7 @@ def _is_first_process() -> bool:
 
 def _files(config: RunConfig) -> dict[str, str]:
     """What stands for the user's files in a stored configuration: their SHA-256."""
-    names = {"problems": config.problems, "verifier": config.verifier.rpartition(":")[0]}
+    names = {"problems": config.problems, "held_out": config.held_out, "verifier": config.verifier.rpartition(":")[0]}
     if user_functions.is_file_spec(config.method):
         names["method"] = config.method.rpartition(":")[0]
     return {what: files.read(Path(name))[1] for what, name in names.items() if name}
@@ -149,13 +153,21 @@ def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Pro
         verifier = own_task.load_verifier(config.verifier)
         columns = (config.problem_column, config.answer_column)
         task = own_task.load(path, *columns, verifier, solution_column=config.solution_column)
-        return Problems(task, None, task.solutions)
+        held_out = None
+        if config.held_out and config.evaluation_problems:
+            held_out = own_task.load(Path(config.held_out), *columns, verifier).first(config.evaluation_problems)
+        return Problems(task, _apart(task, held_out), task.solutions)
     if config.task == "math":
-        given = math_problems.load(path, math_problems.Columns(config.problem_column, config.answer_column))
+        named = math_problems.Columns(config.problem_column, config.answer_column)
+        given = math_problems.load(path, named)
+        others = (
+            math_problems.load(Path(config.held_out), named)[: config.evaluation_problems] if config.held_out else []
+        )
         scorer = stack.enter_context(math_scorer.MathScorer())
-        math_problems.check_gold(given, scorer)
+        math_problems.check_gold([*given, *others], scorer)
         solutions = [rf"\boxed{{{problem.answer}}}" for problem in given[:NUM_SOLUTIONS]]
-        return Problems(math_problems.MathTask(given, scorer), None, solutions)
+        of_training = math_problems.MathTask(given, scorer)
+        return Problems(of_training, _apart(of_training, math_problems.MathTask(others, scorer)), solutions)
     words = tuple(f"{name}={value}" for name, value in config.countdown.items())
     parts = {}
     for split, seed, name in (
@@ -180,6 +192,17 @@ def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Pro
         texts = countdown_solver.canonical_solutions(problem, parts["train"].operators)
         solutions.append(countdown_formats.answer(texts[0], config.text_format) if texts else "")
     return Problems(parts["train"], parts.get("validation"), solutions)
+
+
+def _apart(train: Task, held_out: Task | None) -> Task | None:
+    """The held-out problems if there are any; refuses those that are trained on."""
+    if held_out is None or not held_out.prompts:
+        return None
+    known = {json.dumps(prompt.text): prompt.id for prompt in train.prompts}
+    for prompt in held_out.prompts:
+        if (trained := known.get(json.dumps(prompt.text))) is not None:
+            raise ValueError(f"held_out: {prompt.id!r}: it is {trained!r} of problems: want prompts of its own")
+    return held_out
 
 
 def _train(

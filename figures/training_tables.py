@@ -20,11 +20,9 @@ SHOWN = {
     "method/bonus_ratio": "mean |term| over mean |advantage without it|",
     "frac_reward_zero_std": "uniform groups",
     "kl": "KL to the first policy",
-    "held_out/pass@1": "held-out pass@1",
-    "held_out/pass@8": "held-out pass@8",
-    "held_out/pass@64": "held-out pass@64",
-    "held_out/solution_diversity": "held-out effective correct answers",
 }
+HELD_OUT = "held_out/"
+DIVERSITY = f"{HELD_OUT}solution_diversity"
 
 
 def _is_time(name: str) -> bool:
@@ -55,12 +53,18 @@ def timing_rows(history: Iterable[Row]) -> list[dict[str, Any]]:
 def summary(found: Sequence[Row]) -> str:
     """The first and the last known value of what matters, with their steps; a term that is 0 throughout is left out."""
     body = []
-    for quantity, label in SHOWN.items():
+    curve = dict.fromkeys(row["quantity"] for row in found if row["quantity"].startswith(f"{HELD_OUT}pass@"))
+    held_out = {name: name.replace(HELD_OUT, "held-out ") for name in sorted(curve, key=_k)}
+    for quantity, label in {**SHOWN, **held_out, DIVERSITY: "held-out effective correct answers"}.items():
         mine = [row for row in found if row["quantity"] == quantity and not math.isnan(row["value"])]
         if mine and (quantity != "method/bonus_ratio" or any(row["value"] for row in mine)):
             first, last = mine[0], mine[-1]
             body.append([label, first["step"], first["value"], last["step"], last["value"]])
     return table(["", "step", "value", "step", "value"], body)
+
+
+def _k(quantity: str) -> int:
+    return int(quantity.rpartition("@")[2])
 
 
 def plan(sizes: Mapping[str, int], config: Mapping[str, Any]) -> str:

@@ -62,8 +62,9 @@ class RunConfig(BaseModel):
     vllm: bool = Field(False, description="sample with vLLM in the same process (not tried here)")
     save_every: int = Field(50, ge=1, description="updates between checkpoints")
     evaluate_every: int = Field(50, ge=1, description="updates between evaluations")
+    held_out: str = Field("", description="math and own: file of held-out problems, with the columns of problems")
     evaluation_problems: int = Field(
-        50, ge=0, description="held-out Countdown problems of an evaluation; 0 and other tasks: none"
+        50, ge=0, description="held-out problems of an evaluation: drawn for Countdown, the first of held_out; 0: none"
     )
     evaluation_samples: int = Field(16, ge=1, description="samples a problem, where the exact audit does not apply")
     log_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="also log there")
@@ -81,6 +82,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"model: {self.model!r}, warm_start: {self.warm_start!r}: want one of them")
         if self.task != "countdown" and not self.problems:
             raise ValueError(f"problems: '': want a file of problems for task {self.task}")
+        if self.held_out and self.task == "countdown":
+            raise ValueError(f"held_out: {self.held_out!r}: want none with task countdown, whose problems are drawn")
         if bool(self.verifier) != (self.task == "own"):
             raise ValueError(f"verifier: {self.verifier!r}: want FILE.py:FUNCTION with task own, and only there")
         completions = self.group_size * self.prompts_per_step

@@ -31,6 +31,10 @@ class OwnTask:
         self.solutions = list(solutions)
         self.verifier = verifier
 
+    def first(self, count: int) -> OwnTask:
+        """The task of the first prompts."""
+        return OwnTask(self.prompts[:count], self.answers[:count], self.verifier, self.solutions[:count])
+
     def marks(self, places: Sequence[int], completions: Sequence[str]) -> list[Mark]:
         """A mark of each completion; well-formed is what could be scored."""
         return [self._mark(place, completion) for place, completion in zip(places, completions, strict=True)]
@@ -66,9 +70,9 @@ def load(
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
-        raise ValueError(f"problems: {str(path)!r}: cannot be read: {error.strerror}: want JSON Lines") from None
+        raise ValueError(f"{path}: cannot be read: {error.strerror}: want JSON Lines") from None
     except UnicodeDecodeError as error:
-        raise ValueError(f"problems: {str(path)!r}: it is not UTF-8 text ({error.reason}): want JSON Lines") from None
+        raise ValueError(f"{path}: it is not UTF-8 text ({error.reason}): want JSON Lines") from None
     prompts: list[Prompt] = []
     answers: list[str] = []
     solutions: list[str] = []

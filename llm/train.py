@@ -305,8 +305,8 @@ def held_out(lm: LanguageModel, task: Task, config: RunConfig) -> Row:
         for row in event.rows
     ]
     counts = evaluate.problem_rows(drawn)
-    ks = sorted({1, config.evaluation_samples})
-    return {
-        f"pass@{k}": float(np.mean([estimators.pass_at_k(row["n"], row["c"], k) for row in counts if row["n"] >= k]))
-        for k in ks
-    }
+    found = {}
+    for k in sorted({1, 8, config.evaluation_samples}):
+        if values := [float(estimators.pass_at_k(row["n"], row["c"], k)) for row in counts if row["n"] >= k]:
+            found[f"pass@{k}"] = float(np.mean(values))
+    return found

@@ -57,6 +57,8 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(OWN))
     lines = [{"prompt": f"numbers 1 2 target {n}", "answer": n, "solution": "1 2 "} for n in range(1, 9)]
     (tmp_path / "own.jsonl").write_text("\n\n".join(map(json.dumps, lines)))
+    others = [{"prompt": f"numbers 2 1 target {n}", "answer": n} for n in range(1, 5)]
+    (tmp_path / "others.jsonl").write_text("\n".join(map(json.dumps, others)))
     (tmp_path / "verifier.py").write_text(VERIFIERS)
     (tmp_path / "file").write_text("kept")
     return tmp_path
@@ -192,6 +194,20 @@ def test_a_process_that_is_not_the_first_prints_and_stores_nothing(here, run, mo
     assert not (here / "results").exists()
 
 
+@pytest.mark.parametrize(("number", "ks"), [(16, (1, 8, 16)), (3, (1, 3))])
+def test_held_out_prompts_of_ones_own_are_sampled(here, run, number: int, ks: tuple[int, ...]) -> None:
+    words = ("--set", "held_out=others.jsonl", f"evaluation_samples={number}", "evaluation_problems=3")
+    done = run("own.yaml", *words)
+    assert (done.status, done.err) == (0, "")
+    rows = store.read_rows(only_run(here / "results") / "rows.csv")
+    found = {(row["step"], row["quantity"]): row["value"] for row in rows if row["quantity"].startswith("held_out/")}
+    assert set(found) == {(step, f"held_out/pass@{k}") for step in (0, 2, 4) for k in ks}
+    assert all(0 <= value <= 1 for value in found.values())
+    assert [found[0, f"held_out/pass@{k}"] for k in ks] == sorted(found[0, f"held_out/pass@{k}"] for k in ks)
+    shown = [line.split()[1] for line in done.out.splitlines() if "held-out" in line]
+    assert shown == [f"pass@{k}" for k in ks]
+
+
 # bad input
 
 
@@ -223,6 +239,8 @@ def test_a_process_that_is_not_the_first_prints_and_stores_nothing(here, run, mo
         ),
         (("own.yaml", "--set", "verifier=verifier.py:word"), "verifier: prompt line 1: it returned 'True': want True"),
         (("own.yaml", "--set", "verifier=verifier.py:never"), "verifier: it does not accept the known solution of "),
+        (("own.yaml", "--set", "held_out=gone.jsonl"), "gone.jsonl: cannot be read: "),
+        (("own.yaml", "--set", "held_out=own.jsonl"), "held_out: 'line 1': it is 'line 1' of problems: want prompts "),
         (("own.yaml", "--set", "problem_column=text"), "own.jsonl line 1: no column 'text': found prompt, answer"),
         (("own.yaml", "--set", "answer_column=text"), "own.jsonl line 1: no column 'text': found prompt, answer"),
         (("own.yaml", "--set", "solution_column=text"), "own.jsonl: solution_column: 'text': no line has it: want one"),
