@@ -153,7 +153,7 @@ def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace
         model=lm.model,
         reward_funcs=train.reward_functions(task, 0.0),
         args=options,
-        train_dataset=train.dataset(task),
+        train_dataset=train.dataset(task, lm.tokenizer),
         processing_class=lm.tokenizer,
     )
 

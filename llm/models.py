@@ -135,14 +135,21 @@ def identity(name: str) -> dict[str, Any]:
     return {"sha256": digest.hexdigest()}
 
 
+def text_or_messages(tokenizer: Any, prompt: Prompt) -> str | list[dict[str, str]]:
+    """The prompt as the tokenizer can take it: messages become plain text where it has no chat template."""
+    if isinstance(prompt.text, str):
+        return prompt.text
+    if tokenizer.chat_template is None:
+        return "\n\n".join(message["content"] for message in prompt.text)
+    return [dict(message) for message in prompt.text]
+
+
 def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     """The tokens of a prompt: the chat template of messages, the plain text otherwise."""
-    if isinstance(prompt.text, str):
-        return list(tokenizer(prompt.text)["input_ids"])
-    messages = [dict(message) for message in prompt.text]
-    if tokenizer.chat_template is None:
-        return list(tokenizer("\n\n".join(message["content"] for message in messages))["input_ids"])
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    given = text_or_messages(tokenizer, prompt)
+    if isinstance(given, str):
+        return list(tokenizer(given)["input_ids"])
+    text = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

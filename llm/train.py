@@ -40,9 +40,9 @@ class Problems(NamedTuple):
     solutions: Sequence[str]  # a known correct completion of some training prompts, "" where none is known
 
 
-def dataset(task: Task) -> Dataset:
+def dataset(task: Task, tokenizer: Any) -> Dataset:
     """The prompts as TRL reads them, with the place of each."""
-    prompts = [one.text if isinstance(one.text, str) else [dict(part) for part in one.text] for one in task.prompts]
+    prompts = [models.text_or_messages(tokenizer, one) for one in task.prompts]
     return Dataset.from_list([{"prompt": prompt, "place": place} for place, prompt in enumerate(prompts)])
 
 
@@ -127,7 +127,7 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
         model=lm.model,
         reward_funcs=reward_functions(problems.train, config.format_credit),
         args=grpo_config(config, folder),
-        train_dataset=dataset(problems.train),
+        train_dataset=dataset(problems.train, lm.tokenizer),
         processing_class=lm.tokenizer,
         peft_config=lora,
     )

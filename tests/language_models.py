@@ -1,11 +1,13 @@
-"""A small language model that several tests share, trained once a process in a few seconds: Q about .1, half-learnt."""
+"""Models that tests share: one of Countdown, trained in a few seconds (Q about .1, half-learnt), and one of bytes."""
 
 import atexit
 import functools
 import tempfile
 from pathlib import Path
 
+import tokenizers
 import torch
+from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from llm import countdown, tiny
 from llm.models import LanguageModel
@@ -38,9 +40,44 @@ def small_model() -> LanguageModel:
 @functools.cache
 def saved_model() -> Path:
     """The folder of the same model, as save_pretrained writes it; it goes when the process ends."""
+    return saved(small_model())
+
+
+def saved(lm: LanguageModel) -> Path:
+    """A new folder with a model."""
     folder = tempfile.TemporaryDirectory(prefix="small-model-")
     atexit.register(folder.cleanup)
-    lm = small_model()
     lm.model.save_pretrained(folder.name)
     lm.tokenizer.save_pretrained(folder.name)
     return Path(folder.name)
+
+
+@functools.cache
+def byte_model() -> LanguageModel:
+    """A model whose tokenizer has all bytes and a few merges: an answer has several spellings."""
+    torch.set_num_threads(1)
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=262,
+        special_tokens=["<eos>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["1 2 +", "2 1 -", "1 2 *", "<answer>"] * 9, trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>")
+    config = Qwen3Config(
+        vocab_size=len(wrapped),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=16,
+        eos_token_id=wrapped.eos_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Qwen3ForCausalLM(config)
+    return LanguageModel(model.eval(), wrapped, torch.device("cpu"))

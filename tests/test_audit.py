@@ -8,9 +8,7 @@ from functools import cache
 
 import numpy as np
 import pytest
-import tokenizers
 import torch
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from llm import (
     audit,
@@ -29,7 +27,7 @@ from llm.audit import Audited
 from llm.countdown import Problem
 from llm.countdown_task import CountdownTask
 from llm.models import LanguageModel
-from tests.language_models import CONFIG, SETTINGS, small_model
+from tests.language_models import CONFIG, SETTINGS, byte_model, small_model
 from tests.tolerances import DIFFERS, FLOAT32_MASS, FLOAT32_SUM, FLOAT64, INTEGRATOR, OTHER_MASS
 from theory import dynamics, policies, sharpening
 
@@ -179,37 +177,6 @@ def test_a_check_of_problems_that_are_never_solved_passes_where_none_is():
     assert audit_check.compare([never], texts()[:1], samples).agrees
     samples = audit_samples.Samples([one._replace(correct=True)] * 3, np.zeros(3, np.int64), 0)
     assert not audit_check.compare([never], texts()[:1], samples).agrees
-
-
-@cache
-def byte_model() -> LanguageModel:
-    """A model whose tokenizer has all bytes and a few merges: an answer has several spellings."""
-    torch.set_num_threads(1)
-    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
-    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    tokenizer.decoder = tokenizers.decoders.ByteLevel()
-    trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=262,
-        special_tokens=["<eos>"],
-        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(["1 2 +", "2 1 -", "1 2 *", "<answer>"] * 9, trainer)
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>")
-    config = Qwen3Config(
-        vocab_size=len(wrapped),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        head_dim=16,
-        eos_token_id=wrapped.eos_token_id,
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        model = Qwen3ForCausalLM(config)
-    return LanguageModel(model.eval(), wrapped, torch.device("cpu"))
 
 
 def spellings(text: str, vocabulary: dict[str, int]) -> list[list[int]]:

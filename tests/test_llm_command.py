@@ -20,12 +20,14 @@ import yaml
 
 import store
 from figures import training_tables
-from llm import configs, evaluate, preflight, train
+from llm import configs, evaluate, models, preflight, train, trainer
+from llm.tasks import Prompt
 from tests import command_line, training
 from tests.command_line import Run, only_run
-from tests.language_models import saved_model
+from tests.language_models import byte_model, saved, saved_model
 
 ROOT = Path(__file__).resolve().parent.parent
+MATH = ROOT / "examples" / "math_problems.jsonl"
 pytestmark = training.QUIET
 RUN: dict[str, Any] = {
     **dict(model="model", parameters={"gamma_correct": 0.2}, num_problems=20, group_size=4, prompts_per_step=4),
@@ -206,6 +208,47 @@ def test_held_out_prompts_of_ones_own_are_sampled(here, run, number: int, ks: tu
     assert [found[0, f"held_out/pass@{k}"] for k in ks] == sorted(found[0, f"held_out/pass@{k}"] for k in ks)
     shown = [line.split()[1] for line in done.out.splitlines() if "held-out" in line]
     assert shown == [f"pass@{k}" for k in ks]
+
+
+@pytest.mark.parametrize("template", [None, "{% for part in messages %}[{{ part['content'] }}]{% endfor %}>"])
+@pytest.mark.parametrize("task", ["math", "chat"])
+def test_messages_are_the_same_tokens_in_training_and_evaluation(here, run, monkeypatch, task: str, template) -> None:
+    """Mathematics and chat Countdown in bytes, with and without a chat template."""
+    lm = byte_model()
+    monkeypatch.setattr(lm.tokenizer, "chat_template", template)
+    shutil.copytree(saved(lm), here / "bytes")
+    rows = MATH.read_text().splitlines()
+    (here / "train.jsonl").write_text("\n".join(rows[:6]))
+    (here / "others.jsonl").write_text("\n".join(rows[6:8]))
+    of_task = {
+        "math": dict(task="math", problems="train.jsonl", held_out="others.jsonl"),
+        "chat": dict(text_format="chat", countdown=dict(num_numbers=2, operators="+")),
+    }
+    seen, wanted = set(), set()
+    forward = trainer._WithMethod._token_log_probs
+
+    def spy(self: Any, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+        rows = zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)
+        seen.update(tuple(ids[mask > 0].tolist()) for ids, mask in rows)
+        return forward(self, batch)
+
+    def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
+        ids = plain(tokenizer, prompt)
+        wanted.add(tuple(ids))
+        return ids
+
+    plain = models.prompt_ids
+    monkeypatch.setattr(trainer._WithMethod, "_token_log_probs", spy)
+    monkeypatch.setattr(models, "prompt_ids", prompt_ids)
+    given = {**RUN, "model": "bytes", "evaluation_samples": 2, "steps": 2, "num_problems": 6, **of_task[task]}
+    (here / "bytes.yaml").write_text(yaml.safe_dump(given))
+    done = run("bytes.yaml")
+    assert (done.status, done.err) == (0, "")
+    assert "held-out pass@2" in done.out
+    assert len(seen) >= 4
+    assert seen <= wanted
+    shown = lm.tokenizer.decode(next(iter(seen)))
+    assert shown.startswith("[") == shown.endswith(">") == (template is not None)
 
 
 # bad input
