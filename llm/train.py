@@ -266,23 +266,22 @@ class Evaluation(TrainerCallback):
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Before the first step."""
         if state.global_step == 0:
-            self._look(state)
+            self._look(args, state, control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """At the interval."""
         if state.global_step % self.config.evaluate_every == 0 or state.global_step == state.max_steps:
-            self._look(state)
+            self._look(args, state, control)
 
-    def _look(self, state: Any) -> None:
+    def _look(self, args: Any, state: Any, control: Any) -> None:
         accelerator = self.trained.accelerator
         model = accelerator.unwrap_model(self.trained.model)
         was_training = model.training
         lm = LanguageModel(model.eval(), self.trained.processing_class, accelerator.device)
-        found = held_out(lm, self.task, self.config)
+        found = {f"held_out/{name}": value for name, value in held_out(lm, self.task, self.config).items()}
         model.train(was_training)
-        state.log_history.append(
-            {"step": state.global_step, **{f"held_out/{name}": value for name, value in found.items()}}
-        )
+        state.log_history.append({"step": state.global_step, **found})
+        self.trained.callback_handler.on_log(args, state, control, dict(found))  # W&B and the like
 
 
 def held_out(lm: LanguageModel, task: Task, config: RunConfig) -> Row:

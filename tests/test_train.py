@@ -221,16 +221,28 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
 # looks, options, adapters
 
 
+class Told(TrainerCallback):
+    """Keeps what callbacks are told of held-out problems."""
+
+    def __init__(self) -> None:
+        self.values: list[float] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        self.values += [value for name, value in logs.items() if name == "held_out/pass@1"]
+
+
 def test_looking_at_held_out_problems_and_completions_changes_no_weight(tmp_path: Path) -> None:
     found = []
     config = config_of(updates_per_batch=1, steps=2, save_every=2, evaluate_every=1)
     for held_out in ("none", "exact", "sampled"):
-        trained = made(config, tmp_path / held_out, held_out)
+        trained, told = made(config, tmp_path / held_out, held_out), Told()
+        trained.add_callback(told)
         if held_out != "none":
             shown = train.first_completions(trained, problems().train, config)
             assert [row["problem"] for row in shown] == [one.id for one in problems().train.prompts[:4]]
         train.run(trained, config, None)
         looks = [entry["held_out/pass@1"] for entry in trained.state.log_history if "held_out/pass@1" in entry]
+        assert looks == told.values  # what W&B and the like are told
         assert len(looks) == (0 if held_out == "none" else 3)
         assert held_out != "sampled" or looks == [1, 1, 1]
         found.append(training.weights(trained))
