@@ -281,7 +281,9 @@ class Evaluation(TrainerCallback):
         found = {f"held_out/{name}": value for name, value in held_out(lm, self.task, self.config).items()}
         model.train(was_training)
         state.log_history.append({"step": state.global_step, **found})
+        logs_step = control.should_log  # on_log takes it back, and the step's own numbers are still to come
         self.trained.callback_handler.on_log(args, state, control, dict(found))  # W&B and the like
+        control.should_log = logs_step
 
 
 def held_out(lm: LanguageModel, task: Task, config: RunConfig) -> Row:
