@@ -109,8 +109,8 @@ def _need_trl() -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"this needs {error.name}: want `pip install '.[llm]'` first") from None
     datasets.disable_progress_bars()
-    # transformers says this of a field that TRL sets
-    warnings.filterwarnings("ignore", ".*gradient_checkpointing` is deprecated", FutureWarning)
+    # transformers says this of what TRL sets and calls
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing(_enable|_disable)?` is deprecated", FutureWarning)
 
 
 def _changes(options: LlmOptions) -> dict[str, Any]:

@@ -221,6 +221,23 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
 # looks, options, adapters
 
 
+def test_passes_in_bfloat16_move_weights_in_float32(tmp_path: Path) -> None:
+    """A float32 update of 1e-7 is seen, which a bfloat16 weight, of three digits, would not hold."""
+    config = config_of(dtype="bfloat16", steps=2, learning_rate=1e-7)
+    trained, passes = made(config, tmp_path, "none"), set()
+    layer = next(part for part in trained.model.modules() if isinstance(part, torch.nn.Linear))
+    layer.register_forward_hook(lambda _, given, output: passes.add(output.dtype))
+    train.run(trained, config, None)
+    assert passes == {torch.bfloat16}
+    moments = trained.optimizer.state_dict()["state"].values()
+    numbers = [*trained.model.parameters(), *(value["exp_avg"] for value in moments)]
+    assert {value.dtype for value in numbers} == {torch.float32}
+    before = training.weights(made(config_of(), tmp_path / "other"))
+    moved = (training.weights(trained) - before).abs()
+    assert 0 < moved.max() < 1e-6
+    assert (before.bfloat16() == training.weights(trained).bfloat16()).float().mean() > 0.99
+
+
 class Told(TrainerCallback):
     """Keeps what callbacks are told of held-out problems."""
 
