@@ -151,7 +151,7 @@ def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace
     base = trainer.with_method(GRPOTrainer, method) if method else GRPOTrainer
     return base(
         model=lm.model,
-        reward_funcs=train.reward_functions(task, 0.0),
+        reward_funcs=train.reward_functions(task, 0.0, {}),
         args=options,
         train_dataset=train.dataset(task, lm.tokenizer),
         processing_class=lm.tokenizer,

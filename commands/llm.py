@@ -218,7 +218,7 @@ def _train(
     from llm import checkpoints, train
 
     path, text = folder / "config.yaml", f"# run {store.run_id('llm', identity)}\n{configs.as_yaml(config)}"
-    if path.exists() and path.read_text(encoding="utf-8") != text:
+    if path.exists() and path.read_text(encoding="utf-8").partition("\n")[0] != text.partition("\n")[0]:
         raise ValueError(f"--folder: {str(folder)!r}: another run is there, see its config.yaml: want a new folder")
     last, faults = checkpoints.last(folder)
     for fault in faults:

@@ -2,7 +2,7 @@
 
 Departs: (1) the memory estimate counts weights, gradients, moments, and the activations of a usual transformer or its
 cache while it samples. It is rough: at 11.5 million weights on a CPU 8.4 GiB were used where it says 8.8, and nothing
-was measured in bfloat16 or with vLLM. (2) Where no correct completion is known the verifier is only called, on an
+was measured on a GPU or with vLLM. (2) Where no correct completion is known the verifier is only called, on an
 empty one.
 """
 
@@ -22,6 +22,7 @@ from transformers.integrations import is_tensorboard_available, is_trackio_avail
 from llm import models
 from llm.configs import RunConfig
 from llm.tasks import Task
+from theory import methods
 
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and the two moments of AdamW
 BYTES_PER_WEIGHT_ON_DISK = 12  # weight and the two moments
@@ -111,14 +112,16 @@ def _try_verifier(task: Task, solutions: Mapping[int, str]) -> None:
 
 def _memory(config: RunConfig, shape: Any, longest: int, num_weights: int, num_trained: int) -> int:
     """Bytes, roughly: weights at rest, and the larger of the backward pass and the cache while it samples."""
-    frozen = num_weights - num_trained if config.lora_rank else num_weights * bool(config.kl_strength)
+    has_copy = config.kl_strength or "base_log_prob" in methods.needs(methods.resolve(config.method), config.parameters)
+    frozen = num_weights - num_trained if config.lora_rank else num_weights * bool(has_copy)
     unit: int = shape.num_hidden_layers * shape.hidden_size * (longest + config.max_tokens)
-    num_bytes = 2 if config.dtype == "bfloat16" else 4
     kept = KEPT_WITH_CHECKPOINTING if config.gradient_checkpointing else KEPT
-    backward = config.micro_batch * kept * unit * num_bytes
-    cache = config.group_size * config.prompts_per_step * CACHED * unit * num_bytes
+    backward = config.micro_batch * kept * unit * 4  # also in bfloat16: what is kept between layers is float32
+    completions = config.group_size * config.prompts_per_step // int(os.environ.get("WORLD_SIZE", "1"))
+    cache = completions * CACHED * unit * 4
     if config.vllm:
-        total = torch.cuda.mem_get_info()[1] if torch.cuda.is_available() else 0
+        device = int(os.environ.get("LOCAL_RANK", "0"))
+        total = torch.cuda.mem_get_info(device)[1] if torch.cuda.is_available() else 0
         cache = int(VLLM_SHARE * total)
     return PROGRAM + num_trained * BYTES_PER_WEIGHT + 4 * frozen + max(backward, cache)
 
@@ -126,7 +129,7 @@ def _memory(config: RunConfig, shape: Any, longest: int, num_weights: int, num_t
 def memory_there() -> int:
     """Free bytes on the GPU, or of the machine where there is none."""
     if torch.cuda.is_available():
-        return int(torch.cuda.mem_get_info()[0])
+        return int(torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0])
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 

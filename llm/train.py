@@ -46,11 +46,19 @@ def dataset(task: Task, tokenizer: Any) -> Dataset:
     return Dataset.from_list([{"prompt": prompt, "place": place} for place, prompt in enumerate(prompts)])
 
 
-def reward_functions(task: Task, format_credit: float) -> list[Callable[..., list[float | None]]]:
-    """The verifier, named `correct`, and a function that gives credit for form, if there is any."""
+def reward_functions(
+    task: Task, format_credit: float, answers: dict[str, str]
+) -> list[Callable[..., list[float | None]]]:
+    """The verifier, named `correct`, and a function that gives credit for form, if there is any.
+
+    The verifier leaves in `answers` what it took as the answer of each text: the texts of its last call.
+    """
 
     def correct(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
-        marks = task.marks(place, [text_of(one) for one in completions])
+        texts = [text_of(one) for one in completions]
+        marks = task.marks(place, texts)
+        answers.clear()
+        answers.update((text, mark.answer or text) for text, mark in zip(texts, marks, strict=True))
         return [None if np.isnan(mark.correct) else mark.correct for mark in marks]
 
     def well_formed(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
@@ -62,7 +70,7 @@ def reward_functions(task: Task, format_credit: float) -> list[Callable[..., lis
 
 def text_of(completion: Any) -> str:
     """The text of a completion as TRL hands it to rewards: a string, or messages."""
-    text: str = completion if isinstance(completion, str) else completion[-1]["content"]
+    text: str = completion if isinstance(completion, str) else completion[-1].get("content") or ""
     return text.strip()
 
 
@@ -97,6 +105,7 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
         top_p=1.0,
         top_k=0,
         bf16=config.dtype == "bfloat16",
+        disable_dropout=True,  # else no pass has the log-probabilities of the policy that sampled
         gradient_checkpointing=config.gradient_checkpointing,
         use_vllm=config.vllm,
         vllm_mode="colocate",
@@ -123,9 +132,16 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
         lora = LoraConfig(
             r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
         )
-    trained = trainer.with_method(GRPOTrainer, config.method, config.parameters, correct="correct")(
+    answers: dict[str, str] = {}
+    trained = trainer.with_method(
+        GRPOTrainer,
+        config.method,
+        config.parameters,
+        correct="correct",
+        answer=lambda text: answers.get(text.strip(), text.strip()),
+    )(
         model=lm.model,
-        reward_funcs=reward_functions(problems.train, config.format_credit),
+        reward_funcs=reward_functions(problems.train, config.format_credit, answers),
         args=grpo_config(config, folder),
         train_dataset=dataset(problems.train, lm.tokenizer),
         processing_class=lm.tokenizer,
@@ -155,7 +171,10 @@ def run(trained: Any, config: RunConfig, last: Path | None) -> None:
     except RuntimeError as error:
         if not evaluate.is_out_of_memory(error):
             raise
-        raise ValueError(f"micro_batch: {config.micro_batch}: memory ran out: want fewer, or max_tokens") from None
+        raise ValueError(
+            f"micro_batch: {config.micro_batch}: memory ran out: want fewer; or, if it ran out while sampling, fewer "
+            "prompts_per_step or max_tokens"
+        ) from None
 
 
 def save(trained: Any, folder: Path) -> None:
@@ -216,7 +235,8 @@ class Checksums(TrainerCallback):
 class Stopper(TrainerCallback):
     """On Ctrl-C or SIGTERM: a checkpoint at the next boundary between batches of completions, and the end.
 
-    A second signal is not waited with: it does what it did before training.
+    A second signal is not waited with: it does what it did before training. Under torchrun it changes nothing: torchrun
+    sends on a signal that the processes may have had already, and ends them itself when they take too long.
     """
 
     def __init__(self, accelerator: Any, updates_per_batch: int) -> None:
@@ -236,7 +256,8 @@ class Stopper(TrainerCallback):
 
         def note(number: int, _: Any) -> None:
             self.received = number
-            restore()
+            if "TORCHELASTIC_RUN_ID" not in os.environ:
+                restore()
 
         for number in before:
             signal.signal(number, note)
@@ -250,8 +271,8 @@ class Stopper(TrainerCallback):
         if state.global_step % self.updates_per_batch:
             return
         received = torch.tensor([self.received], device=self.accelerator.device)
-        self.received = int(self.accelerator.gather(received).max())
-        if self.received:
+        if found := int(self.accelerator.gather(received).max()):
+            self.received = found  # and else it stays: a signal may have come since it was read
             control.should_save = control.should_training_stop = True
 
 

@@ -300,6 +300,8 @@ class _WithMethod:
             self._in_loss = inputs = dict(inputs)
         try:
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
+            if self._in_loss is not None:
+                raise RuntimeError(f"{self.method.id}: this loss of TRL's asks for no log-probabilities: want TRL 1.16")
         finally:
             self._in_loss = None
         return loss
@@ -365,6 +367,8 @@ def _require_options(method: Method, values: Values, found: Any) -> None:
             value = found.epsilon
         if value != wanted:
             raise ValueError(f"{name} is {value!r}: {method.id} wants {wanted!r}: see llm.trainer.grpo_options")
+    if method.id == "gspo" and found.beta:
+        raise ValueError(f"beta is {found.beta!r}: TRL's term for ratios of sequences, as of gspo, is no KL: want 0")
     if method.level == "token" and method.id != "cispo" and found.loss_type not in CLIPPED:
         raise ValueError(f"loss_type is {found.loss_type!r}: {method.id} wants one of {', '.join(CLIPPED)}")
 

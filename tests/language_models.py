@@ -8,6 +8,7 @@ from pathlib import Path
 import tokenizers
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers.utils.logging import disable_progress_bar
 
 from llm import countdown, tiny
 from llm.models import LanguageModel
@@ -47,6 +48,7 @@ def saved(lm: LanguageModel) -> Path:
     """A new folder with a model."""
     folder = tempfile.TemporaryDirectory(prefix="small-model-")
     atexit.register(folder.cleanup)
+    disable_progress_bar()  # tests read what is printed
     lm.model.save_pretrained(folder.name)
     lm.tokenizer.save_pretrained(folder.name)
     return Path(folder.name)

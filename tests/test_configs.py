@@ -91,6 +91,11 @@ def test_a_change_of_one_parameter_keeps_the_others_and_a_method_has_its_own() -
         ({"save_every": 5, "updates_per_batch": 2}, "smoke: updates_per_batch: 2: want a divisor of steps and save_"),
         ({"model": "m"}, "smoke: model: 'm', warm_start: 'smoke': want one of them"),
         ({"warm_start": ""}, "smoke: model: '', warm_start: '': want one of them"),
+        ({"method": "gspo", "kl_strength": 0.1}, "smoke: kl_strength: 0.1: gspo: TRL's term for ratios of sequences"),
+        (
+            {"method": "kl_penalty", "parameters": {"form": "loss"}, "kl_strength": 0.1},
+            "smoke: kl_strength: 0.1: kl_penalty: it is a KL term itself: want 0",
+        ),
         ({"held_out": "h"}, "smoke: held_out: 'h': want none with task countdown, whose problems are drawn"),
         ({"task": "math"}, "smoke: problems: '': want a file of problems for task math"),
         ({"verifier": "v.py:f"}, "smoke: verifier: 'v.py:f': want FILE.py:FUNCTION with task own, and only there"),

@@ -218,6 +218,28 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     assert trained.state.global_step == 2
 
 
+def test_a_signal_that_comes_while_others_are_asked_counts_at_the_next_boundary() -> None:
+    control = SimpleNamespace(should_save=False, should_training_stop=False)
+    stopper = train.Stopper(SimpleNamespace(device="cpu"), 1)
+
+    def gather(received: torch.Tensor) -> torch.Tensor:
+        stopper.received = signal.SIGTERM
+        return received
+
+    stopper.accelerator.gather = gather
+    for stops in (False, True):
+        stopper.on_step_end(None, SimpleNamespace(global_step=1), control)
+        assert (stopper.received, control.should_training_stop, control.should_save) == (signal.SIGTERM, stops, stops)
+
+
+def test_torchrun_may_send_a_signal_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "0")
+    trained = made(config_of(), tmp_path)
+    trained.add_callback(Signals(signal.SIGTERM, signal.SIGTERM))
+    train.run(trained, config_of(), None)
+    assert (train.signal_of(trained), trained.state.global_step) == (signal.SIGTERM, 4)
+
+
 # looks, options, adapters
 
 
@@ -320,8 +342,23 @@ def test_adapters_are_drawn_from_the_seed_resume_and_are_saved_merged(tmp_path: 
 
 def test_a_reward_is_the_mark_and_credit_for_form() -> None:
     task = OwnTask([Prompt("a", "p")], ["x"], lambda completion, answer: {"x": True, "y": False}.get(completion))
-    functions = train.reward_functions(task, 0.25)
+    answers = {"of an earlier batch": "1"}
+    functions = train.reward_functions(task, 0.25, answers)
     assert [one.__name__ for one in functions] == ["correct", "well_formed"]
     given = {"completions": ["x ", [{"role": "assistant", "content": "y"}], "?"], "place": [0, 0, 0]}
     assert [one(**given) for one in functions] == [[1.0, 0.0, None], [0.25, 0.25, 0.0]]
-    assert len(train.reward_functions(task, 0.0)) == 1
+    assert answers == {"x": "x", "y": "y", "?": "?"}
+    assert len(train.reward_functions(task, 0.0, {})) == 1
+
+
+def test_a_method_that_counts_answers_gets_those_of_the_verifier_and_not_the_reasoning(tmp_path: Path) -> None:
+    (problem,) = countdown.distinct(SETTINGS, np.random.default_rng(0), 1)
+    task = CountdownTask([problem], operators=SETTINGS.operators, text_format="chat")
+    trained = train.make_trainer(
+        config_of(method="ips", parameters={}), str(saved_model()), train.Problems(task, None, []), tmp_path
+    )
+    texts = [f"<think>{thought}</think> <answer>1 + {number}</answer>" for thought, number in ("a2", "b2", "c3")]
+    trained.reward_funcs[0](texts, [0, 0, 0])
+    same, also, other = map(trained.answer_of, texts)
+    assert same == also != other
+    assert trained.answer_of(" no answer ") == "no answer"
