@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import logging
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -80,7 +83,7 @@ def llm(options: LlmOptions) -> int:
         if options.dry_run:
             _print(f"{training_tables.plan(plan._asdict(), config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
             return 0
-        return _train(config, model, problems, folder, identity, clock, options.out)
+        return _train(config, model, problems, folder, identity, clock, options.out, stack)
 
 
 def _print(text: str, *, end: str = "\n", to: TextIO | None = None) -> None:
@@ -109,6 +112,9 @@ def _need_trl() -> None:
     except ModuleNotFoundError as error:
         raise ValueError(f"this needs {error.name}: want `pip install '.[llm]'` first") from None
     datasets.disable_progress_bars()
+    # TRL says this of every completion that a verifier could not score
+    is_news = "All reward functions returned None"
+    logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: is_news not in str(record.msg))
     # transformers says this of what TRL sets and calls
     warnings.filterwarnings("ignore", ".*gradient_checkpointing(_enable|_disable)?` is deprecated", FutureWarning)
 
@@ -213,18 +219,26 @@ def _train(
     identity: dict[str, Any],
     clock: store.Clock,
     out: str,
+    stack: contextlib.ExitStack,
 ) -> int:
     """Trains to the end, or to a signal; stores the rows of a run that came to its end."""
     from llm import checkpoints, train
 
     path, text = folder / "config.yaml", f"# run {store.run_id('llm', identity)}\n{configs.as_yaml(config)}"
     if path.exists() and path.read_text(encoding="utf-8").partition("\n")[0] != text.partition("\n")[0]:
-        raise ValueError(f"--folder: {str(folder)!r}: another run is there, see its config.yaml: want a new folder")
+        raise ValueError(
+            f"--folder: {str(folder)!r}: another run is there, see its config.yaml, or a file that it names has "
+            "changed: want a new folder"
+        )
+    if _is_first_process() and not path.exists() and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"--folder: {str(folder)!r}: it has files that are not of a run: want a new or empty folder")
     last, faults = checkpoints.last(folder)
     for fault in faults:
         _print(f"note: {folder}: {fault}", to=sys.stderr)
     trained = train.make_trainer(config, model, problems, folder)
     store.make_folder(folder)
+    if _is_first_process():
+        stack.enter_context(_alone_in(folder))
     store.write_text_atomically(path, text)
     if last is None:
         _print(training_tables.completions(train.first_completions(trained, problems.train, config)))
@@ -247,6 +261,20 @@ def _train(
         run = store.write_run("llm", identity, rows, clock=clock, artefacts=artefacts, root=out)
         _print(_closing(rows, run, folder))
     return 0
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Alone among all processes that train in this folder; raises ValueError if another one does."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: another process is at work on this run: want to wait for it") from None
+        yield
+    finally:
+        os.close(lock)
 
 
 def _closing(rows: list[Row], run: Path, folder: Path) -> str:

@@ -13,6 +13,7 @@ TIMES = ("train_runtime", "train_samples_per_second", "train_steps_per_second", 
 DROPPED = ("step", "epoch", "total_flos", "train_loss")
 SHOWN = {
     "method/correct": "correct",
+    "method/unscorable": "could not be scored",
     "reward": "reward",
     "entropy": "entropy a token",
     "completions/mean_length": "tokens",
@@ -21,6 +22,7 @@ SHOWN = {
     "frac_reward_zero_std": "uniform groups",
     "kl": "KL to the first policy",
 }
+OFTEN_0 = ("method/bonus_ratio", "method/unscorable")  # then they are left out
 HELD_OUT = "held_out/"
 DIVERSITY = f"{HELD_OUT}solution_diversity"
 
@@ -51,13 +53,13 @@ def timing_rows(history: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def summary(found: Sequence[Row]) -> str:
-    """The first and the last known value of what matters, with their steps; a term that is 0 throughout is left out."""
+    """The first and the last known value of what matters, with their steps; what is 0 throughout may be left out."""
     body = []
     curve = dict.fromkeys(row["quantity"] for row in found if row["quantity"].startswith(f"{HELD_OUT}pass@"))
     held_out = {name: name.replace(HELD_OUT, "held-out ") for name in sorted(curve, key=_k)}
     for quantity, label in {**SHOWN, **held_out, DIVERSITY: "held-out effective correct answers"}.items():
         mine = [row for row in found if row["quantity"] == quantity and not math.isnan(row["value"])]
-        if mine and (quantity != "method/bonus_ratio" or any(row["value"] for row in mine)):
+        if mine and (quantity not in OFTEN_0 or any(row["value"] for row in mine)):
             first, last = mine[0], mine[-1]
             body.append([label, first["step"], first["value"], last["step"], last["value"]])
     return table(["", "step", "value", "step", "value"], body)

@@ -1,7 +1,7 @@
 """A task of one's own: prompts and answers from JSON Lines, and a verifier that is a Python function.
 
 The verifier `FILE.py:FUNCTION` takes a completion and the answer, both text, and returns True, False, or None where the
-completion cannot be scored. What it raises stops the run, with the prompt's line.
+completion cannot be scored. What it raises stops the run, with the prompt's line. It has no limit of time of ours.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class OwnTask:
     def _mark(self, place: int, completion: str) -> Mark:
         try:
             found = self.verifier(completion=completion, answer=self.answers[place])
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             where = f"prompt {self.prompts[place].id}"
             raise ValueError(f"verifier: {where}: it raised {type(error).__name__}: {error}") from error
         if found is None:

@@ -22,7 +22,7 @@ from transformers.integrations import is_tensorboard_available, is_trackio_avail
 from llm import models
 from llm.configs import RunConfig
 from llm.tasks import Task
-from theory import methods
+from theory import method_table, methods, user_functions
 
 BYTES_PER_WEIGHT = 16  # float32 weight, gradient and the two moments of AdamW
 BYTES_PER_WEIGHT_ON_DISK = 12  # weight and the two moments
@@ -54,6 +54,7 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
     `solutions` has a completion that is known to be correct for some places of the task's prompts.
     """
     _require_packages(config)
+    _try_method(config)
     longest = _longest_prompt(model, task)
     _try_verifier(task, solutions)
     with torch.device("meta"):
@@ -87,6 +88,21 @@ def _require_packages(config: RunConfig) -> None:
         raise ValueError(f"log_to: {config.log_to!r}: it is not installed: want `pip install {config.log_to}`, or none")
     if config.vllm and importlib.util.find_spec("vllm") is None:
         raise ValueError("vllm: True: it is not installed: want `pip install vllm`, or false")
+
+
+def _try_method(config: RunConfig) -> None:
+    """Calls a method of the user's own on two groups; raises ValueError where its advantages are no finite numbers."""
+    chosen = methods.resolve(config.method)
+    if not user_functions.is_file_spec(config.method):
+        return
+    shape = (2, config.group_size)
+    place = torch.arange(2 * config.group_size, dtype=torch.float64).reshape(shape)
+    correct = (place % 2 == 0).double()
+    example = {"reward": correct, "correct": correct, "log_prob": -1 - place / 10, "base_log_prob": -1 - place / 20}
+    example |= {"num_tokens": torch.full(shape, 8), "answer": place.long()}
+    given = {name: example[name] for name in method_table.named(chosen.advantage, method_table.INPUTS)}
+    if not methods.group_advantages(chosen, given, config.parameters).isfinite().all():
+        raise ValueError(f"method: {config.method}: it gave an advantage that is NaN or infinite: want finite numbers")
 
 
 def _longest_prompt(model: str, task: Task) -> int:

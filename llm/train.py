@@ -147,6 +147,7 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
         processing_class=lm.tokenizer,
         peft_config=lora,
     )
+    trained.create_model_card = lambda *_, **__: None  # TRL's would name neither the method nor the model
     trained.remove_callback(PrinterCallback)
     trained.add_callback(Checksums(trained.accelerator))
     trained.add_callback(Stopper(trained.accelerator, config.updates_per_batch))

@@ -188,6 +188,8 @@ class _WithMethod:
         everything = self._inputs(batch, own)
         grouped = {name: values.view(-1, group_size) for name, values in everything.items()}
         shaped = methods.group_advantages(self.method, grouped, self.values).reshape(-1)
+        if not shaped.isfinite().all():
+            raise ValueError(f"{self.method.id}: it gave an advantage that is NaN or infinite: want finite numbers")
         bare = shaped
         if self._may_have_term:
             none = {name: 0.0 for name in STRENGTHS if name in self.values}

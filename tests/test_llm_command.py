@@ -19,6 +19,7 @@ import torch
 import yaml
 
 import store
+from commands import llm as llm_command
 from figures import training_tables
 from llm import configs, evaluate, models, preflight, train, trainer
 from llm.tasks import Prompt
@@ -45,6 +46,10 @@ def three(completion, answer):
     return 3
 def word(completion, answer):
     return "True"
+def leaves(completion, answer):
+    raise SystemExit(3)
+def nan(reward):
+    return reward * float("nan")
 def never(completion, answer):
     return False
 """
@@ -184,9 +189,14 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(here, run) -> None:
     done = run("run.yaml", "--folder", "first")
     assert done.status == 2
     assert done.err == (
-        "paper_repro.py: --folder: 'first': another run is there, see its config.yaml: want a new folder\n"
+        "paper_repro.py: --folder: 'first': another run is there, see its config.yaml, or a file that it names has "
+        "changed: want a new folder\n"
     )
     assert {path: path.read_bytes() for path in (here / "first").rglob("*") if path.is_file()} == before
+    with llm_command._alone_in(here / "first"):  # as another process that trains there
+        done = run("run.yaml", "--folder", "first", "--set", "steps=2", "--out", "elsewhere")
+    assert (done.status, done.out) == (2, "")
+    assert done.err == "paper_repro.py: first: another process is at work on this run: want to wait for it\n"
 
 
 def test_a_process_that_is_not_the_first_prints_and_stores_nothing(here, run, monkeypatch) -> None:
@@ -278,10 +288,13 @@ def test_messages_are_the_same_tokens_in_training_and_evaluation(here, run, monk
         (("own.yaml", "--set", "verifier=verifier.py:three"), "verifier: prompt line 1: it returned 3: want True, "),
         (
             ("own.yaml", "--set", "verifier=verifier.py:three", "solution_column="),
-            "verifier: prompt line 1: it returned 3: want True, ",
+            "verifier: prompt line 1: it returned 3",
         ),
         (("own.yaml", "--set", "verifier=verifier.py:word"), "verifier: prompt line 1: it returned 'True': want True"),
         (("own.yaml", "--set", "verifier=verifier.py:never"), "verifier: it does not accept the known solution of "),
+        (("run.yaml", "--folder", "model"), "--folder: 'model': it has files that are not of a run: want a new or "),
+        (("own.yaml", "--set", "verifier=verifier.py:leaves"), "verifier: prompt line 1: it raised SystemExit: 3"),
+        (("run.yaml", "--method", "verifier.py:nan"), "method: verifier.py:nan: it gave an advantage that is NaN "),
         (("own.yaml", "--set", "held_out=gone.jsonl"), "gone.jsonl: cannot be read: "),
         (("own.yaml", "--set", "held_out=own.jsonl"), "held_out: 'line 1': it is 'line 1' of problems: want prompts "),
         (("own.yaml", "--set", "problem_column=text"), "own.jsonl line 1: no column 'text': found prompt, answer"),
