@@ -19,7 +19,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.integrations import is_tensorboard_available, is_trackio_available, is_wandb_available
 
-from llm import models
+from llm import models, trainer
 from llm.configs import RunConfig
 from llm.tasks import Task
 from theory import method_table, methods, user_functions
@@ -128,7 +128,8 @@ def _try_verifier(task: Task, solutions: Mapping[int, str]) -> None:
 
 def _memory(config: RunConfig, shape: Any, longest: int, num_weights: int, num_trained: int) -> int:
     """Bytes, roughly: weights at rest, and the larger of the backward pass and the cache while it samples."""
-    has_copy = config.kl_strength or "base_log_prob" in methods.needs(methods.resolve(config.method), config.parameters)
+    of_method = "base_log_prob" in methods.needs(methods.resolve(config.method), config.parameters)
+    has_copy = config.kl_strength or of_method or trainer.grpo_options(config.method, config.parameters).get("beta")
     frozen = num_weights - num_trained if config.lora_rank else num_weights * bool(has_copy)
     unit: int = shape.num_hidden_layers * shape.hidden_size * (longest + config.max_tokens)
     kept = KEPT_WITH_CHECKPOINTING if config.gradient_checkpointing else KEPT

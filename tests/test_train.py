@@ -19,7 +19,7 @@ import torch
 from transformers import TrainerCallback
 
 from figures import training_tables
-from llm import checkpoints, countdown, models, train
+from llm import checkpoints, countdown, models, preflight, train
 from llm.configs import RunConfig
 from llm.countdown_task import CountdownTask
 from llm.own_task import OwnTask
@@ -241,6 +241,22 @@ def test_torchrun_may_send_a_signal_again(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 # looks, options, adapters
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "copies"), [("ds", {}, 0), ("mara", {}, 1), ("kl_penalty", {"form": "loss"}, 1)]
+)
+def test_the_memory_estimate_counts_the_frozen_first_policy(method: str, parameters: dict, copies: int) -> None:
+    shape = SimpleNamespace(num_hidden_layers=1, hidden_size=8)
+    config = config_of(method=method, parameters=parameters)
+    without = preflight._memory(config_of(method="dr_grpo", parameters={}), shape, 4, 10**6, 10**6)
+    assert preflight._memory(config, shape, 4, 10**6, 10**6) - without == copies * 4 * 10**6
+
+
+def test_dropout_is_off_and_no_card_of_trl_is_written(tmp_path: Path) -> None:
+    trained = ran(config_of(steps=2), tmp_path, "none")
+    assert trained.args.disable_dropout
+    assert not list(tmp_path.rglob("README.md"))
 
 
 def test_passes_in_bfloat16_move_weights_in_float32(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,23 @@ def test_a_base_policy_that_trl_holds_gives_what_the_frozen_copy_gives(tmp_path,
     assert held._base is None
     for ids, value in in_the_loss(held)[0].items():
         assert value.item() == pytest.approx(copied[ids].item(), rel=TRAINED, abs=TRAINED)
+
+
+def test_numbers_that_are_not_finite_and_a_term_that_is_no_kl_are_refused(tmp_path):
+    path = tmp_path / "own.py"
+    path.write_text("def nan(reward):\n    return reward * float('nan')\n")
+    with pytest.raises(ValueError, match="it gave an advantage that is NaN or infinite"):
+        ran(f"{path}:nan", {}, tmp_path)
+    gspo = methods.resolve("gspo")
+    given = SimpleNamespace(**trainer.grpo_options(gspo), beta=0.04, loss_type="grpo")
+    with pytest.raises(ValueError, match=r"beta is 0\.04: TRL's term for ratios of sequences"):
+        trainer._require_options(gspo, methods.parameter_values(gspo, {}), given)
+
+
+def test_a_loss_that_asks_for_no_log_probabilities_is_not_taken_for_the_method_s(tmp_path, monkeypatch):
+    monkeypatch.setattr(training.trl.GRPOTrainer, "_compute_loss", lambda self, model, inputs: torch.zeros(()))
+    with pytest.raises(RuntimeError, match="kl_cov: this loss of TRL's asks for no log-probabilities"):
+        ran("kl_cov", {}, tmp_path)
 
 
 def test_a_function_in_a_file_trains_and_gets_what_it_names(tmp_path):
