@@ -59,8 +59,8 @@ $(PY):
 # Without --no-compile pip compiles all of every package, which takes longer than the rest of the installation.
 define install
 	@echo "Installing $(1) with the versions of constraints.txt into $(VENV): about half a minute, and the downloads."
-	@$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt '$(2)'
-	@rm -rf build differential_smoothing_toolkit.egg-info
+	@$(PY) -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt --editable '$(2)'
+	@rm -rf build sharpening.egg-info
 	@touch $(VENV)/core.stamp $(3) $@
 endef
 

@@ -1,1 +1,4 @@
-"""The sampled layer: the methods of `theory` on finite answer sets, with groups drawn, not integrated out."""
+"""The tabular simulator, and the experiments that hold theory against it.
+
+May import: `theory`, `samples`. Must not import: `llm`, `figures`, torch. Nothing here writes files.
+"""

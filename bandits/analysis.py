@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from bandits import measures, simulator
-from bandits.instances import Bandit
-from bandits.specification import Specification, bandit_of
-from theory import dynamics, groups, method_table, methods, strategies, vanilla_path
-from theory.expected_flow import ExpectedFlow
-from theory.policies import Floats, Problem
+from sharpening.bandits import measures, simulator
+from sharpening.bandits.instances import Bandit
+from sharpening.bandits.specification import Specification, bandit_of
+from sharpening.theory.flow import dynamics, strategies, vanilla_path
+from sharpening.theory.groups import expectations
+from sharpening.theory.groups.expected_flow import ExpectedFlow
+from sharpening.theory.methods import calls
+from sharpening.theory.methods import table as method_table
+from sharpening.theory.policies import Floats, Problem
 
 SCHEMA_VERSION = 1
 PASS_AT_K = tuple(2**power for power in range(9))
@@ -45,9 +48,9 @@ def predicted_path(specification: Specification, num_steps: list[int]) -> tuple[
     Shapes:   returns (num_records, num_arms), log-probabilities in nats.
     Source:   claims B2, B4, B6, D2, E1; ours.
     """
-    bandit, method = bandit_of(specification), methods.resolve(specification.method)
+    bandit, method = bandit_of(specification), calls.resolve(specification.method)
     times = specification.learning_rate * np.array(num_steps, dtype=np.float64)
-    is_group = methods.level_of(method, specification.parameters) == "group" and method.id in METHOD_IDS
+    is_group = calls.level_of(method, specification.parameters) == "group" and method.id in METHOD_IDS
     if specification.optimizer == "adam" or specification.updates_per_batch > 1 or not is_group:
         return None, None
     is_plain = specification.optimizer == "sgd" and not any(
@@ -58,7 +61,7 @@ def predicted_path(specification: Specification, num_steps: list[int]) -> tuple[
             specification.format_credit,
         )
     )
-    of_correctness = set(methods.needs(method, specification.parameters)) <= {"reward", "correct"}
+    of_correctness = set(calls.needs(method, specification.parameters)) <= {"reward", "correct"}
     if is_plain and of_correctness:
         weight = prompt_weight(specification)
         if len(bandit.solves) == 1:
@@ -70,7 +73,7 @@ def predicted_path(specification: Specification, num_steps: list[int]) -> tuple[
         return dynamics.integrate(bandit.base_log_policy, shared, times), SHARED
     if len(bandit.solves) > 1 or specification.format_credit is not None:
         return None, None
-    values = methods.parameter_values(method, specification.parameters)
+    values = calls.parameter_values(method, specification.parameters)
     pair = plain_term(method.id, values)
     if is_plain and pair is not None:
         return _smoothed_path(specification, bandit.problem, pair, times), SMOOTHED
@@ -92,7 +95,7 @@ def predicted_path(specification: Specification, num_steps: list[int]) -> tuple[
 
 def _smoothed_path(specification: Specification, problem: Problem, pair: tuple[float, float], times: Floats) -> Floats:
     """The exact flow of a reward centred by a group baseline and a term added as it is."""
-    centred_reward = groups.dr_grpo_weight(specification.group_size) * problem.correct
+    centred_reward = expectations.dr_grpo_weight(specification.group_size) * problem.correct
     smooth = functools.partial(
         dynamics.smoothing_advantage, correct=problem.correct, gamma_correct=pair[0], gamma_incorrect=pair[1]
     )
@@ -105,14 +108,14 @@ def _smoothed_path(specification: Specification, problem: Problem, pair: tuple[f
 
 def prompt_weight(specification: Specification) -> Callable[[Floats], Floats]:
     """c_G(Q) of a method of correctness only, from its own table f(r, X)."""
-    method = methods.resolve(specification.method)
-    call = functools.partial(methods.group_advantages, method, parameters=specification.parameters)
+    method = calls.resolve(specification.method)
+    call = functools.partial(calls.group_advantages, method, parameters=specification.parameters)
 
     def advantage(*, reward: Floats, correct: Floats) -> Floats:
         return np.asarray(call({"reward": reward, "correct": correct}))
 
-    table = groups.advantage_table(advantage, specification.group_size)
-    return lambda correctness: np.asarray(groups.prompt_weight(table, correctness))
+    table = expectations.advantage_table(advantage, specification.group_size)
+    return lambda correctness: np.asarray(expectations.prompt_weight(table, correctness))
 
 
 def plain_term(method_id: str, values: Mapping[str, Any]) -> tuple[float, float] | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from theory.policies import Floats
+from sharpening.theory.policies import Floats
 
 BLOCK = 16  # places whose sum is searched before the places themselves
 FEW_DRAWS = 1 / 64  # for each place: up to here sums of blocks are faster than cumulative sums

@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from bandits import analysis
-from bandits.analysis import Row
-from bandits.specification import Specification, bandit_of
-from theory import dynamics, methods
-from theory.policies import Floats
+from sharpening.bandits import analysis
+from sharpening.bandits.analysis import Row
+from sharpening.bandits.specification import Specification, bandit_of
+from sharpening.theory.flow import dynamics
+from sharpening.theory.methods import calls
+from sharpening.theory.policies import Floats
 
 SHOWN = ("correctness", "solution_diversity")
 STRENGTHS = {"dr_grpo": None, "entropy_bonus": "strength", "ds": "gamma_correct"}
@@ -52,8 +53,8 @@ def uncentred_path(specification: Specification, num_updates: Sequence[int]) -> 
 
     Shapes:   returns (num_records, num_arms), log-probabilities in nats.
     """
-    problem, method = bandit_of(specification).problem, methods.resolve(specification.method)
-    values = methods.parameter_values(method, specification.parameters)
+    problem, method = bandit_of(specification).problem, calls.resolve(specification.method)
+    values = calls.parameter_values(method, specification.parameters)
     pair = analysis.plain_term(method.id, values) or (0.0, 0.0)
     smooth = functools.partial(
         dynamics.smoothing_advantage, correct=problem.correct, gamma_correct=pair[0], gamma_incorrect=pair[1]

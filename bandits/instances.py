@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from theory import policies, strategies
-from theory.policies import Floats, Problem
+from sharpening.theory import policies
+from sharpening.theory.flow import strategies
+from sharpening.theory.policies import Floats, Problem
 
 
 @dataclass(frozen=True)

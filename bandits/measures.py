@@ -8,10 +8,11 @@ from types import MappingProxyType
 import numpy as np
 from scipy.special import logsumexp
 
-from bandits.instances import Bandit
-from bandits.rollouts import Rollouts
-from theory import divergences, estimators, policies
-from theory.policies import Floats
+from sharpening.bandits.instances import Bandit
+from sharpening.bandits.rollouts import Rollouts
+from sharpening.theory import estimators, policies
+from sharpening.theory.optimum import divergences
+from sharpening.theory.policies import Floats
 
 Measure = Callable[..., Floats]
 
@@ -143,7 +144,7 @@ def evaluate(name: str, bandit: Bandit, log_policy: Floats) -> Floats:
     Shapes:   log_policy: (num_policies, num_arms), nats. Returns (num_policies,).
     Raises:   ValueError naming the measure and what there is.
 
-    >>> from bandits.instances import two_correct_arms
+    >>> from sharpening.bandits.instances import two_correct_arms
     >>> bandit = two_correct_arms()
     >>> evaluate("log_ratio:0:1", bandit, bandit.base_log_policy[None, :]).round(4)
     array([1.0986])

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import drawing, ties
-from bandits.instances import Bandit
-from theory import expected_flow, smoothing
-from theory.method_table import Method
-from theory.policies import Floats
+from sharpening.bandits import drawing, ties
+from sharpening.bandits.instances import Bandit
+from sharpening.theory.flow import smoothing
+from sharpening.theory.groups import expected_flow
+from sharpening.theory.methods.table import Method
+from sharpening.theory.policies import Floats
 
 FEW_ARMS = 64  # up to here comparing with every arm is faster than a search in each run
 

@@ -1,8 +1,8 @@
 """Batched simulation of bandits: many runs of one method on a tabular softmax policy, or its exact mean field.
 
-A step draws the groups of every run (or lists them all), asks `theory/methods.py` for the advantages, and climbs the
-score-function gradient once or several times. Run i has its own random stream, made from the seed and i: it gives the
-same numbers however many runs are simulated together, and in however many processes.
+A step draws the groups of every run (or lists them all), asks `theory.methods.calls` for the advantages, and climbs
+the score-function gradient once or several times. Run i has its own random stream, made from the seed and i: it gives
+the same numbers however many runs are simulated together, and in however many processes.
 
 Departs: (1) one completion is one token; (2) the KL term and the terms of loss level enter by their exact gradient;
 (3) prompts of a step are drawn with replacement.
@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import rollouts, ties
-from bandits.rollouts import Rollouts, Setup
-from bandits.specification import Specification, bandit_of
-from bandits.state import Softmax, State, initial_state
-from theory import method_table, methods, policies, token_weights
-from theory.policies import Floats
+from sharpening.bandits import rollouts, ties
+from sharpening.bandits.rollouts import Rollouts, Setup
+from sharpening.bandits.specification import Specification, bandit_of
+from sharpening.bandits.state import Softmax, State, initial_state
+from sharpening.theory import policies
+from sharpening.theory.methods import calls, table, token_weights
+from sharpening.theory.policies import Floats
 
 DRAWN_AT_ONCE = 1 << 21  # uniforms that all runs together hold: 16 MB
 
@@ -63,7 +64,7 @@ def setup_of(specification: Specification) -> Setup:
     num_prompts = len(bandit.solves)
     return Setup(
         bandit,
-        methods.resolve(specification.method),
+        calls.resolve(specification.method),
         dict(specification.parameters),
         specification.group_size,
         specification.learning_rate,
@@ -82,7 +83,7 @@ def setup_of(specification: Specification) -> Setup:
 def ties_of(setup: Setup) -> ties.Ties | None:
     """The arms that start alike, if the update treats them alike and it pays to keep them once."""
     is_elementwise = setup.method.token_weight is None and not setup.kl_strength and setup.format_credit is None
-    if not is_elementwise or setup.is_mean_field or methods.level_of(setup.method, setup.parameters) == "loss":
+    if not is_elementwise or setup.is_mean_field or calls.level_of(setup.method, setup.parameters) == "loss":
         return None
     num_draws = setup.num_groups * setup.group_size
     return ties.find(setup.bandit.base_log_policy, setup.bandit.solves, num_draws)
@@ -106,9 +107,9 @@ def advantages(setup: Setup, log_prob: Floats, batch: Rollouts) -> Floats:
         "num_tokens": lambda: np.ones_like(batch.marks),
         "answer": lambda: batch.arms,
     }
-    names = method_table.named(setup.method.advantage, method_table.INPUTS)
+    names = table.named(setup.method.advantage, table.INPUTS)
     inputs = {name: made[name]() for name in names}
-    return np.asarray(methods.group_advantages(setup.method, inputs, setup.parameters))
+    return np.asarray(calls.group_advantages(setup.method, inputs, setup.parameters))
 
 
 def gradient(setup: Setup, now: Softmax, hits: Hits, pushed: Floats, climb: Floats) -> None:
@@ -123,8 +124,8 @@ def gradient(setup: Setup, now: Softmax, hits: Hits, pushed: Floats, climb: Floa
     base = setup.bandit.base_log_policy[None, :]
     if setup.kl_strength:
         climb -= setup.kl_strength * token_weights.kl_gradient(now.log_policy, base)
-    if methods.level_of(setup.method, setup.parameters) == "loss":
-        climb += methods.loss_gradient(setup.method, now.log_policy, base, setup.parameters)
+    if calls.level_of(setup.method, setup.parameters) == "loss":
+        climb += calls.loss_gradient(setup.method, now.log_policy, base, setup.parameters)
     if setup.optimizer == "natural":
         climb /= now.weights / now.total
 
@@ -151,7 +152,7 @@ def _completion_weights(
     if batch.uniform is not None:
         inputs["uniform"] = batch.uniform[update]
     shaped = {name: values.reshape(num_batches, -1, 1) for name, values in inputs.items()}
-    return np.asarray(methods.weigh_tokens(setup.method, shaped, setup.parameters)).reshape(ratio.shape)
+    return np.asarray(calls.weigh_tokens(setup.method, shaped, setup.parameters)).reshape(ratio.shape)
 
 
 def step(state: State, setup: Setup, uniforms: Floats | None) -> tuple[State, StepInfo]:

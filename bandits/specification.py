@@ -10,9 +10,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bandits import instances
-from bandits.instances import Bandit
-from theory import methods, policies
+from sharpening.bandits import instances
+from sharpening.bandits.instances import Bandit
+from sharpening.theory import policies
+from sharpening.theory.methods import calls
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
@@ -62,9 +63,9 @@ class Specification(BaseModel):
     def _is_a_bandit(self) -> Specification:
         bandit = bandit_of(self)
         num_prompts, num_arms = bandit.solves.shape
-        method = methods.resolve(self.method)
-        methods.parameter_values(method, self.parameters)
-        missing = [name for name in methods.needs(method, self.parameters) if name not in PROVIDED]
+        method = calls.resolve(self.method)
+        calls.parameter_values(method, self.parameters)
+        missing = [name for name in calls.needs(method, self.parameters) if name not in PROVIDED]
         if missing:
             raise ValueError(f"method: {self.method} needs {missing[0]}: {COMMAND} has {', '.join(PROVIDED)}")
         if self.group_size < method.least_group_size:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits.rollouts import Rollouts
-from bandits.ties import Drawn, Split, Ties
-from theory.policies import Floats
+from sharpening.bandits.rollouts import Rollouts
+from sharpening.bandits.ties import Drawn, Split, Ties
+from sharpening.theory.policies import Floats
 
 ADAM_DECAY = (0.9, 0.999)
 ADAM_EPSILON = 1e-8

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bandits import drawing
-from theory.policies import Floats
+from sharpening.bandits import drawing
+from sharpening.theory.policies import Floats
 
 LEAST_ARMS = 20_000  # below, dense arrays are faster
 MOST_CELLS = 16  # at the start

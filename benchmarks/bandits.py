@@ -19,14 +19,16 @@ from typing import Any
 
 import numpy as np
 
-from bandits import simulator
-from bandits.rollouts import Setup
-from bandits.specification import Specification
-from bandits.state import initial_state
-from figures import benchmark_figures, render
-from store import write_run
-from theory import methods, policies
-from theory.policies import Floats
+from sharpening.bandits import simulator
+from sharpening.bandits.rollouts import Setup
+from sharpening.bandits.specification import Specification
+from sharpening.bandits.state import initial_state
+from sharpening.figures import render
+from sharpening.figures.drawing import benchmarks as benchmark_figures
+from sharpening.storage.store import write_run
+from sharpening.theory import policies
+from sharpening.theory.methods import calls
+from sharpening.theory.policies import Floats
 
 Row = dict[str, Any]
 Times = dict[str, list[list[float]]]  # seconds: who, rounds, calls
@@ -90,11 +92,11 @@ class Plain:
         """Through the table of methods, as the simulator's."""
         correct = self.setup.bandit.problem.correct[arms]
         inputs = {"reward": correct, "correct": correct}
-        for name in methods.needs(self.setup.method, self.setup.parameters):
+        for name in calls.needs(self.setup.method, self.setup.parameters):
             if name == "log_prob":
                 inputs[name] = log_policy[arms]
         grouped = {name: values[None, :] for name, values in inputs.items()}
-        return np.array(methods.group_advantages(self.setup.method, grouped, self.setup.parameters)[0])
+        return np.array(calls.group_advantages(self.setup.method, grouped, self.setup.parameters)[0])
 
 
 def plain_runs(specification: Specification, runs: Sequence[int]) -> Floats:

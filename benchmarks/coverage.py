@@ -20,8 +20,9 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from tqdm import tqdm
 
-from theory import comparison, estimators, intervals
-from theory.samples import Samples
+from sharpening.samples import comparison, intervals
+from sharpening.samples.tally import Samples
+from sharpening.theory import estimators
 
 Floats = NDArray[np.float64]
 N = 64

@@ -25,8 +25,8 @@ from tqdm import tqdm
 
 from benchmarks.fuzz_completions import Case, completions
 from benchmarks.fuzz_judge import judge
-from llm.countdown_verifier import verify
-from llm.tasks import Mark
+from sharpening.llm.countdown.verifier import verify
+from sharpening.llm.tasks import Mark
 
 MOST_SECONDS = 0.010  # per completion
 FAULTS = ("disagreement", "exception", "slow")

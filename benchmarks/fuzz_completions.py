@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 
 import numpy as np
 
-from llm.countdown_verifier import Notation
+from sharpening.llm.countdown.verifier import Notation
 
 Item = TypeVar("Item")
 

@@ -1,6 +1,6 @@
 """An independent, slow judge of Countdown completions, for benchmarks/fuzz.py; it shares no code with the verifier.
 
-It states the rules in the module text of llm.countdown_verifier by other means: pieces between split tags, braces
+It states the rules in the module text of llm/countdown/verifier.py by other means: pieces between split tags, braces
 matched from the right, recursive descent on characters with Fraction for infix, and rewriting of the first reducible
 triple for postfix.
 """

@@ -29,8 +29,9 @@ import torch
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from llm import countdown, tiny, train, trainer
-from llm.countdown_task import CountdownTask
+from sharpening.llm.countdown import problems as countdown
+from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.training import run, trainer, warm_start
 
 Times = dict[str, float]  # seconds by section of a step, and by the clock on the wall
 SECTIONS = {
@@ -62,7 +63,7 @@ class Runner:
             if method:
                 self._time(method, section)
         trained.remove_callback(PrinterCallback)
-        trained.add_callback(train.on_step(self._end_step))
+        trained.add_callback(run.on_step(self._end_step))
         self._end = pool.submit(self._train)
         self._end.add_done_callback(lambda _: self._answered.put([]))
         self._answer()
@@ -124,8 +125,8 @@ class Runner:
 
 def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace, folder: str) -> Any:
     """A trainer of the method, or TRL's own for None; options and model are the same."""
-    config = tiny.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS)
-    lm = tiny.make_model(config)
+    config = warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS)
+    lm = warm_start.make_model(config)
     problems = countdown.distinct(SETTINGS, np.random.default_rng(0), NUM_PROMPTS)
     task = CountdownTask(problems, operators=SETTINGS.operators)
     options = GRPOConfig(
@@ -151,9 +152,9 @@ def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace
     base = trainer.with_method(GRPOTrainer, method) if method else GRPOTrainer
     return base(
         model=lm.model,
-        reward_funcs=train.reward_functions(task, 0.0, {}),
+        reward_funcs=run.reward_functions(task, 0.0, {}),
         args=options,
-        train_dataset=train.dataset(task, lm.tokenizer),
+        train_dataset=run.dataset(task, lm.tokenizer),
         processing_class=lm.tokenizer,
     )
 
@@ -213,7 +214,7 @@ def main() -> None:
     given = parser.parse_args()
     warnings.filterwarnings("ignore")  # transformers' on its own options; what a method says of itself
     torch.set_num_threads(1)
-    lm = tiny.make_model(tiny.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS))
+    lm = warm_start.make_model(warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS))
     print(
         f"{lm.model.num_parameters() / 1e6:.1f}M parameters ({given.layers} layers of {given.width}, "
         f"{len(lm.tokenizer)} tokens), {given.completions} completions of {given.tokens} tokens a batch, groups of "

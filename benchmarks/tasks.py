@@ -23,17 +23,18 @@ from typing import Any
 
 import numpy as np
 
-from llm import countdown, countdown_formats, countdown_solver, countdown_verifier
-from llm.countdown import Problem, Settings
+from sharpening.llm.countdown import formats, solver, verifier
+from sharpening.llm.countdown import problems as countdown
+from sharpening.llm.countdown.problems import Problem, Settings
 
 ROOT = Path(__file__).resolve().parent.parent
 OPERATORS = "+-*/"
 NUM_REFERENCE = 10  # problems that a reference solves
 SIX = """
 from llm import countdown_solver
-from llm.countdown import Problem
+from sharpening.llm.countdown.problems import Problem
 problem = Problem({numbers}, {target})
-print(countdown_solver.num_canonical_solutions([problem])[0], countdown_solver.num_raw_solutions(problem))
+print(solver.num_canonical_solutions([problem])[0], solver.num_raw_solutions(problem))
 """
 NODES = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 SIX_NUMBERS = {"different": ((3, 7, 25, 50, 75, 100), 952), "all equal": ((1,) * 6, 1)}
@@ -86,8 +87,7 @@ def parsed(answers: list[tuple[str, Problem]]) -> list[bool]:
 def verified(answers: list[tuple[str, Problem]]) -> list[float]:
     """Marks of infix answers."""
     return [
-        countdown_verifier.verify(text, problem.numbers, problem.target, notation="infix").correct
-        for text, problem in answers
+        verifier.verify(text, problem.numbers, problem.target, notation="infix").correct for text, problem in answers
     ]
 
 
@@ -124,14 +124,14 @@ def main() -> None:
     problems = countdown.distinct(settings, np.random.default_rng(0), num_problems)
     few = problems[:NUM_REFERENCE]
     numbers = np.array([problem.numbers for problem in problems[:256]])
-    pairs = [(text, problem) for problem in problems[:100] for text in countdown_solver.raw_solutions(problem)]
-    answers = [(countdown_formats.infix(text), problem) for text, problem in pairs]
+    pairs = [(text, problem) for problem in problems[:100] for text in solver.raw_solutions(problem)]
+    answers = [(formats.infix(text), problem) for text, problem in pairs]
 
     print(f"{'':44}{'per second':>12}{'reference':>12}{'ratio':>8}")
     plain = rate(solved, few, len(few))
     rows = [
-        ("solver: canonical counts, 4 numbers", rate(countdown_solver.num_canonical_solutions, problems, num_problems)),
-        ("solver: values of templates, 4 numbers + - * /", rate(countdown_solver.values, numbers, len(numbers))),
+        ("solver: canonical counts, 4 numbers", rate(solver.num_canonical_solutions, problems, num_problems)),
+        ("solver: values of templates, 4 numbers + - * /", rate(solver.values, numbers, len(numbers))),
     ]
     for name, own in rows:
         print(f"{name:44}{own:12.0f}{plain:12.1f}{own / plain:8.0f}")

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from figures.style import STYLE
+from sharpening.figures.style import STYLE
 
 PNG_DPI = 200
 NO_DATE = {"pdf": {"CreationDate": None}, "png": {"Software": None}}  # byte-identical on re-run

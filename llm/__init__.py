@@ -1,1 +1,5 @@
-"""The language-model layer: the methods of `theory` on completions of a model, marked by a verifier."""
+"""Language models: verifiable tasks, sampling, the exact audit, and training by every method through TRL.
+
+May import: `theory`, `samples`, torch and transformers. Must not import: `bandits`,
+`figures`. Only checkpoints are written.
+"""

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from llm.tasks import Mark, Message, Prompt
-from theory import user_functions
+from sharpening.llm.tasks import Mark, Message, Prompt
+from sharpening.theory.methods import user_functions
 
 Verifier = Callable[..., object]
 

@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-import paper_repro
-import store
+from sharpening import cli
+from sharpening.storage import store
 
 
 class Done(NamedTuple):
@@ -26,7 +26,7 @@ def runner(capfd: pytest.CaptureFixture[str], *first: str) -> Run:
 
     def run(*words: str) -> Done:
         try:
-            status = paper_repro.main((*first, *words))
+            status = cli.main((*first, *words))
         except SystemExit as error:
             status = int(str(error.code))
         return Done(status, *capfd.readouterr())

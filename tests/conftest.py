@@ -1,7 +1,9 @@
 """The test session: Hypothesis profiles and storage, and the lines that tests add to the summary."""
 
 import os
+import sys
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
@@ -23,6 +25,14 @@ os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _storage.name
 def pytest_unconfigure() -> None:
     """Remove what Hypothesis stored."""
     _storage.cleanup()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def only_names_under_sharpening() -> Iterator[None]:
+    """After the last test of every worker: no module was loaded a second time, under a generic name."""
+    yield
+    layers = ("theory", "samples", "bandits", "llm", "figures")
+    assert [name for name in sys.modules if name.split(".")[0] in layers] == []
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

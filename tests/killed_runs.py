@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from transformers import Qwen3ForCausalLM, generation  # noqa: F401 - imported once, for all children
 
-import paper_repro
-import store
-from commands import evaluate  # noqa: F401
-from commands.journal import Journal
-from llm import countdown_task, models  # noqa: F401
-from llm import evaluate as sampling  # noqa: F401
+from sharpening import cli
+from sharpening.commands import evaluate  # noqa: F401
+from sharpening.llm.sampling import evaluate as sampling  # noqa: F401
+from sharpening.llm.sampling import models  # noqa: F401
+from sharpening.storage import store
+from sharpening.storage.journal import Journal
 
 Patch = Callable[[], None]
 
@@ -78,7 +78,7 @@ def run(words: list[str], out: Path, patch: Patch) -> dict[str, Any]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             torch.set_num_threads(1)
             patch()
-            os._exit(paper_repro.main([*words, "--out", str(out)]))
+            os._exit(cli.main([*words, "--out", str(out)]))
         _, status = os.waitpid(child, 0)
         stderr.seek(0)  # the child's writing moved it
         runs = store.list_runs(out)

@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from transformers import TrainerCallback
 
-from llm import checkpoints, countdown, train
-from llm.configs import RunConfig
-from llm.countdown_task import CountdownTask
+from sharpening.llm.countdown import problems as countdown
+from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.training import checkpoints, run
+from sharpening.llm.training.configs import RunConfig
 from tests.language_models import SETTINGS
 
 MOST_STEPS = 4  # that an attempt begins before it is killed: ten attempts do not get to the end of a run of 16
@@ -40,13 +41,13 @@ def attempt(config: RunConfig, folder: Path, pipe: int) -> None:
     torch.set_num_threads(1)
     problems = countdown.distinct(SETTINGS, np.random.default_rng(0), 32)
     task = CountdownTask(problems, operators=SETTINGS.operators)
-    trained = train.make_trainer(config, config.model, train.Problems(task, None, []), folder)
+    trained = run.make_trainer(config, config.model, run.Problems(task, None, []), folder)
     trained.add_callback(Reports(pipe))
     last, _ = checkpoints.last(folder)
     sys.stdout.write(f"{last.name if last else 'start'}\n")
     sys.stdout.flush()
     os.write(pipe, b".")
-    train.run(trained, config, last)
+    run.run(trained, config, last)
     trained.save_model(str(folder / "model"))
 
 

@@ -10,11 +10,12 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from llm import countdown, tiny
-from llm.models import LanguageModel
+from sharpening.llm.countdown import problems
+from sharpening.llm.sampling.models import LanguageModel
+from sharpening.llm.training import warm_start
 
-SETTINGS = countdown.Settings(num_numbers=3, largest_number=6, max_target=20, operators="+-*")
-CONFIG = tiny.WarmStart(
+SETTINGS = problems.Settings(num_numbers=3, largest_number=6, max_target=20, operators="+-*")
+CONFIG = warm_start.WarmStart(
     architecture="qwen3",
     width=48,
     layers=2,
@@ -32,8 +33,8 @@ CONFIG = tiny.WarmStart(
 def small_model() -> LanguageModel:
     """A model of problems with 3 numbers of 1-6, operators + - * and targets 1-20; not to be changed."""
     torch.set_num_threads(1)
-    lm = tiny.make_model(CONFIG)
-    for _ in tiny.train(lm, CONFIG):
+    lm = warm_start.make_model(CONFIG)
+    for _ in warm_start.train(lm, CONFIG):
         pass
     return lm
 

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from theory.claims.ledger import Mutant
+from sharpening.theory.claims.ledger import Mutant
 
 
 def mutated_source(mutant: Mutant) -> tuple[str, str, str]:

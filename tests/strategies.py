@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from theory import policies
-from theory.policies import Floats, Problem
+from sharpening.theory import policies
+from sharpening.theory.policies import Floats, Problem
 
 LOGIT = st.floats(-20.0, 20.0)
 

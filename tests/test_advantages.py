@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharpening.theory.methods import baselines
 from tests import reference_groups as reference
 from tests.tolerances import ADVANTAGE32, ADVANTAGE64
-from theory import advantages
 
 EPSILON = Fraction(1, 10**6)
 HALF = Fraction(1, 2)
@@ -19,29 +19,29 @@ SIZES = range(2, 9)
 
 # name -> (our function with its parameters, the loop over one group's rewards)
 CASES = {
-    "reinforce": (advantages.reinforce, reference.reinforce),
-    "rloo": (advantages.rloo, reference.rloo),
-    "dr_grpo": (advantages.dr_grpo, reference.dr_grpo),
-    "grpo": (advantages.grpo, partial(reference.grpo, epsilon=EPSILON)),
-    "grpo exact": (partial(advantages.grpo, epsilon=0.0), reference.grpo),
-    "grpo sample std": (partial(advantages.grpo, ddof=1, epsilon=0.0), partial(reference.grpo, ddof=1)),
-    "dapo": (advantages.dapo, partial(reference.dapo, epsilon=EPSILON)),
-    "f_grpo": (advantages.f_grpo, partial(reference.f_grpo, gamma=Fraction(1), epsilon=EPSILON)),
+    "reinforce": (baselines.reinforce, reference.reinforce),
+    "rloo": (baselines.rloo, reference.rloo),
+    "dr_grpo": (baselines.dr_grpo, reference.dr_grpo),
+    "grpo": (baselines.grpo, partial(reference.grpo, epsilon=EPSILON)),
+    "grpo exact": (partial(baselines.grpo, epsilon=0.0), reference.grpo),
+    "grpo sample std": (partial(baselines.grpo, ddof=1, epsilon=0.0), partial(reference.grpo, ddof=1)),
+    "dapo": (baselines.dapo, partial(reference.dapo, epsilon=EPSILON)),
+    "f_grpo": (baselines.f_grpo, partial(reference.f_grpo, gamma=Fraction(1), epsilon=EPSILON)),
     "f_grpo half": (
-        partial(advantages.f_grpo, gamma=0.5),
+        partial(baselines.f_grpo, gamma=0.5),
         partial(reference.f_grpo, gamma=HALF, epsilon=EPSILON),
     ),
-    "maxrl": (advantages.maxrl, partial(reference.maxrl, epsilon=EPSILON)),
-    "maxrl exact": (partial(advantages.maxrl, epsilon=0.0), reference.maxrl),
-    "psr": (advantages.psr, reference.psr),
-    "nsr": (advantages.nsr, reference.nsr),
-    "w_reinforce": (advantages.w_reinforce, partial(reference.w_reinforce, positive_weight=Fraction(1, 10))),
+    "maxrl": (baselines.maxrl, partial(reference.maxrl, epsilon=EPSILON)),
+    "maxrl exact": (partial(baselines.maxrl, epsilon=0.0), reference.maxrl),
+    "psr": (baselines.psr, reference.psr),
+    "nsr": (baselines.nsr, reference.nsr),
+    "w_reinforce": (baselines.w_reinforce, partial(reference.w_reinforce, positive_weight=Fraction(1, 10))),
     "pass_at_k_training": (
-        advantages.pass_at_k_training,
+        baselines.pass_at_k_training,
         partial(reference.pass_at_k_training, k=2, epsilon=EPSILON),
     ),
-    "pkpo": (advantages.pkpo, partial(reference.pkpo, k=2)),
-    "pkpo 1": (partial(advantages.pkpo, k=1), partial(reference.pkpo, k=1)),
+    "pkpo": (baselines.pkpo, partial(reference.pkpo, k=2)),
+    "pkpo 1": (partial(baselines.pkpo, k=1), partial(reference.pkpo, k=1)),
 }
 BASELINES = ("rloo", "dr_grpo", "grpo", "dapo", "f_grpo", "maxrl", "pass_at_k_training")
 
@@ -51,7 +51,7 @@ def all_groups(group_size: int) -> list[tuple[int, ...]]:
 
 
 def evaluate(method, rewards):
-    needs = advantages.required_inputs(method)
+    needs = baselines.required_inputs(method)
     return method(**dict.fromkeys(needs, rewards))
 
 
@@ -74,9 +74,9 @@ def test_orders_above_two_agree_with_the_loop_over_fractions(group_size):
     rewards = np.array(all_groups(group_size), dtype=np.float64)
     for k in range(1, group_size + 1):
         pairs = (
-            (advantages.pkpo(correct=rewards, k=k), partial(reference.pkpo, k=k)),
+            (baselines.pkpo(correct=rewards, k=k), partial(reference.pkpo, k=k)),
             (
-                advantages.pass_at_k_training(correct=rewards, k=k, epsilon=0.0),
+                baselines.pass_at_k_training(correct=rewards, k=k, epsilon=0.0),
                 partial(reference.pass_at_k_training, k=k),
             ),
         )
@@ -125,37 +125,37 @@ def test_permuting_a_group_permutes_the_advantages(name, rewards, order):
 @given(rewards=st.lists(st.floats(-10, 10), min_size=2, max_size=24), shift=st.sampled_from([-4.0, 0.5, 8.0]))
 def test_centred_advantages_sum_to_zero_and_ignore_reward_shifts(rewards, shift):
     group = np.array([rewards])
-    centred = advantages.dr_grpo(reward=group)
+    centred = baselines.dr_grpo(reward=group)
     assert abs(centred.sum()) < ADVANTAGE64 * (1 + np.abs(group).sum())
-    np.testing.assert_allclose(advantages.dr_grpo(reward=group + shift), centred, atol=ADVANTAGE64 * (20 + abs(shift)))
-    assert abs(advantages.grpo(reward=group).sum()) < ADVANTAGE32
+    np.testing.assert_allclose(baselines.dr_grpo(reward=group + shift), centred, atol=ADVANTAGE64 * (20 + abs(shift)))
+    assert abs(baselines.grpo(reward=group).sum()) < ADVANTAGE32
 
 
 def test_grpo_is_zero_where_all_rewards_are_equal_even_if_their_mean_is_rounded():
     reward = np.full((1, 3), 0.1)
     assert reward.mean() - 0.1 != 0  # the trap: centred rewards and standard deviation are about 1e-17, not 0
-    assert advantages.grpo(reward=reward, epsilon=0.0).tolist() == [[0.0, 0.0, 0.0]]
+    assert baselines.grpo(reward=reward, epsilon=0.0).tolist() == [[0.0, 0.0, 0.0]]
 
 
 def test_dapo_filters_on_correctness_not_on_reward():
     reward = np.array([[0.1, 0.0], [1.0, 0.1]])  # format credit
-    observed = advantages.dapo(reward=reward, correct=np.array([[0.0, 0.0], [1.0, 0.0]]), epsilon=0.0)
+    observed = baselines.dapo(reward=reward, correct=np.array([[0.0, 0.0], [1.0, 0.0]]), epsilon=0.0)
     np.testing.assert_allclose(observed, [[0.0, 0.0], [1.0, -1.0]], rtol=ADVANTAGE64)
 
 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_group_of_one_is_refused_by_methods_with_a_baseline(name):
     with pytest.raises(ValueError, match="group_size is 1"):
-        evaluate(getattr(advantages, name), np.ones((3, 1)))
+        evaluate(getattr(baselines, name), np.ones((3, 1)))
 
 
 @pytest.mark.parametrize("name", ["reinforce", "psr", "nsr", "w_reinforce"])
 def test_a_group_of_one_is_accepted_without_a_baseline(name):
-    assert evaluate(getattr(advantages, name), np.ones((3, 1))).shape == (3, 1)
+    assert evaluate(getattr(baselines, name), np.ones((3, 1))).shape == (3, 1)
 
 
 @pytest.mark.parametrize("k", [0, 5])
-@pytest.mark.parametrize("method", [advantages.pkpo, advantages.pass_at_k_training])
+@pytest.mark.parametrize("method", [baselines.pkpo, baselines.pass_at_k_training])
 def test_an_order_outside_the_group_is_refused(method, k):
     with pytest.raises(ValueError, match=r"k is|between"):
         method(correct=np.ones((1, 4)), k=k)
@@ -164,9 +164,9 @@ def test_an_order_outside_the_group_is_refused(method, k):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (partial(advantages.grpo, ddof=2), "ddof is 2"),
-        (partial(advantages.grpo, epsilon=-1.0), "epsilon is -1.0"),
-        (partial(advantages.maxrl, epsilon=float("nan")), "epsilon is nan"),
+        (partial(baselines.grpo, ddof=2), "ddof is 2"),
+        (partial(baselines.grpo, epsilon=-1.0), "epsilon is -1.0"),
+        (partial(baselines.maxrl, epsilon=float("nan")), "epsilon is nan"),
     ],
 )
 def test_bad_parameters_are_named(call, message):
@@ -176,9 +176,9 @@ def test_bad_parameters_are_named(call, message):
 
 def test_a_negative_gamma_is_refused():
     with pytest.raises(ValueError, match="gamma is -1"):
-        advantages.f_grpo(reward=np.ones((1, 4)), correct=np.ones((1, 4)), gamma=-1.0)
+        baselines.f_grpo(reward=np.ones((1, 4)), correct=np.ones((1, 4)), gamma=-1.0)
 
 
 def test_required_inputs_are_the_parameters_without_a_default():
-    assert advantages.required_inputs(advantages.grpo) == ("reward",)
-    assert advantages.required_inputs(advantages.dapo) == ("reward", "correct")
+    assert baselines.required_inputs(baselines.grpo) == ("reward",)
+    assert baselines.required_inputs(baselines.dapo) == ("reward", "correct")

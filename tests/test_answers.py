@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharpening.samples import answers
+from sharpening.theory import policies
 from tests.tolerances import FLOAT64
-from theory import answers, policies
 
 HEADER = "want a header of the columns answer, correct, and probability or count, separated by commas"
 QUOTES = "want every quote closed, and doubled inside"

@@ -10,18 +10,38 @@ from pathlib import Path, PurePath
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LAYERS = {"theory", "bandits", "llm", "figures"}
-OURS = LAYERS | {"store", "commands", "paper_repro", "tests", "benchmarks"}
-MAY_IMPORT = {
-    "theory": {"theory"},
-    "bandits": {"bandits", "theory"},
-    "llm": {"llm", "theory"},
-    "figures": {"figures"},
-    "store": set(),
-    "commands": {"commands", "store"} | LAYERS,
-    "paper_repro": {"commands", "store"},
-    "benchmarks": LAYERS | {"store", "benchmarks"},
-    "tests": OURS,
+LAYERS = {"theory", "samples", "bandits", "llm", "figures"}
+CODE = LAYERS | {"sharpening", "benchmarks", "tests"}
+THEORY = {"theory/shaping", "theory/policies", "theory/estimators", "theory/hypothesis_storage"}
+MATHEMATICS = THEORY | {"theory/methods", "theory/optimum", "theory/flow", "theory/groups"}
+MAY_IMPORT = {  # the most of the tree that each room may import, itself aside; the longest name that fits a file counts
+    "theory": set(),
+    "theory/policies": set(),
+    "theory/shaping": set(),
+    "theory/estimators": {"theory/policies"},
+    "theory/methods": {"theory/shaping"},
+    "theory/optimum": {"theory/shaping", "theory/policies"},
+    "theory/flow": {"theory/shaping", "theory/policies", "theory/estimators"},
+    "theory/groups": {"theory/methods", "theory/flow", "theory/policies"},
+    "theory/diagnosis": MATHEMATICS,
+    "theory/claims": MATHEMATICS,
+    "theory/rows": MATHEMATICS,
+    "samples": {"theory"},
+    "samples/formats": {"samples/tally", "samples/lines"},
+    "bandits": {"theory", "samples"},
+    "llm": {"theory", "samples"},
+    "llm/tasks": set(),
+    "llm/countdown": {"llm/tasks"},
+    "llm/mathematics": {"llm/tasks"},
+    "llm/sampling": {"theory", "samples", "llm/tasks"},
+    "llm/audit": {"theory", "samples", "llm/tasks", "llm/countdown", "llm/sampling"},
+    "figures": set(),
+    "figures/drawing": {"figures/style"},
+    "figures/tables": {"figures/drawing"},
+    "sharpening": LAYERS | {"sharpening"},
+    "sharpening/storage": set(),
+    "benchmarks": LAYERS | {"sharpening"},
+    "tests": CODE,
 }
 MAX_FILE_LINES = 400
 MAX_BODY_LINES = 60
@@ -51,7 +71,7 @@ FILE_WRITERS = frozenset(
     }
 )
 FILE_MOVERS = {"os.remove", "os.rename", "os.replace", "shutil.copy", "shutil.copyfile", "shutil.move"}
-CHECKPOINTS = PurePath("llm/checkpoints.py")  # the one exception: a trainer writes its checkpoints itself
+CHECKPOINTS = PurePath("llm/training/checkpoints.py")  # the one exception: a trainer writes its checkpoints itself
 MACHINE_PATH = re.compile(r"(?<![\w.~>}])/(?:home|root|tmp|Users|work)/\w|\b[A-Z]:\\\\?Users\b")
 
 
@@ -93,19 +113,36 @@ class File:
                 pending += node.body
 
 
-def imported_roots(file: File) -> Iterator[str]:
-    """First parts of the imported names; a relative import is the root "."."""
+def room_of(path: PurePath) -> str:
+    """The longest name of MAY_IMPORT that begins the path; sharpening for what is no room."""
+    names = (name for name in MAY_IMPORT if path.parts[: len(PurePath(name).parts)] == PurePath(name).parts)
+    return max(names, key=len, default="sharpening")
+
+
+def imported(file: File) -> Iterator[str]:
+    """Every imported name, with dots; a relative import begins with one."""
     for node in ast.walk(file.tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield "." if node.level else str(node.module).split(".")[0]
+            module = "." * node.level + str(node.module or "")
+            yield from (f"{module}.{alias.name}" for alias in node.names)
 
 
 def imports_follow_the_arrows(file: File) -> Iterator[str]:
-    for root in imported_roots(file):
-        if root == "." or (root in OURS and root not in MAY_IMPORT[file.home]):
-            yield f"imports {root}"
+    here = room_of(file.path.with_suffix(""))
+    allowed = {here, *MAY_IMPORT[here]}
+    for name in imported(file):
+        first, *rest = name.split(".")
+        if first in ("", *LAYERS, "paper_repro"):
+            yield f"imports {name}: want sharpening. before the name of a layer"
+        if first in ("tests", "benchmarks"):
+            rest = [first, *rest]
+        elif first != "sharpening":
+            continue
+        there = PurePath(*rest) if rest[:1] and rest[0] in CODE else PurePath("sharpening", *rest)
+        if not any(there.parts[: len(PurePath(room).parts)] == PurePath(room).parts for room in allowed):
+            yield f"imports {name}"
     if file.home in LAYERS:
         yield from (name for _, name in file.calls() if name.endswith(("import_module", "__import__")))
 
@@ -113,7 +150,7 @@ def imports_follow_the_arrows(file: File) -> Iterator[str]:
 def theory_imports_modules_not_functions(file: File) -> Iterator[str]:
     """Types and constants may go by name; a function may not: a mutant replaces it in its module for all."""
     for node in ast.walk(file.tree):
-        if file.home == "theory" and isinstance(node, ast.ImportFrom) and str(node.module).startswith("theory"):
+        if file.home == "theory" and isinstance(node, ast.ImportFrom) and str(node.module).startswith("sharpening"):
             folder = ROOT.joinpath(*str(node.module).split("."))
             for name in (alias.name for alias in node.names):
                 is_module = (folder / name).is_dir() or (folder / f"{name}.py").exists()
@@ -209,21 +246,29 @@ Sample = tuple[str, str]  # a path and a text
 HEADED = '"""Module."""\n'
 OFFENCES: dict[Rule, list[Sample]] = {
     imports_follow_the_arrows: [
-        ("theory/x.py", "from bandits import simulator"),
-        ("theory/claims/x.py", "import store"),
-        ("theory/x.py", "def f():\n    import llm.audit"),
+        ("theory/x.py", "from sharpening.bandits import simulator"),
+        ("theory/claims/x.py", "from sharpening.storage import store"),
+        ("theory/x.py", "def f():\n    import sharpening.llm.audit"),
         ("theory/x.py", "importlib.import_module('bandits')"),
         ("theory/x.py", "from . import policies"),
-        ("bandits/x.py", "from llm import countdown"),
+        ("theory/x.py", "from theory import policies"),
+        ("theory/flow/x.py", "from sharpening.theory.claims import ledger"),
+        ("theory/methods/x.py", "from sharpening.theory import policies"),
+        ("samples/x.py", "from sharpening.llm.audit import exact"),
+        ("samples/formats/x.py", "from sharpening.samples import comparison"),
+        ("bandits/x.py", "from sharpening.llm.countdown import problems"),
         ("bandits/x.py", "import paper_repro"),
-        ("llm/x.py", "from bandits import simulator"),
-        ("figures/x.py", "from theory import policies"),
-        ("store.py", "from theory import policies"),
+        ("llm/x.py", "from sharpening.bandits import simulator"),
+        ("llm/countdown/x.py", "from sharpening.llm.sampling import models"),
+        ("llm/audit/x.py", "from sharpening.llm.training import run"),
+        ("figures/x.py", "from sharpening.theory import policies"),
+        ("figures/drawing/x.py", "from sharpening.figures.tables import audit"),
+        ("sharpening/storage/x.py", "from sharpening.theory import policies"),
         ("benchmarks/x.py", "from tests.tolerances import FLOAT64"),
     ],
     theory_imports_modules_not_functions: [
-        ("theory/x.py", "from theory.policies import softmax"),
-        ("theory/claims/x.py", "from theory.claims.flow import path as p"),
+        ("theory/x.py", "from sharpening.theory.policies import softmax"),
+        ("theory/claims/x.py", "from sharpening.theory.claims.flow import path as p"),
     ],
     only_the_entry_point_and_the_store_write_files: [
         ("theory/x.py", "open(path, 'w')"),
@@ -236,7 +281,7 @@ OFFENCES: dict[Rule, list[Sample]] = {
     ],
     every_public_name_has_a_docstring: [
         ("figures/x.py", "x = 1"),
-        ("store.py", HEADED + "def f(): pass"),
+        ("sharpening/storage/store.py", HEADED + "def f(): pass"),
         ("llm/x.py", HEADED + "class A: x = 1"),
         ("llm/x.py", HEADED + 'class A:\n    """A."""\n    def f(self): pass'),
         ("theory/x.py", HEADED + 'def f():\n    """No full stop"""'),
@@ -268,22 +313,25 @@ OFFENCES: dict[Rule, list[Sample]] = {
     ],
     no_path_of_one_machine: [
         ("theory/x.py", "DATA = '/" + "home/me/data.csv'"),
-        ("store.py", "results = Path('/" + "tmp/results')"),
+        ("sharpening/storage/store.py", "results = Path('/" + "tmp/results')"),
         ("README.md", "cd C:\\" + "Users\\me"),
     ],
 }
 GOOD_CODE: dict[Rule, list[Sample]] = {
     imports_follow_the_arrows: [
-        ("llm/x.py", "import numpy as np\nfrom theory import shaping\nfrom llm import audit"),
-        ("commands/x.py", "import store\nfrom theory import claims"),
+        (
+            "llm/x.py",
+            "import numpy as np\nfrom sharpening.theory import shaping\nfrom sharpening.llm.audit import exact",
+        ),
+        ("sharpening/commands/x.py", "from sharpening.storage import store\nfrom sharpening.theory import claims"),
     ],
     theory_imports_modules_not_functions: [
-        ("theory/x.py", "from theory import policies\nfrom theory.policies import Problem"),
+        ("theory/x.py", "from sharpening.theory import policies\nfrom sharpening.theory.policies import Problem"),
     ],
     only_the_entry_point_and_the_store_write_files: [
         ("llm/x.py", "open(path)\npath.open('rb')\ntext.replace('a', 'b')"),
         ("figures/x.py", "figure.savefig(buffer, format='pdf')"),
-        ("store.py", "open(path, 'w')"),
+        ("sharpening/storage/store.py", "open(path, 'w')"),
     ],
     every_public_name_has_a_docstring: [
         ("theory/x.py", HEADED + 'def _f(): pass\ndef f():\n    """F.\n\n    More"""'),
@@ -304,9 +352,7 @@ GOOD_CODE: dict[Rule, list[Sample]] = {
 
 def files_of_the_tree() -> list[File]:
     """The text files at the root and in the project's own folders, whether git knows them yet or not."""
-    folders = [
-        ROOT / name for name in (*LAYERS, "commands", ".ci", "benchmarks", "examples", "results/reference", "tests")
-    ]
+    folders = [ROOT / name for name in (*CODE, ".ci", "docs", "examples", "results/reference")]
     paths = [*ROOT.iterdir(), *(path for folder in folders for path in folder.rglob("*"))]
     texts = [path for path in paths if path.suffix in TEXT_SUFFIXES or path.name in TEXT_NAMES]
     return [File(path.relative_to(ROOT), path.read_text(encoding="utf-8")) for path in sorted(texts)]
@@ -344,4 +390,4 @@ def test_the_rule_leaves_good_code_alone(rule: Rule, sample: File) -> None:
 
 def test_the_rules_see_every_layer() -> None:
     homes = {file.home for file in FILES if file.path.suffix == ".py"}
-    assert homes >= LAYERS | {"store", "commands", "paper_repro", "tests"}
+    assert homes >= CODE | {"paper_repro"}

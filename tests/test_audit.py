@@ -10,36 +10,31 @@ import numpy as np
 import pytest
 import torch
 
-from llm import (
-    audit,
-    audit_check,
-    audit_rows,
-    audit_samples,
-    countdown,
-    countdown_formats,
-    countdown_verifier,
-    evaluate,
-    models,
-    scoring,
-    tiny,
-)
-from llm.audit import Audited
-from llm.countdown import Problem
-from llm.countdown_task import CountdownTask
-from llm.models import LanguageModel
+from sharpening.llm.audit import check, exact
+from sharpening.llm.audit import rows as audit_rows
+from sharpening.llm.audit import samples as audit_samples
+from sharpening.llm.audit.exact import Audited
+from sharpening.llm.countdown import formats, problems, verifier
+from sharpening.llm.countdown.problems import Problem
+from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.sampling import evaluate, models, scoring
+from sharpening.llm.sampling.models import LanguageModel
+from sharpening.llm.training import warm_start
+from sharpening.samples import sharpening
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics
 from tests.language_models import CONFIG, SETTINGS, byte_model, small_model
 from tests.tolerances import DIFFERS, FLOAT32_MASS, FLOAT32_SUM, FLOAT64, INTEGRATOR, OTHER_MASS
-from theory import dynamics, policies, sharpening
 
 OPERATORS = "+-*"
-PAIR = countdown.Settings(num_numbers=2, largest_number=3, max_target=9, operators=OPERATORS)
+PAIR = problems.Settings(num_numbers=2, largest_number=3, max_target=9, operators=OPERATORS)
 
 
 @cache
 def pair_model() -> LanguageModel:
     """An untrained model of 13 words whose next words are far from equally likely."""
     torch.set_num_threads(1)
-    lm = tiny.make_model(CONFIG.model_copy(update={"problems": PAIR, "width": 32, "layers": 1}))
+    lm = warm_start.make_model(CONFIG.model_copy(update={"problems": PAIR, "width": 32, "layers": 1}))
     with torch.no_grad():
         lm.model.get_input_embeddings().weight.mul_(6)
     return lm
@@ -50,7 +45,7 @@ def enumerated(problem: Problem, temperature: float) -> dict[str, float]:
     """Masses over every sequence of at most four tokens that stops at its first end token, marked by the verifier."""
     lm = pair_model()
     end, words = lm.tokenizer.eos_token_id, range(len(lm.tokenizer))
-    prompt = lm.tokenizer(countdown_formats.compact_prompt(problem.numbers, problem.target))["input_ids"]
+    prompt = lm.tokenizer(formats.compact_prompt(problem.numbers, problem.target))["input_ids"]
     masses = dict.fromkeys(("correct", "well_formed", "finished", "without_end"), 0.0)
     others = [word for word in words if word != end]
     for length in range(4):
@@ -61,9 +56,7 @@ def enumerated(problem: Problem, temperature: float) -> dict[str, float]:
         chosen = np.take_along_axis(log_policy, np.array(rows)[:, :, None], axis=2)[..., 0]
         for row, log_probs in zip(rows, chosen, strict=True):
             text = lm.tokenizer.decode(row[:-1])
-            mark = countdown_verifier.verify(
-                text, problem.numbers, problem.target, notation="postfix", operators=OPERATORS
-            )
+            mark = verifier.verify(text, problem.numbers, problem.target, notation="postfix", operators=OPERATORS)
             mass = float(np.exp(log_probs.sum()))
             masses["correct"] += mass * mark.correct
             masses["well_formed"] += mass * mark.well_formed
@@ -79,8 +72,8 @@ PAIRS = [Problem((1, 2), 3), Problem((3, 1), 2), Problem((3, 3), 9)]
 @pytest.mark.parametrize("problem", PAIRS, ids=lambda problem: problem.id)
 def test_masses_are_those_of_all_token_sequences(problem, temperature):
     wanted = enumerated(problem, temperature)
-    one = audit.audit(pair_model(), problem, operators=OPERATORS, temperature=temperature)
-    row = audit.problem_row(one)
+    one = exact.audit(pair_model(), problem, operators=OPERATORS, temperature=temperature)
+    row = exact.problem_row(one)
     assert one.is_exact
     assert row["correctness"] == pytest.approx(wanted["correct"], rel=FLOAT32_MASS, abs=0)
     assert 1 - row["unlisted_mass"] == pytest.approx(wanted["well_formed"], rel=FLOAT32_MASS, abs=0)
@@ -95,7 +88,7 @@ def test_wrong_variants_have_other_masses(problem):
     wanted = enumerated(problem, 0.6)["correct"]
     assert enumerated(problem, 0.6)["without_end"] > 2 * wanted
     assert enumerated(problem, 1.0)["correct"] != pytest.approx(wanted, rel=OTHER_MASS, abs=0)
-    one = audit.audit(pair_model(), problem, operators=OPERATORS, temperature=0.6)
+    one = exact.audit(pair_model(), problem, operators=OPERATORS, temperature=0.6)
     texts = [pair_model().tokenizer.decode(row[:-1]) for row in one.tokens]
     assert len(set(texts)) == len(texts)
 
@@ -103,12 +96,12 @@ def test_wrong_variants_have_other_masses(problem):
 @cache
 def held_out() -> list[Problem]:
     settings = SETTINGS.model_copy(update={"split": "test"})
-    return countdown.distinct(settings, np.random.default_rng(0), 20)
+    return problems.distinct(settings, np.random.default_rng(0), 20)
 
 
 @cache
 def audits(temperature: float) -> list[Audited]:
-    return [audit.audit(small_model(), one, operators=OPERATORS, temperature=temperature) for one in held_out()]
+    return [exact.audit(small_model(), one, operators=OPERATORS, temperature=temperature) for one in held_out()]
 
 
 def texts() -> list[list[str]]:
@@ -127,14 +120,14 @@ def sampled() -> audit_samples.Samples:
 
 
 def test_samples_agree_with_the_audit():
-    found = audit_check.compare(audits(1.0), texts(), sampled())
+    found = check.compare(audits(1.0), texts(), sampled())
     assert found.num_samples == 20_000
     assert found.degrees > 100
     assert found.agrees, (found.z, found.p_value)
 
 
 def test_an_audit_at_another_temperature_is_rejected():
-    found = audit_check.compare(audits(1.3), texts(), sampled())
+    found = check.compare(audits(1.3), texts(), sampled())
     assert abs(found.z) > 8
     assert found.p_value < 1e-12
     assert not found.agrees
@@ -147,7 +140,7 @@ def test_wrong_marks_are_rejected():
         correct = one.correct.copy()
         correct[np.argmax(np.where(correct == 0, one.log_prob, -np.inf))] = 1
         changed.append(one._replace(correct=correct))
-    assert abs(audit_check.compare(changed, texts(), sampled()).z) > 8
+    assert abs(check.compare(changed, texts(), sampled()).z) > 8
 
 
 def test_swapped_answers_are_rejected_by_chi_squared_alone():
@@ -157,26 +150,26 @@ def test_swapped_answers_are_rejected_by_chi_squared_alone():
         log_prob, is_correct = one.log_prob.copy(), one.correct == 1
         log_prob[is_correct] = log_prob[is_correct][::-1]
         changed.append(one._replace(log_prob=log_prob))
-    found = audit_check.compare(changed, texts(), sampled())
-    assert abs(found.z) < audit_check.LARGEST_Z
+    found = check.compare(changed, texts(), sampled())
+    assert abs(found.z) < check.LARGEST_Z
     assert not found.agrees
 
 
 def test_the_check_refuses_what_it_cannot_check():
     with pytest.raises(ValueError, match=r"^--check: problem '.*' was not audited: want samples of the audited"):
-        audit_check.compare(audits(1.0)[:1], texts()[:1], sampled())
+        check.compare(audits(1.0)[:1], texts()[:1], sampled())
     bound = [one._replace(is_exact=False) for one in audits(1.0)]
     with pytest.raises(ValueError, match=r"^--check: this audit is a lower bound: want"):
-        audit_check.compare(bound, texts(), sampled())
+        check.compare(bound, texts(), sampled())
 
 
 def test_a_check_of_problems_that_are_never_solved_passes_where_none_is():
     never = audits(1.0)[0]._replace(correct=np.zeros(len(audits(1.0)[0].tokens)))
     one = sampled().samples[0]._replace(completion="", correct=False)
     samples = audit_samples.Samples([one] * 3, np.zeros(3, np.int64), 0)
-    assert audit_check.compare([never], texts()[:1], samples).agrees
+    assert check.compare([never], texts()[:1], samples).agrees
     samples = audit_samples.Samples([one._replace(correct=True)] * 3, np.zeros(3, np.int64), 0)
-    assert not audit_check.compare([never], texts()[:1], samples).agrees
+    assert not check.compare([never], texts()[:1], samples).agrees
 
 
 def spellings(text: str, vocabulary: dict[str, int]) -> list[list[int]]:
@@ -190,36 +183,36 @@ def spellings(text: str, vocabulary: dict[str, int]) -> list[list[int]]:
 @pytest.mark.parametrize("text_format", ["compact", "chat"])
 def test_with_several_spellings_the_masses_are_lower_bounds(text_format):
     lm, problem = byte_model(), Problem((1, 2), 3)
-    one = audit.audit(lm, problem, operators=OPERATORS, text_format=text_format)
+    one = exact.audit(lm, problem, operators=OPERATORS, text_format=text_format)
     assert not one.is_exact
     vocabulary = {lm.tokenizer.decode([token]): token for token in range(1, len(lm.tokenizer))}
     end = lm.tokenizer.eos_token_id
     listed = [lm.tokenizer.decode(row[:-1]) for row, mark in zip(one.tokens, one.correct, strict=True) if mark]
     every = [[*row, end] for text in listed for row in spellings(text, vocabulary)]
     assert len(every) > len(listed) == 2
-    prompt = models.prompt_ids(lm.tokenizer, countdown_formats.prompt(problem, text_format, OPERATORS))
+    prompt = models.prompt_ids(lm.tokenizer, formats.prompt(problem, text_format, OPERATORS))
     whole = float(np.exp(scoring.score(lm, prompt, every).log_prob).sum())
-    assert 0 < audit.problem_row(one)["correctness"] < whole
+    assert 0 < exact.problem_row(one)["correctness"] < whole
 
 
 def test_every_tokenizer_lists_the_answers_in_one_order():
     """Two checkpoints are compared answer by answer, also where their tokenizers number the words in another way."""
     for problem in (Problem((1, 2, 3), 5), Problem((2, 2, 1), 3)):
         lists = []
-        for tokenizer in (tiny.make_tokenizer(20), tiny.make_tokenizer(6), byte_model().tokenizer):
-            rows, correct, _ = audit.listed_answers(tokenizer, problem, OPERATORS, "compact")
+        for tokenizer in (warm_start.make_tokenizer(20), warm_start.make_tokenizer(6), byte_model().tokenizer):
+            rows, correct, _ = exact.listed_answers(tokenizer, problem, OPERATORS, "compact")
             lists.append((tokenizer.batch_decode([row[:-1] for row in rows]), correct.tolist()))
         assert lists[0] == lists[1] == lists[2]
 
 
 def test_a_word_that_the_tokenizer_lacks_is_refused():
     with pytest.raises(ValueError, match=r"^the model's tokenizer has no word '21': want problems of the kind"):
-        audit.listed_answers(tiny.make_tokenizer(20), Problem((21, 2), 23), OPERATORS, "compact")
+        exact.listed_answers(warm_start.make_tokenizer(20), Problem((21, 2), 23), OPERATORS, "compact")
 
 
 def flowed(one: Audited, time: float, geometry: dynamics.Geometry = "softmax") -> Audited:
     """The audit after plain RL on this prompt alone, for a time, its unlisted mass as one wrong answer."""
-    table = audit.as_table(one)
+    table = exact.as_table(one)
     assert table is not None
     moved = dynamics.integrate(table.base_log_policy, lambda _: table.correct, [0.0, time], geometry)[-1]
     return one._replace(log_prob=moved[:-1])
@@ -233,10 +226,10 @@ def test_plain_rl_on_each_prompt_has_the_slope_that_the_audit_expects_of_it():
     found = {row["quantity"]: row for row in rows if row["model"] == "plain" and row["at"] == 0}
     assert found["sharpening_slope"]["low"] > 0
     assert found["expected_slope"]["value"] == pytest.approx(found["sharpening_slope"]["value"], abs=INTEGRATOR)
-    natural = audit.gains(base, [flowed(one, 2.0, "natural") for one in base])
+    natural = exact.gains(base, [flowed(one, 2.0, "natural") for one in base])
     slope = sharpening.slope_row(natural.only(natural.correct == 1))
     assert slope["value"] == pytest.approx(0, abs=INTEGRATOR)
-    expected = audit.expected_gains(base, [flowed(one, 2.0, "natural") for one in base])
+    expected = exact.expected_gains(base, [flowed(one, 2.0, "natural") for one in base])
     assert expected is not None
     assert sharpening.slope_row(expected)["value"] > DIFFERS
 
@@ -245,10 +238,10 @@ def test_problems_whose_correctness_fell_are_not_expected_to_move():
     base = audits(1.0)[:3]
     fell = base[0]._replace(log_prob=base[0].log_prob - base[0].correct)
     unsolvable = base[2]._replace(correct=np.zeros(len(base[2].tokens)))
-    found = audit.expected_gains([base[0], base[1], unsolvable], [fell, flowed(base[1], 5.0), unsolvable])
+    found = exact.expected_gains([base[0], base[1], unsolvable], [fell, flowed(base[1], 5.0), unsolvable])
     assert found is not None
     assert set(found.problem.tolist()) == {1}
-    assert audit.expected_gains([base[0]], [fell]) is None
+    assert exact.expected_gains([base[0]], [fell]) is None
 
 
 def by_hand(correct_masses: list[float], wrong_masses: list[float]) -> Audited:
@@ -260,7 +253,7 @@ def by_hand(correct_masses: list[float], wrong_masses: list[float]) -> Audited:
 def test_a_problem_s_row_by_hand():
     """Correct .3 and .1, wrong .2 and .2, the rest .2; after training .1, .3 and .4, .1."""
     base, after = by_hand([0.3, 0.1], [0.2, 0.2]), by_hand([0.1, 0.3], [0.4, 0.1])
-    row = audit.problem_row(after, base)
+    row = exact.problem_row(after, base)
     assert row["correctness"] == pytest.approx(0.4)
     assert row["unlisted_mass"] == pytest.approx(0.1)
     assert row["hill_2"] == pytest.approx(1 / (0.25**2 + 0.75**2))
@@ -273,11 +266,11 @@ def test_a_problem_s_row_by_hand():
 
 
 def test_the_unlisted_mass_is_one_more_wrong_answer():
-    table = audit.as_table(by_hand([0.3, 0.1], [0.2, 0.2]))
+    table = exact.as_table(by_hand([0.3, 0.1], [0.2, 0.2]))
     assert table is not None
     np.testing.assert_allclose(np.exp(table.base_log_policy), [0.3, 0.1, 0.2, 0.2, 0.2], rtol=FLOAT64)
     assert table.correct.tolist() == [1, 1, 0, 0, 0]
-    assert audit.as_table(by_hand([], [0.5])) is None
+    assert exact.as_table(by_hand([], [0.5])) is None
 
 
 def test_the_check_by_hand():
@@ -288,7 +281,7 @@ def test_the_check_by_hand():
         audit_samples.Sample(one.problem.id, "", text, correct, is_finished, np.nan)
         for text, correct, is_finished in drawn
     ]
-    found = audit_check.compare([one], [["a", "b"]], audit_samples.Samples(rows, np.zeros(100, np.int64), 0))
+    found = check.compare([one], [["a", "b"]], audit_samples.Samples(rows, np.zeros(100, np.int64), 0))
     assert (found.num_samples, found.observed, found.degrees) == (100, 55, 2)
     assert found.z == pytest.approx(1.0, rel=FLOAT64)
     assert found.chi_squared == pytest.approx(25 / 50 + 25 / 30, rel=FLOAT64)

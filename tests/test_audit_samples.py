@@ -7,8 +7,9 @@ import json
 import numpy as np
 import pytest
 
-from llm import audit_samples, models, scoring
-from llm.tasks import Prompt
+from sharpening.llm.audit import samples as audit_samples
+from sharpening.llm.sampling import models, scoring
+from sharpening.llm.tasks import Prompt
 from tests.language_models import small_model
 from tests.tolerances import FLOAT32_SUM
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from figures import audit_figures, audit_tables
+from sharpening.figures.drawing import audit as audit_figures
+from sharpening.figures.tables import audit as audit_tables
 
 KS = (1, 2, 4)
 

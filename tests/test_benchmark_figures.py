@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from figures import benchmark_figures, render
+from sharpening.figures import render
+from sharpening.figures.drawing import benchmarks as benchmark_figures
 
 ROWS = [
     {"over": over, "num_arms": num_arms, "group_size": group_size, "who": who, "ms": ms * num_arms}

@@ -10,20 +10,20 @@ from pathlib import Path
 
 import pytest
 
-import store
-from llm import own_task
+from sharpening.llm import own_task
+from sharpening.storage import store
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "examples" / "bring_your_own.md").read_text(encoding="utf-8")
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
 FOLLOW = """
 import shlex, sys
-import paper_repro
+from sharpening import cli
 for line in sys.stdin:
     program, script, *words = shlex.split(line)
     assert (program, script) == ("python", "paper_repro.py")
     print("$", line, end="", flush=True)
-    status = paper_repro.main(words)
+    status = cli.main(words)
     assert status == 0, (line, status)
 """
 TINY = """

@@ -28,10 +28,10 @@ SIGNS = {
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("clone")
-    for layer in ("theory", "figures", "bandits", "commands"):
-        shutil.copytree(ROOT / layer, folder / layer, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("paper_repro.py", "store.py"):
-        shutil.copy(ROOT / name, folder)
+    for room in ("theory", "samples", "bandits", "figures", "sharpening"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / room, folder / room, symlinks=True, ignore=ignored)
+    shutil.copy(ROOT / "paper_repro.py", folder)
     return folder
 
 

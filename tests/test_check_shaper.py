@@ -8,11 +8,11 @@ import json
 
 import pytest
 
-import paper_repro
-from commands import check_shaper
-from figures import tables
-from theory import method_table
-from theory.diagnosis import Diagnosis
+from sharpening import cli
+from sharpening.commands import check_shaper
+from sharpening.figures.tables import theory as tables
+from sharpening.theory.diagnosis.diagnose import Diagnosis
+from sharpening.theory.methods import table
 
 COPY = """
 def mine(*, reward, log_prob, correct, strength=-0.1):
@@ -22,7 +22,7 @@ def mine(*, reward, log_prob, correct, strength=-0.1):
 
 def _verdicts(method: str, tmp_path) -> dict:
     target = tmp_path / "verdicts.json"
-    assert paper_repro.main(["check-shaper", method, "--json", str(target), "--group-size", "4"]) == 0
+    assert cli.main(["check-shaper", method, "--json", str(target), "--group-size", "4"]) == 0
     (found,) = json.loads(target.read_text()).values()
     return found
 
@@ -59,7 +59,7 @@ def test_a_renamed_copy_of_ds_gets_its_headline(tmp_path, capsys):
 )
 def test_bad_input_is_one_line(words: list[str], message: str, capsys):
     """Exit status 2 and one line that names what is wrong."""
-    assert paper_repro.main(["check-shaper", *words]) == 2
+    assert cli.main(["check-shaper", *words]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
@@ -81,11 +81,11 @@ def quick(monkeypatch):
 @pytest.mark.usefixtures("quick")
 def test_all_ends_with_a_table_of_methods_and_verdicts(words: list[str], tmp_path, monkeypatch, capsys):
     """A line a group-level method, in the words of the Markdown file; token-level methods are left out."""
-    few = {name: method_table.METHODS[name] for name in ("rloo", "ds", "clip")}
-    monkeypatch.setattr(method_table, "METHODS", few)
+    few = {name: table.METHODS[name] for name in ("rloo", "ds", "clip")}
+    monkeypatch.setattr(table, "METHODS", few)
     target = tmp_path / "verdicts.md"
     options = ["--jobs", "1", "--markdown", str(target)]
-    assert paper_repro.main(["check-shaper", *words, *options]) == 0
+    assert cli.main(["check-shaper", *words, *options]) == 0
     *_, head, rloo, ds, seconds = capsys.readouterr().out.splitlines()
     lines = target.read_text().splitlines()
     assert len(lines) == 4
@@ -125,13 +125,13 @@ def test_the_prompt_weight_is_drawn_for_a_method_of_the_class(kind: str, start: 
     target = tmp_path / f"weight.{kind}"
     pictures = []
     for _ in range(2):
-        assert paper_repro.main(["check-shaper", "rloo", "--figure", str(target)]) == 0
+        assert cli.main(["check-shaper", "rloo", "--figure", str(target)]) == 0
         assert capsys.readouterr().out.endswith(f"figure: {target}\n")
         pictures.append(target.read_bytes())
     assert pictures[0] == pictures[1]
     assert pictures[0].startswith(start)
     target.unlink()
-    assert paper_repro.main(["check-shaper", "ds", "--figure", str(target)]) == 0
+    assert cli.main(["check-shaper", "ds", "--figure", str(target)]) == 0
     assert "figure: none, ds is outside the class of B4" in capsys.readouterr().out
     assert not target.exists()
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import sympy as sp
 
+from sharpening.theory import claims
+from sharpening.theory.claims import ledger
+from sharpening.theory.claims.ledger import Claim, Evidence, Mutant
 from tests.mutation import applied, mutated_source
 from tests.tolerances import EXACT_POWER, SAMPLED_POWER
-from theory import claims
-from theory.claims import ledger
-from theory.claims.ledger import Claim, Evidence, Mutant
 
 EXPECTED = [
     f"{part}{number}" for part, size in zip("ABCDE", (8, 12, 8, 4, 6), strict=True) for number in range(1, size + 1)
@@ -50,8 +50,8 @@ def test_claim_holds_and_its_mutant_is_caught(claim: Claim, record_property):
 def test_mutants_edit_theory_and_not_the_checks(claim: Claim):
     """The edited function lives in `theory/`, outside `theory/claims`."""
     module = claim.formula.split(":")[0]
-    assert module.startswith("theory.")
-    assert not module.startswith("theory.claims")
+    assert module.startswith("sharpening.theory.")
+    assert not module.startswith("sharpening.theory.claims")
 
 
 @ids
@@ -64,7 +64,7 @@ def test_texts_say_something(claim: Claim):
 
 
 def _claim_with(check, tolerance: float = ledger.EXACT) -> Claim:
-    mutant = Mutant("theory.shaping:vanilla", "return reward", "return -reward")
+    mutant = Mutant("sharpening.theory.shaping:vanilla", "return reward", "return -reward")
     build = ledger.claim(
         "A0", "A claim made for a test.", latex="x", hypotheses="none", source="ours", kind="numeric",
         mutant=mutant, tolerance=tolerance,

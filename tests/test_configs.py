@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from figures import training_tables
-from llm import configs
-from llm.configs import CONFIGS, RunConfig
+from sharpening.figures.tables import training as training_tables
+from sharpening.llm.training import configs
+from sharpening.llm.training.configs import CONFIGS, RunConfig
 
 SMOKE = CONFIGS["smoke"]
 OWN = {"model": "m", "task": "own", "problems": "p.jsonl", "verifier": "v.py:f"}

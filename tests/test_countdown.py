@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from llm import countdown, countdown_files, countdown_formats, countdown_solver, countdown_verifier
-from llm.countdown import Problem, Settings
+from sharpening.llm.countdown import files, formats, solver, verifier
+from sharpening.llm.countdown import problems as countdown
+from sharpening.llm.countdown.problems import Problem, Settings
 from tests.tolerances import MONTE_CARLO_Z
 
 EASY = Settings(num_numbers=3, largest_number=9)
@@ -49,7 +50,7 @@ def test_drawn_problems_are_solvable_and_as_asked(settings: Settings) -> None:
         assert all(settings.smallest_number <= number <= settings.largest_number for number in problem.numbers)
         assert settings.min_target <= problem.target <= settings.max_target
         assert countdown.split_of(problem) == settings.split
-    counts = countdown_solver.num_canonical_solutions(problems, settings.operators)
+    counts = solver.num_canonical_solutions(problems, settings.operators)
     assert (counts >= settings.min_solutions).all()
     assert settings.max_solutions is None or (counts <= settings.max_solutions).all()
 
@@ -58,7 +59,7 @@ def test_both_ends_of_the_ranges_are_drawn() -> None:
     problems = drawn(EASY, 0, 20_000)
     assert {number for problem in problems for number in problem.numbers} == set(range(1, 10))
     assert {problem.target for problem in problems} >= {EASY.min_target, EASY.max_target}
-    assert set(countdown_solver.num_canonical_solutions(drawn(COUNTED, 0, 60), "+-*").tolist()) == {3, 4, 5}
+    assert set(solver.num_canonical_solutions(drawn(COUNTED, 0, 60), "+-*").tolist()) == {3, 4, 5}
 
 
 def test_drawing_takes_no_more_memory_the_longer_it_goes() -> None:
@@ -165,8 +166,8 @@ def test_both_kinds_of_files_are_read(tmp_path: Path) -> None:
     public = written(tmp_path / "a.jsonl", {"target": 98, "nums": [44, 19, 35], "id": 7}, {"nums": [1, 1], "target": 5})
     ours = tmp_path / "b.jsonl"
     ours.write_text('{"numbers": [44, 19, 35], "target": 98}\n\n{"numbers": [1, 1], "target": 5}')
-    assert countdown_files.load(public) == countdown_files.load(ours) == (expected, 0)
-    assert countdown_solver.num_canonical_solutions(expected[1:]).tolist() == [0]
+    assert files.load(public) == files.load(ours) == (expected, 0)
+    assert solver.num_canonical_solutions(expected[1:]).tolist() == [0]
 
 
 def test_parquet_files_are_read(tmp_path: Path) -> None:
@@ -174,13 +175,13 @@ def test_parquet_files_are_read(tmp_path: Path) -> None:
     parquet = pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "problems.parquet"
     parquet.write_table(pyarrow.table({"target": [98, 5], "nums": [[44, 19, 35], [1, 1]]}), path)
-    assert countdown_files.load(path) == ([Problem((44, 19, 35), 98), Problem((1, 1), 5)], 0)
+    assert files.load(path) == ([Problem((44, 19, 35), 98), Problem((1, 1), 5)], 0)
     parquet.write_table(pyarrow.table({"target": [98, 5], "nums": [[44, 19, 35], [1, -1]]}), path)
     with pytest.raises(ValueError, match=r"problems.parquet: row 2: nums is \[1, -1\]: want a list of 1 to 6 integers"):
-        countdown_files.load(path)
+        files.load(path)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(ValueError, match="not a readable parquet file"):
-        countdown_files.load(path)
+        files.load(path)
 
 
 GOOD = b'{"nums": [1, 2], "target": 3}\n'
@@ -220,7 +221,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: bytes, message:
     path = tmp_path / "problems.jsonl"
     path.write_bytes(text)
     with pytest.raises(ValueError, match=message) as caught:
-        countdown_files.load(path)
+        files.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value).removeprefix(str(path))) < 200
     assert "\n" not in str(caught.value)
@@ -229,22 +230,22 @@ def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: bytes, message:
 def test_a_repeated_problem_counts_once(tmp_path: Path) -> None:
     path = tmp_path / "problems.jsonl"
     path.write_bytes(GOOD + b'{"nums": [2, 1], "target": 3}\n{"nums": [2, 1], "target": 2}\n')
-    assert countdown_files.load(path) == ([Problem((1, 2), 3), Problem((2, 1), 2)], 1)
+    assert files.load(path) == ([Problem((1, 2), 3), Problem((2, 1), 2)], 1)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"absent.jsonl: cannot be read: No such file"):
-        countdown_files.load(tmp_path / "absent.jsonl")
+        files.load(tmp_path / "absent.jsonl")
 
 
 def test_the_compact_prompt_is_words() -> None:
     problem = Problem((9, 10, 1, 5), 25)
-    prompt = countdown_formats.prompt(problem, "compact")
+    prompt = formats.prompt(problem, "compact")
     assert (prompt.id, prompt.text) == ("1,5,9,10=25", "numbers 9 10 1 5 target 25")
 
 
 def test_the_chat_prompt_states_the_rules() -> None:
-    prompt = countdown_formats.prompt(Problem((9, 10, 1, 5), 25), "chat", "+-")
+    prompt = formats.prompt(Problem((9, 10, 1, 5), 25), "chat", "+-")
     (message,) = prompt.text
     assert isinstance(message, dict)
     assert message["role"] == "user"
@@ -256,9 +257,9 @@ def test_the_chat_prompt_states_the_rules() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_infix_keeps_the_order_of_operations_with_the_fewest_parentheses(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    row = rng.choice(countdown_solver.templates(5))
-    text = countdown_formats.postfix(row, (2, 3, 5, 7, 11))
-    short, full = countdown_formats.infix(text), countdown_formats.infix(text, is_full=True)
+    row = rng.choice(solver.templates(5))
+    text = formats.postfix(row, (2, 3, 5, 7, 11))
+    short, full = formats.infix(text), formats.infix(text, is_full=True)
     assert ast.dump(ast.parse(short)) == ast.dump(ast.parse(full))
     assert full.count("(") == 4
     for opened in (place for place, character in enumerate(short) if character == "("):
@@ -271,14 +272,12 @@ def test_infix_keeps_the_order_of_operations_with_the_fewest_parentheses(seed: i
 @pytest.mark.parametrize("operators", ["+-*", "+-*/"])
 def test_the_verifier_accepts_the_solutions_in_both_formats_and_nothing_else(operators: str) -> None:
     problem = Problem((3, 3, 8, 2), 10)
-    correct = set(countdown_solver.raw_solutions(problem, operators))
-    rows = countdown_solver.templates(4, operators)[::7]
-    texts = {countdown_formats.postfix(row, problem.numbers, operators) for row in rows} | correct
+    correct = set(solver.raw_solutions(problem, operators))
+    rows = solver.templates(4, operators)[::7]
+    texts = {formats.postfix(row, problem.numbers, operators) for row in rows} | correct
     for text in texts:
         for text_format, notation in (("compact", "postfix"), ("chat", "infix")):
-            answer = countdown_formats.answer(text, text_format)
-            mark = countdown_verifier.verify(
-                answer, problem.numbers, problem.target, notation=notation, operators=operators
-            )
+            answer = formats.answer(text, text_format)
+            mark = verifier.verify(answer, problem.numbers, problem.target, notation=notation, operators=operators)
             assert mark.well_formed
             assert mark.correct == (text in correct)

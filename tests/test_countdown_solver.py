@@ -7,9 +7,9 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from llm import countdown_classes, countdown_formats, countdown_solver
-from llm.countdown import OPERATORS, Problem
-from llm.countdown_forms import Forms
+from sharpening.llm.countdown import classes, formats, solver
+from sharpening.llm.countdown.forms import Forms
+from sharpening.llm.countdown.problems import OPERATORS, Problem
 from tests import reference_countdown
 
 OPERATOR_SETS = ("+-*/", "+-*", "*/", "+*/", "+-", "+*", "+", "*", "/*-+")
@@ -33,7 +33,7 @@ def exact(text: str) -> Fraction | None:
 def random_problem(rng: np.random.Generator, num_numbers: int, operators: str) -> Problem:
     """A problem with small numbers, zeros and equal ones among them; most have a solution."""
     numbers = tuple(rng.integers(0, 10, num_numbers).tolist())
-    tops, bottoms = countdown_solver.values(np.array([numbers]), operators)
+    tops, bottoms = solver.values(np.array([numbers]), operators)
     values = [top // bottom for top, bottom in zip(tops[0], bottoms[0], strict=True) if bottom and top % bottom == 0]
     return Problem(numbers, int(rng.choice(values)))
 
@@ -44,17 +44,17 @@ def compare(seed: int) -> None:
     operators = OPERATOR_SETS[seed % len(OPERATOR_SETS)] if seed % 2 else OPERATORS
     problem = random_problem(rng, int(rng.integers(1, 5)) if seed % 4 else 4, operators)
     expected = reference_countdown.solutions(problem.numbers, problem.target, operators)
-    raw = countdown_solver.raw_solutions(problem, operators)
+    raw = solver.raw_solutions(problem, operators)
     assert sorted(raw) == sorted(expected)
-    assert countdown_solver.num_raw_solutions(problem, operators) == len(expected)
-    canonical = countdown_solver.canonical_solutions(problem, operators)
+    assert solver.num_raw_solutions(problem, operators) == len(expected)
+    canonical = solver.canonical_solutions(problem, operators)
     assert sorted(expected[text] for text in canonical) == sorted(set(expected.values()))
-    assert countdown_solver.num_canonical_solutions([problem], operators).tolist() == [len(canonical)]
-    rows = countdown_solver.templates(len(problem.numbers), operators)
-    rows = rows[countdown_solver.correct_templates([problem], operators)[0]]
-    places = countdown_solver.template_classes(problem, operators)
+    assert solver.num_canonical_solutions([problem], operators).tolist() == [len(canonical)]
+    rows = solver.templates(len(problem.numbers), operators)
+    rows = rows[solver.correct_templates([problem], operators)[0]]
+    places = solver.template_classes(problem, operators)
     for row, place in zip(rows, places, strict=True):
-        assert expected[countdown_formats.postfix(row, problem.numbers, operators)] == expected[canonical[place]]
+        assert expected[formats.postfix(row, problem.numbers, operators)] == expected[canonical[place]]
 
 
 @pytest.mark.parametrize("seed", range(NUM_PROBLEMS))
@@ -66,14 +66,12 @@ def test_solutions_are_those_of_the_slow_solver(seed: int) -> None:
 def test_five_numbers_are_counted_as_by_the_slow_solver(numbers: tuple[int, ...], target: int) -> None:
     problem = Problem(numbers, target)
     expected = reference_countdown.solutions(numbers, target, "+-*")
-    assert countdown_solver.num_raw_solutions(problem, "+-*") == len(expected)
-    assert countdown_solver.num_canonical_solutions([problem], "+-*")[0] == len(set(expected.values()))
+    assert solver.num_raw_solutions(problem, "+-*") == len(expected)
+    assert solver.num_canonical_solutions([problem], "+-*")[0] == len(set(expected.values()))
 
 
 def test_the_one_well_known_solution_is_found() -> None:
-    assert [countdown_formats.infix(text) for text in countdown_solver.raw_solutions(Problem((1, 3, 4, 6), 24))] == [
-        "6 / (1 - 3 / 4)"
-    ]
+    assert [formats.infix(text) for text in solver.raw_solutions(Problem((1, 3, 4, 6), 24))] == ["6 / (1 - 3 / 4)"]
 
 
 @pytest.mark.parametrize("num_numbers", NUM_CLASSES)
@@ -84,7 +82,7 @@ def test_there_are_as_many_forms_as_published(num_numbers: int) -> None:
 @pytest.mark.parametrize("num_numbers", NUM_CLASSES)
 def test_no_two_forms_have_the_same_residues(num_numbers: int) -> None:
     index = np.arange(NUM_CLASSES[num_numbers])
-    assert len(np.unique(countdown_classes.form_residues(num_numbers, OPERATORS, index))) == len(index)
+    assert len(np.unique(classes.form_residues(num_numbers, OPERATORS, index))) == len(index)
 
 
 @pytest.mark.parametrize("operators", OPERATOR_SETS)
@@ -119,14 +117,14 @@ def test_a_form_beyond_the_last_has_no_text() -> None:
 def test_equal_numbers_and_zeros_are_counted_as_by_the_slow_solver(numbers: tuple[int, ...], target: int) -> None:
     problem = Problem(numbers, target)
     expected = reference_countdown.solutions(numbers, target, OPERATORS)
-    assert countdown_solver.num_raw_solutions(problem) == len(expected)
-    assert len(countdown_solver.canonical_solutions(problem)) == len(set(expected.values()))
+    assert solver.num_raw_solutions(problem) == len(expected)
+    assert len(solver.canonical_solutions(problem)) == len(set(expected.values()))
 
 
 def test_six_numbers_are_counted() -> None:
     problem = Problem((3, 7, 25, 50, 75, 100), 952)
-    texts = countdown_solver.canonical_solutions(problem)
-    assert countdown_solver.num_canonical_solutions([problem]).tolist() == [len(texts)]
+    texts = solver.canonical_solutions(problem)
+    assert solver.num_canonical_solutions([problem]).tolist() == [len(texts)]
     for text in texts:
         assert exact(text) == 952
         assert Counter(text.split(" ")) >= Counter(map(str, problem.numbers))
@@ -134,17 +132,17 @@ def test_six_numbers_are_counted() -> None:
 
 def test_six_numbers_have_as_many_texts_as_their_expressions_with_one_operator() -> None:
     num_trees = math.factorial(6) * 42  # orders of the numbers times ways to set parentheses
-    assert countdown_solver.num_raw_solutions(Problem((1, 2, 3, 4, 5, 6), 21), "+") == num_trees
-    assert countdown_solver.num_raw_solutions(Problem((1, 1, 1, 4, 4, 6), 17), "+") == num_trees // (6 * 2)
-    assert countdown_solver.num_canonical_solutions([Problem((1, 1, 1, 4, 4, 6), 17)], "+").tolist() == [1]
+    assert solver.num_raw_solutions(Problem((1, 2, 3, 4, 5, 6), 21), "+") == num_trees
+    assert solver.num_raw_solutions(Problem((1, 1, 1, 4, 4, 6), 17), "+") == num_trees // (6 * 2)
+    assert solver.num_canonical_solutions([Problem((1, 1, 1, 4, 4, 6), 17)], "+").tolist() == [1]
 
 
 @pytest.mark.parametrize("operators", OPERATOR_SETS)
 def test_values_are_exact_and_undefined_after_a_division_by_zero(operators: str) -> None:
     numbers = np.array([[3, 0, 2, 2], [4, 1, 3, 1], [-1, 2, 0, 7]])
-    tops, bottoms = countdown_solver.values(numbers, operators)
+    tops, bottoms = solver.values(numbers, operators)
     for row, top, bottom in zip(numbers, tops, bottoms, strict=True):
-        texts = (countdown_formats.postfix(each, row, operators) for each in countdown_solver.templates(4, operators))
+        texts = (formats.postfix(each, row, operators) for each in solver.templates(4, operators))
         for text, a, b in zip(texts, top.tolist(), bottom.tolist(), strict=True):
             assert exact(text) == (Fraction(a, b) if b else None)
             assert b or not a
@@ -155,17 +153,17 @@ def test_values_are_exact_and_undefined_after_a_division_by_zero(operators: str)
     [(1, "+", 1), (2, "+-", 4), (3, "+-*/", 192), (4, "+-*", 3240), (4, "+-*/", 7680), (5, "+-*/", 430080)],
 )
 def test_templates_are_all_there_and_distinct(num_numbers: int, operators: str, count: int) -> None:
-    rows = countdown_solver.templates(num_numbers, operators)
+    rows = solver.templates(num_numbers, operators)
     assert rows.shape == (count, 2 * num_numbers - 1)
     assert len({row.tobytes() for row in rows}) == count
     assert (np.sort(np.where(rows < num_numbers, rows, 99), axis=1)[:, :num_numbers] == np.arange(num_numbers)).all()
 
 
 def test_templates_keep_their_order() -> None:
-    assert countdown_solver.templates(2, "+-").tolist() == [[0, 1, 2], [0, 1, 3], [1, 0, 2], [1, 0, 3]]
-    assert countdown_solver.templates(3, "*").tolist()[:3] == [[0, 1, 2, 3, 3], [0, 2, 1, 3, 3], [1, 0, 2, 3, 3]]
+    assert solver.templates(2, "+-").tolist() == [[0, 1, 2], [0, 1, 3], [1, 0, 2], [1, 0, 3]]
+    assert solver.templates(3, "*").tolist()[:3] == [[0, 1, 2, 3, 3], [0, 2, 1, 3, 3], [1, 0, 2, 3, 3]]
     with pytest.raises(ValueError, match="read-only"):
-        countdown_solver.templates(2, "+-")[0, 0] = 1
+        solver.templates(2, "+-")[0, 0] = 1
 
 
 @pytest.mark.parametrize("num_numbers", [4, 5])  # forty of five numbers are done in two parts
@@ -173,30 +171,30 @@ def test_problems_of_one_batch_do_not_touch_each_other(num_numbers: int) -> None
     rng = np.random.default_rng(5)
     numbers = rng.integers(0, 10, (40, num_numbers)).tolist()
     problems = [Problem(tuple(row), target) for target, row in enumerate(numbers)]
-    together = countdown_solver.correct_templates(problems[:10], "+-*")
+    together = solver.correct_templates(problems[:10], "+-*")
     for problem, row in zip(problems, together, strict=False):
-        np.testing.assert_array_equal(row, countdown_solver.correct_templates([problem], "+-*")[0])
-    counts = countdown_solver.num_canonical_solutions(problems)
-    assert counts.tolist() == [len(countdown_solver.canonical_solutions(problem)) for problem in problems]
+        np.testing.assert_array_equal(row, solver.correct_templates([problem], "+-*")[0])
+    counts = solver.num_canonical_solutions(problems)
+    assert counts.tolist() == [len(solver.canonical_solutions(problem)) for problem in problems]
 
 
 @pytest.mark.parametrize("numbers", [(1, 2), (1, 2, 3, 4, 5)])
 def test_a_problem_without_solution_has_none(numbers: tuple[int, ...]) -> None:
     problem = Problem(numbers, 1_000_003)
-    assert countdown_solver.num_canonical_solutions([problem]).tolist() == [0]
-    assert countdown_solver.num_raw_solutions(problem) == 0
-    assert countdown_solver.raw_solutions(problem) == countdown_solver.canonical_solutions(problem) == []
-    assert countdown_solver.template_classes(problem).tolist() == []
+    assert solver.num_canonical_solutions([problem]).tolist() == [0]
+    assert solver.num_raw_solutions(problem) == 0
+    assert solver.raw_solutions(problem) == solver.canonical_solutions(problem) == []
+    assert solver.template_classes(problem).tolist() == []
 
 
 def test_large_numbers_are_exact_to_the_bound_and_refused_beyond_it() -> None:
     largest = 2**31 - 1
-    assert countdown_solver.num_raw_solutions(Problem((largest, largest), 1)) == 1
-    for call in (countdown_solver.raw_solutions, countdown_solver.num_raw_solutions, countdown_solver.template_classes):
+    assert solver.num_raw_solutions(Problem((largest, largest), 1)) == 1
+    for call in (solver.raw_solutions, solver.num_raw_solutions, solver.template_classes):
         with pytest.raises(ValueError, match=r"numbers \[2147483647, 2147483647\] and target 5: want .* below 2\*\*63"):
             call(Problem((largest, largest), 5))
     with pytest.raises(ValueError, match=r"want .* below"):
-        countdown_solver.values(np.array([[2**31, 2**31]]))
+        solver.values(np.array([[2**31, 2**31]]))
 
 
 @pytest.mark.parametrize(
@@ -213,10 +211,10 @@ def test_large_numbers_are_exact_to_the_bound_and_refused_beyond_it() -> None:
 )
 def test_what_cannot_be_listed_is_refused(num_numbers: int, operators: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        countdown_solver.templates(num_numbers, operators)
+        solver.templates(num_numbers, operators)
     if num_numbers:
         with pytest.raises(ValueError, match=message):
-            countdown_solver.values(np.ones((1, num_numbers), np.int64), operators)
+            solver.values(np.ones((1, num_numbers), np.int64), operators)
 
 
 def test_forms_of_seven_numbers_are_refused() -> None:
@@ -226,4 +224,4 @@ def test_forms_of_seven_numbers_are_refused() -> None:
 
 def test_problems_of_different_sizes_are_refused_together() -> None:
     with pytest.raises(ValueError, match=r"problems of \[1, 2\] numbers: want .* equally many"):
-        countdown_solver.correct_templates([Problem((1,), 1), Problem((1, 2), 3)])
+        solver.correct_templates([Problem((1,), 1), Problem((1, 2), 3)])

@@ -8,8 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from llm.countdown_verifier import DEEPEST, LONGEST_ANSWER, LONGEST_TEXT, REASONS, Notation, to_postfix, verify
-from llm.tasks import Mark
+from sharpening.llm.countdown.verifier import (
+    DEEPEST,
+    LONGEST_ANSWER,
+    LONGEST_TEXT,
+    REASONS,
+    Notation,
+    to_postfix,
+    verify,
+)
+from sharpening.llm.tasks import Mark
 
 NUMBERS, TARGET = (9, 10, 1, 5), 24
 RIGHT = "9+5*1+10"

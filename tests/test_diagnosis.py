@@ -11,21 +11,15 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
+from sharpening.theory import policies
+from sharpening.theory.diagnosis import diagnose, ends, motion
+from sharpening.theory.diagnosis import flow as diagnosis_flow
+from sharpening.theory.diagnosis.properties import Subject
+from sharpening.theory.flow import smoothing
+from sharpening.theory.groups import expectations
+from sharpening.theory.groups.expected_flow import ExpectedFlow
+from sharpening.theory.methods import baselines, calls, terms
 from tests.tolerances import FLOAT64
-from theory import (
-    advantages,
-    diagnosis,
-    diagnosis_ends,
-    diagnosis_flow,
-    diagnosis_motion,
-    groups,
-    methods,
-    policies,
-    shaped_advantages,
-    smoothing,
-)
-from theory.diagnosis_properties import Subject
-from theory.expected_flow import ExpectedFlow
 
 SEARCHED = 1e-9  # a root in logit Q to 1e-12, or a strength to a relative 1e-12
 NATURAL_END = 1e-6  # a rest point that LSODA approaches at a relative tolerance of 1e-9 in logarithms
@@ -68,18 +62,18 @@ def wrong_sign(*, reward, correct, log_prob, a: float = 0.1):
 
 
 def flow_of(function, parameters=None, **changes) -> ExpectedFlow:
-    return dataclasses.replace(ExpectedFlow(function, diagnosis.SHOWN, parameters or {}), **changes)
+    return dataclasses.replace(ExpectedFlow(function, diagnose.SHOWN, parameters or {}), **changes)
 
 
 @functools.cache
-def diagnosed(spec: str, parameters: tuple[tuple[str, object], ...] = (), group_size: int = 8) -> diagnosis.Diagnosis:
-    method = methods.resolve(spec)
-    values = methods.parameter_values(method, dict(parameters))
-    return diagnosis.diagnose(method.advantage, values, group_size=group_size)
+def diagnosed(spec: str, parameters: tuple[tuple[str, object], ...] = (), group_size: int = 8) -> diagnose.Diagnosis:
+    method = calls.resolve(spec)
+    values = calls.parameter_values(method, dict(parameters))
+    return diagnose.diagnose(method.advantage, values, group_size=group_size)
 
 
 def subject_of(function, least_group_size: int = 2, **parameters) -> Subject:
-    return Subject(function, {**diagnosis.own_defaults(function), **parameters}, least_group_size)
+    return Subject(function, {**diagnose.own_defaults(function), **parameters}, least_group_size)
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +97,14 @@ def test_grpo_sharpens_to_one_mode():
 def test_differential_smoothing_smooths_in_the_end_from_the_point_of_e3_on():
     found = diagnosed("ds")
     assert found.headline == "smooths in the end, ends uniform on C"
-    weight = groups.dr_grpo_weight(8)
-    log_share = policies.conditional(diagnosis.SHOWN.base_log_policy, diagnosis.SHOWN.correct, given_correct=True)
+    weight = expectations.dr_grpo_weight(8)
+    log_share = policies.conditional(diagnose.SHOWN.base_log_policy, diagnose.SHOWN.correct, given_correct=True)
     want = expit(smoothing.smoothing_onset(log_share, (0, 1), 0.1, lambda _: weight))
     (onset, *_) = found["turning point"].numbers["onsets"]
     assert onset["turns"] == pytest.approx([want], rel=SEARCHED)
     assert onset["sign"] == 1
     added, centred = smoothing.turning_strengths(
-        diagnosis.SHOWN.base_log_policy, diagnosis.SHOWN.correct, (0, 1), weight, 8
+        diagnose.SHOWN.base_log_policy, diagnose.SHOWN.correct, (0, 1), weight, 8
     )
     assert added == np.inf
     assert found["turning point"].numbers["turning_scale"] is None
@@ -122,7 +116,7 @@ def test_differential_smoothing_smooths_in_the_end_from_the_point_of_e3_on():
 def test_an_entropy_bonus_ends_where_b7_says():
     found = diagnosed("entropy_bonus")
     assert found.headline.startswith("smooths in the end, ends on a mixture with wrong answers (Q = 0.99984")
-    boost = np.exp(groups.dr_grpo_weight(8) / 0.1)
+    boost = np.exp(expectations.dr_grpo_weight(8) / 0.1)
     failure = sum(found["end"].numbers["policy"][2:])
     assert failure == pytest.approx(2 / (2 * boost + 2), rel=NATURAL_END)
     assert found["wrong never above correct"].verdict == "fails"
@@ -130,8 +124,8 @@ def test_an_entropy_bonus_ends_where_b7_says():
 
 
 def test_a_strong_entropy_bonus_smooths_from_the_start():
-    flow = flow_of(shaped_advantages.entropy_bonus, {"strength": 1.0})
-    end = diagnosis_ends.end_of(flow, diagnosis.SHOWN.base_log_policy)
+    flow = flow_of(terms.entropy_bonus, {"strength": 1.0})
+    end = ends.end_of(flow, diagnose.SHOWN.base_log_policy)
     assert diagnosis_flow.correct_set(flow, end).verdict == "smooths"
     assert end.words.startswith("on a mixture with wrong answers (Q = 0.7057")
 
@@ -154,7 +148,7 @@ def test_base_reference_ends_on_the_rarest_correct_answer():
 def test_a_copy_under_another_name_gets_the_same_verdicts(copies, spec, parameters, name):
     original, copy = diagnosed(spec, parameters, 4), diagnosed(f"{copies}:{name}", (), 4)
     assert copy.headline == original.headline
-    assert diagnosis.summary(copy) == diagnosis.summary(original)
+    assert diagnose.summary(copy) == diagnose.summary(original)
 
 
 @pytest.mark.parametrize(
@@ -171,22 +165,22 @@ def test_functions_never_seen(copies, name, headline):
 
 def test_a_diagnosis_is_quick_repeatable_and_leaves_no_folder(copies, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    method = methods.resolve(f"{copies}:ranks")
+    method = calls.resolve(f"{copies}:ranks")
     begin = time.process_time()
-    found = diagnosis.diagnose(method.advantage, methods.parameter_values(method))
+    found = diagnose.diagnose(method.advantage, calls.parameter_values(method))
     assert time.process_time() - begin < LONGEST_SECONDS
-    assert diagnosis.as_data(found) == diagnosis.as_data(diagnosed(f"{copies}:ranks"))
+    assert diagnose.as_data(found) == diagnose.as_data(diagnosed(f"{copies}:ranks"))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_and_data_are_plain():
     found = diagnosed("entropy_bonus")
-    rows = diagnosis.report_lines(found)
+    rows = diagnose.report_lines(found)
     assert [row["property"] for row in rows[-7:]] == list(MOTION_NAMES)
     assert {type(value) for row in rows for value in row.values()} == {str}
     example = next(row for row in rows if row["property"] == "wrong never above correct")["counterexample"]
     assert json.loads(example)["correct"] == [1.0, 0.0]
-    data = json.loads(json.dumps(diagnosis.as_data(found)))
+    data = json.loads(json.dumps(diagnose.as_data(found)))
     assert data["strengths"] == ["strength"]
     assert len(data["verdicts"]) == len(rows)
 
@@ -194,21 +188,21 @@ def test_rows_and_data_are_plain():
 # --- the flow: class, ends, noise, KL -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("function", [advantages.grpo, advantages.pkpo, advantages.maxrl, advantages.f_grpo])
+@pytest.mark.parametrize("function", [baselines.grpo, baselines.pkpo, baselines.maxrl, baselines.f_grpo])
 def test_the_class_of_b4_and_its_weight(function):
     flow = flow_of(function)
-    assert diagnosis_motion.outside_the_class(flow, np.random.default_rng(0)) is None
-    table = groups.advantage_table(function, 8)
-    grid, weights = (np.array(column) for column in zip(*diagnosis_motion.prompt_weights(flow), strict=True))
-    np.testing.assert_allclose(weights, groups.prompt_weight(table, grid), rtol=FLOAT64, atol=FLOAT64)
+    assert motion.outside_the_class(flow, np.random.default_rng(0)) is None
+    table = expectations.advantage_table(function, 8)
+    grid, weights = (np.array(column) for column in zip(*motion.prompt_weights(flow), strict=True))
+    np.testing.assert_allclose(weights, expectations.prompt_weight(table, grid), rtol=FLOAT64, atol=FLOAT64)
 
 
 def test_what_is_outside_the_class_has_a_counterexample():
-    log_policy, found = diagnosis_motion.outside_the_class(flow_of(shaped_advantages.ds), np.random.default_rng(0))
-    np.testing.assert_array_equal(log_policy, diagnosis.SHOWN.base_log_policy)
+    log_policy, found = motion.outside_the_class(flow_of(terms.ds), np.random.default_rng(0))
+    np.testing.assert_array_equal(log_policy, diagnose.SHOWN.base_log_policy)
     assert found[1] - found[0] == pytest.approx(0.1 * np.log(3), rel=FLOAT64)
     only_q = flow_of(lambda reward, log_prob: reward * np.exp(log_prob).mean(axis=-1, keepdims=True))
-    assert diagnosis_motion.outside_the_class(only_q, np.random.default_rng(0)) is not None
+    assert motion.outside_the_class(only_q, np.random.default_rng(0)) is not None
 
 
 def test_random_policies_of_the_class_test_follow_the_generator():
@@ -216,7 +210,7 @@ def test_random_policies_of_the_class_test_follow_the_generator():
         return reward * np.where(log_prob < np.log(0.05), 2.0, 1.0)
 
     flow = flow_of(unequal_far_away)
-    drawn = [diagnosis_motion.outside_the_class(flow, np.random.default_rng(seed)) for seed in (3, 3, 4)]
+    drawn = [motion.outside_the_class(flow, np.random.default_rng(seed)) for seed in (3, 3, 4)]
     np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
     assert np.abs(drawn[0][0] - drawn[2][0]).max() > 0
 
@@ -224,10 +218,10 @@ def test_random_policies_of_the_class_test_follow_the_generator():
 @pytest.mark.parametrize(("gamma_correct", "gamma_incorrect"), [(0.1, 0.05), (0.2, 0.3)])
 def test_noise_is_borne_up_to_the_window_of_e4(gamma_correct, gamma_incorrect):
     gammas = {"gamma_correct": gamma_correct, "gamma_incorrect": gamma_incorrect}
-    flow = flow_of(shaped_advantages.ds, gammas, group_size=4)
-    uniform = diagnosis_ends.End("uniform on C", "", diagnosis_ends.on_edge(flow, (0, 1), 0.0, diagnosis_ends.GONE))
+    flow = flow_of(terms.ds, gammas, group_size=4)
+    uniform = ends.End("uniform on C", "", ends.on_edge(flow, (0, 1), 0.0, ends.GONE))
     positive, negative = (
-        diagnosis_ends.largest_noise(flow, uniform, is_false_positive=is_positive) for is_positive in (True, False)
+        ends.largest_noise(flow, uniform, is_false_positive=is_positive) for is_positive in (True, False)
     )
     ratio = gamma_incorrect / gamma_correct
     assert positive == pytest.approx(ratio / (1 + ratio), abs=BISECTED)
@@ -235,41 +229,41 @@ def test_noise_is_borne_up_to_the_window_of_e4(gamma_correct, gamma_incorrect):
     for rates in ((0.2, 0.3), (0.1, 0.6), (0.32, 0.2), (0.4, 0.3)):
         low, high = smoothing.gamma_window(*rates)
         noisy = dataclasses.replace(flow, false_positive_rate=rates[0], false_negative_rate=rates[1])
-        assert diagnosis_ends.attracts(noisy, uniform) == (low <= ratio < high)
+        assert ends.attracts(noisy, uniform) == (low <= ratio < high)
 
 
 def test_a_charge_on_wrong_answers_bears_false_positives():
-    flow = flow_of(shaped_advantages.ds, {"gamma_incorrect": 0.05}, group_size=4)
-    uniform = diagnosis_ends.End("uniform on C", "", diagnosis_ends.on_edge(flow, (0, 1), 0.0, diagnosis_ends.GONE))
+    flow = flow_of(terms.ds, {"gamma_incorrect": 0.05}, group_size=4)
+    uniform = ends.End("uniform on C", "", ends.on_edge(flow, (0, 1), 0.0, ends.GONE))
     found = diagnosis_flow.noisy_verifier(flow, uniform)
     assert found.verdict == "keeps its end under up to 33.3% false positives, up to 66.7% false negatives"
     assert diagnosed("ds")["noisy verifier"].verdict.startswith("keeps its end under no false positives")
 
 
 def test_the_end_of_smoothing_is_decided_where_integration_is_too_short(monkeypatch):
-    monkeypatch.setattr(diagnosis_ends, "LONG", 30.0)
-    flow = flow_of(shaped_advantages.ds, {"gamma_correct": 1e-3})
-    end = diagnosis_ends.end_of(flow, policies.log_softmax([8.0, 0.0, 1.0, 1.0]))
+    monkeypatch.setattr(ends, "LONG", 30.0)
+    flow = flow_of(terms.ds, {"gamma_correct": 1e-3})
+    end = ends.end_of(flow, policies.log_softmax([8.0, 0.0, 1.0, 1.0]))
     assert end.kind == "uniform on C"
 
 
 def test_a_tie_of_candidates_that_the_flow_does_not_settle_is_undecided(monkeypatch):
-    monkeypatch.setattr(diagnosis_ends, "LONG", 1.0)
-    end = diagnosis_ends.end_of(flow_of(advantages.grpo), diagnosis.SHOWN.base_log_policy)
+    monkeypatch.setattr(ends, "LONG", 1.0)
+    end = ends.end_of(flow_of(baselines.grpo), diagnose.SHOWN.base_log_policy)
     assert (end.kind, end.log_policy) == ("undecided", None)
 
 
 def test_with_a_kl_term_of_its_strength_mara_evens_out_the_correct_answers():
-    mara = methods.resolve("mara")
-    flow = flow_of(mara.advantage, methods.parameter_values(mara), kl_strength=0.1 * 7 / 8)
-    end = diagnosis_ends.end_of(flow, diagnosis.SHOWN.base_log_policy)
+    mara = calls.resolve("mara")
+    flow = flow_of(mara.advantage, calls.parameter_values(mara), kl_strength=0.1 * 7 / 8)
+    end = ends.end_of(flow, diagnose.SHOWN.base_log_policy)
     assert end.kind == "mixture"
     assert end.log_policy[0] == pytest.approx(end.log_policy[1], rel=EVENED)
 
 
 def test_negative_reward_ends_on_the_likeliest_wrong_answer():
     flow = flow_of(lambda reward: -reward)
-    end = diagnosis_ends.end_of(flow, diagnosis.SHOWN.base_log_policy)
+    end = ends.end_of(flow, diagnose.SHOWN.base_log_policy)
     assert end.kind == "wrong"
     assert np.exp(end.log_policy).round(3).tolist() == [0.0, 0.0, 1.0, 0.0]
     assert diagnosis_flow.correct_set(flow, end).verdict == "smooths at the shown policy"
@@ -277,8 +271,8 @@ def test_negative_reward_ends_on_the_likeliest_wrong_answer():
 
 
 def test_lowering_correctness_has_a_counterexample_near_the_shown_policy():
-    found = diagnosis_flow.correctness(flow_of(shaped_advantages.ds))
+    found = diagnosis_flow.correctness(flow_of(terms.ds))
     assert found.verdict == "raises at the shown policy, not everywhere"
-    flow = flow_of(shaped_advantages.ds)
+    flow = flow_of(terms.ds)
     there = policies.log_softmax(np.log(found.counterexample["policy"]))
-    assert diagnosis_motion.correctness_rate(flow, there) < 0
+    assert motion.correctness_rate(flow, there) < 0

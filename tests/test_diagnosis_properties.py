@@ -6,10 +6,11 @@ import array_api_strict
 import numpy as np
 import pytest
 
+from sharpening.theory.diagnosis import diagnose, flow, properties
+from sharpening.theory.diagnosis.properties import Subject
+from sharpening.theory.methods import baselines, calls, terms
 from tests.test_diagnosis import SEARCHED, flow_of, subject_of
 from tests.tolerances import FLOAT64
-from theory import advantages, diagnosis, diagnosis_flow, diagnosis_properties, methods, shaped_advantages
-from theory.diagnosis_properties import Subject
 
 
 def test_each_broken_property_has_its_smallest_counterexample():
@@ -22,30 +23,30 @@ def test_each_broken_property_has_its_smallest_counterexample():
     def of_the_batch(reward):
         return reward - reward.mean()
 
-    finite = diagnosis_properties.finite(subject_of(divides))
+    finite = properties.finite(subject_of(divides))
     assert (finite.verdict, finite.counterexample["reward"]) == ("fails", [0.0, 0.0])
-    permuted = diagnosis_properties.permutes(subject_of(by_place))
+    permuted = properties.permutes(subject_of(by_place))
     assert (permuted.verdict, permuted.counterexample["reward"]) == ("fails", [1.0, 1.0])
-    apart = diagnosis_properties.keeps_groups_apart(subject_of(of_the_batch))
+    apart = properties.keeps_groups_apart(subject_of(of_the_batch))
     assert (apart.verdict, apart.counterexample["reward"]) == ("fails", [0.0, 0.0])
 
 
 def test_a_function_that_draws_is_not_repeatable():
     rng = np.random.default_rng(0)
-    found = diagnosis_properties.keeps_groups_apart(subject_of(lambda reward: reward + rng.random(reward.shape)))
+    found = properties.keeps_groups_apart(subject_of(lambda reward: reward + rng.random(reward.shape)))
     assert (found.verdict, found.detail) == ("fails", "a second call gives other advantages")
 
 
 def test_a_function_that_mixes_groups_has_no_flow():
-    found = diagnosis.diagnose(lambda reward: reward - reward.mean())
+    found = diagnose.diagnose(lambda reward: reward - reward.mean())
     assert found.headline == "undecided, ends undecided"
-    assert {found[name].verdict for name in diagnosis_flow.MOTIONS} == {"undecided"}
+    assert {found[name].verdict for name in flow.MOTIONS} == {"undecided"}
 
 
 def test_a_function_of_the_place_is_diagnosed_on_ordered_groups():
-    found = diagnosis.diagnose(lambda reward: reward * np.arange(reward.shape[-1]))
+    found = diagnose.diagnose(lambda reward: reward * np.arange(reward.shape[-1]))
     assert found["permutes with the group"].verdict == "fails"
-    assert found.group_size == diagnosis.LARGEST_ORDERED
+    assert found.group_size == diagnose.LARGEST_ORDERED
     assert found["class of B4"].verdict == "inside"
     assert found["class of B4"].numbers["prompt_weight"][0][1] == pytest.approx(2.0, rel=FLOAT64)  # mean of 0..4
 
@@ -56,12 +57,12 @@ def test_an_exception_is_a_counterexample_or_an_open_verdict():
             raise OverflowError("too rare")
         return reward
 
-    found = diagnosis_properties.finite(subject_of(refuses_rare))
+    found = properties.finite(subject_of(refuses_rare))
     assert (found.verdict, found.detail) == ("fails", "raises OverflowError: too rare")
-    end = diagnosis_flow._end(flow_of(refuses_rare))
+    end = flow._end(flow_of(refuses_rare))
     assert (end.kind, end.evidence) == ("undecided", "raises OverflowError: too rare")
     with pytest.raises(ValueError, match=r"groups of 1 to 3 samples \(ValueError: k is 5"):
-        diagnosis.diagnose(advantages.pkpo, {"k": 5}, group_size=3)
+        diagnose.diagnose(baselines.pkpo, {"k": 5}, group_size=3)
 
 
 def test_strengths_are_found_by_what_they_do():
@@ -69,7 +70,7 @@ def test_strengths_are_found_by_what_they_do():
         return reward - x * correct * np.minimum(log_prob, -guard) ** order
 
     rng = np.random.default_rng(0)
-    assert diagnosis_properties.strengths_of(subject_of(shaped), rng) == ("x",)
+    assert properties.strengths_of(subject_of(shaped), rng) == ("x",)
     for spec, want in {
         "ucpo": ("uniform_weight",),
         "ips": ("exponent",),
@@ -78,9 +79,9 @@ def test_strengths_are_found_by_what_they_do():
         "mara": ("strength",),
         "ds_paper": ("gamma_correct", "gamma_incorrect"),
     }.items():
-        method = methods.resolve(spec)
-        subject = Subject(method.advantage, methods.parameter_values(method), 2)
-        assert diagnosis_properties.strengths_of(subject, np.random.default_rng(0)) == want
+        method = calls.resolve(spec)
+        subject = Subject(method.advantage, calls.parameter_values(method), 2)
+        assert properties.strengths_of(subject, np.random.default_rng(0)) == want
 
 
 def test_zero_strength_is_checked_and_its_baseline_named():
@@ -93,26 +94,26 @@ def test_zero_strength_is_checked_and_its_baseline_named():
         return (x - 0.1) * reward
 
     for function in (leaky, flipped):
-        assert diagnosis_properties.zero_strength(subject_of(function), ("x",), rng).verdict == "fails"
-    found = diagnosis_properties.zero_strength(subject_of(shaped_advantages.ds), ("gamma_correct",), rng)
+        assert properties.zero_strength(subject_of(function), ("x",), rng).verdict == "fails"
+    found = properties.zero_strength(subject_of(terms.ds), ("gamma_correct",), rng)
     assert (found.verdict, found.detail) == ("holds", "gamma_correct = 0 gives the reward minus its group mean")
-    mara = methods.resolve("mara")
-    found = diagnosis_properties.zero_strength(subject_of(mara.advantage), ("strength",), rng)
+    mara = calls.resolve("mara")
+    found = properties.zero_strength(subject_of(mara.advantage), ("strength",), rng)
     assert found.verdict == "holds if reward = correct"
     assert max(found.counterexample["reward"]) == 1.25
 
 
 def test_tensors_of_another_library_give_the_same_numbers_or_a_counterexample():
-    found = diagnosis_properties.same_in_tensors(subject_of(shaped_advantages.ds), array_api_strict.asarray)
+    found = properties.same_in_tensors(subject_of(terms.ds), array_api_strict.asarray)
     assert found.verdict == "holds"
 
     def of_numpy(reward):
         return reward - reward.mean(axis=-1, keepdims=True)
 
-    found = diagnosis_properties.same_in_tensors(subject_of(of_numpy), array_api_strict.asarray)
+    found = properties.same_in_tensors(subject_of(of_numpy), array_api_strict.asarray)
     assert found.verdict == "fails"
     assert found.detail.startswith("raises AttributeError")
-    assert diagnosis_properties.same_in_tensors(subject_of(of_numpy), None).verdict == "not applicable"
+    assert properties.same_in_tensors(subject_of(of_numpy), None).verdict == "not applicable"
 
 
 @pytest.mark.parametrize(
@@ -132,8 +133,8 @@ def test_tensors_of_another_library_give_the_same_numbers_or_a_counterexample():
     ],
 )
 def test_from_which_surprisal_on_a_wrong_answer_is_above(spec, parameters, want):
-    method = methods.resolve(spec)
-    subject = Subject(method.advantage, methods.parameter_values(method, parameters), 2)
-    found = diagnosis_properties.wrong_never_above_correct(subject)
+    method = calls.resolve(spec)
+    subject = Subject(method.advantage, calls.parameter_values(method, parameters), 2)
+    found = properties.wrong_never_above_correct(subject)
     assert found.verdict == "fails"
     assert found.numbers == pytest.approx(want, rel=SEARCHED)

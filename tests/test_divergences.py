@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharpening.theory import policies
+from sharpening.theory.claims import instances
+from sharpening.theory.optimum import divergences
 from tests.strategies import policy_pairs
 from tests.tolerances import DIFFERENCE_STEP, DIFFERS, FLOAT64, LARGE_LOG, ROUND_OFF, SEPARATED
-from theory import divergences, policies
-from theory.claims import instances
 
 P, B = np.log([0.5, 0.25, 0.25]), np.log([0.25, 0.25, 0.5])
 ORDERS = (0.1, 0.5, 0.9, 1.0, 1.1, 2.0, 5.0, np.inf)

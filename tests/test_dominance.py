@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sharpening.theory import policies
+from sharpening.theory.optimum import divergences, dominance, optima
+from sharpening.theory.optimum.optima import Strengths
 from tests.strategies import problems
 from tests.tolerances import BROKEN, FLOAT64, LARGE_LOG, ROUND_OFF
-from theory import divergences, dominance, optima, policies
-from theory.optima import Strengths
 
 every_convex = pytest.mark.parametrize("name", divergences.STRICTLY_CONVEX)
 # every wrong answer of this one is equally likely, so no bonus wastes anything on W; the bonus lowers Q

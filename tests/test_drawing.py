@@ -7,11 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
-from bandits import drawing, simulator, state, ties
-from bandits.specification import Specification
 from benchmarks.bandits import Plain, plain_runs
+from sharpening.bandits import drawing, simulator, state, ties
+from sharpening.bandits.specification import Specification
+from sharpening.theory import policies
 from tests.tolerances import FLOAT64, MONTE_CARLO_Z
-from theory import policies
 
 TIED = {
     "instance": "categorical_128k",

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics
 from tests.strategies import problems
 from tests.tolerances import FLOAT64, INTEGRATOR, ROUND_OFF
-from theory import dynamics, policies
 
 PROBLEM = policies.problem_from_probabilities([0.28, 0.02, 0.1, 0.35, 0.2, 0.05], [1, 1, 1, 0, 0, 0])
 TIMES = [0.0, 0.5, 2.0, 5.0]

@@ -1,7 +1,6 @@
 """Both commands as a stranger runs them: good input, bad input, full disks, closed pipes, interrupts.
 
-Bad input is tried in-process, which is fast; `test_in_process_and_subprocess_agree` shows that this stands for the
-command line.
+Bad input is tried in-process, which is fast; `test_in_process_and_subprocess_agree` shows that this stands for both.
 """
 
 from __future__ import annotations
@@ -20,11 +19,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-import paper_repro
-import store
-from figures import tables
+from sharpening import cli
+from sharpening.figures.tables import theory as tables
+from sharpening.storage import store
+from sharpening.theory import claims
+from sharpening.theory.rows import prediction
 from tests.tolerances import FLOAT64
-from theory import claims, prediction
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL = Path("/dev/full")
@@ -84,7 +84,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
 
     def in_process(*words: str) -> Done:
         try:
-            status = paper_repro.main(words)
+            status = cli.main(words)
         except SystemExit as error:
             status = int(str(error.code))
         return Done(status, *capsys.readouterr())
@@ -100,7 +100,7 @@ def refused(here: Path, run: Run) -> Callable[..., str]:
         before = contents(here)
         done = run(*words)
         assert done.status == 2
-        assert re.fullmatch(r"paper_repro\.py( \w+)?: .+\n", done.err)
+        assert re.fullmatch(r"sharpening( \w+)?: .+\n", done.err)
         assert contents(here) == before
         return done.err.partition(": ")[2].rstrip("\n")
 
@@ -343,7 +343,7 @@ BAD_OPTIONS: dict[tuple[str, ...], str] = {
         for flag in ("--json", "--latex", "--markdown")
     },
     ("check", "--nonsense\nx"): r"unrecognized arguments: --nonsense\nx",
-    ("chek",): f"argument {'|'.join(paper_repro.COMMANDS)}: invalid choice: 'chek' (choose from ",
+    ("chek",): f"argument {'|'.join(cli.COMMANDS)}: invalid choice: 'chek' (choose from ",
     (): "the following arguments are required: check|predict",
 }
 
@@ -380,7 +380,7 @@ def test_a_full_standard_output_is_one_line(here: Path) -> None:
     command = [sys.executable, str(ROOT / "paper_repro.py"), "check", "--explain", "A2"]
     with FULL.open("wb") as full:
         done = subprocess.run(command, cwd=here, stdout=full, stderr=subprocess.PIPE, timeout=120, check=False)
-    assert (done.returncode, done.stderr) == (2, b"paper_repro.py: standard output: No space left on device\n")
+    assert (done.returncode, done.stderr) == (2, b"sharpening: standard output: No space left on device\n")
 
 
 def test_an_interrupt_is_one_line(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -389,7 +389,7 @@ def test_an_interrupt_is_one_line(here: Path, run: Run, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(prediction, "predict", interrupt)
     before = contents(here)
-    assert run("predict", "good.csv") == Done(128 + signal.SIGINT, "", "paper_repro.py: interrupted\n")
+    assert run("predict", "good.csv") == Done(128 + signal.SIGINT, "", "sharpening: interrupted\n")
     assert contents(here) == before
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import betaln
 
+from sharpening.theory import estimators
 from tests.tolerances import FLOAT64
-from theory import estimators
 
 TINY = 1e-300
 ORDERS = [0.0, 0.3, 0.999999, 1.0, 1.000001, 1.5, 2.0, 7.0, np.inf]

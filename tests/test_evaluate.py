@@ -11,14 +11,15 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from llm import countdown, countdown_verifier, evaluate, scoring
-from llm.countdown_task import CountdownTask
-from llm.evaluate import Completion, Done, Event, Halved, Sampler, Settings
-from llm.tasks import Mark, Prompt
+from sharpening.llm.countdown import problems, verifier
+from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.sampling import evaluate, scoring
+from sharpening.llm.sampling.evaluate import Completion, Done, Event, Halved, Sampler, Settings
+from sharpening.llm.tasks import Mark, Prompt
 from tests.language_models import SETTINGS, small_model
 from tests.tolerances import MONTE_CARLO_Z, PADDED
 
-PROBLEMS = countdown.distinct(SETTINGS.model_copy(update={"split": "test"}), np.random.default_rng(0), 7)
+PROBLEMS = problems.distinct(SETTINGS.model_copy(update={"split": "test"}), np.random.default_rng(0), 7)
 TASK = CountdownTask(PROBLEMS, operators="+-*")
 DRAW = Settings(n=5, max_tokens=6, temperature=1.5, batch=16, slice_size=2, seed=3)
 CPU_MESSAGE = "[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9"
@@ -68,9 +69,7 @@ def test_marks_and_numbers_are_those_of_the_completions(whole: list[Event]) -> N
     rows = [row for event in whole for row in event.rows]
     for row in rows:
         problem = of_id[row["problem"]]
-        mark = countdown_verifier.verify(
-            row["completion"], problem.numbers, problem.target, notation="postfix", operators="+-*"
-        )
+        mark = verifier.verify(row["completion"], problem.numbers, problem.target, notation="postfix", operators="+-*")
         assert (row["correct"], row["well_formed"], row["reason"], row["answer"]) == (mark.correct == 1, *mark[1:])
         tokens = lm.tokenizer(row["completion"])["input_ids"] + [lm.tokenizer.eos_token_id] * row["is_finished"]
         assert row["num_tokens"] == len(tokens)

@@ -10,29 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics, smoothing
+from sharpening.theory.groups import expectations, expected_flow
+from sharpening.theory.groups.expected_flow import ExpectedFlow
+from sharpening.theory.methods import baselines, diversity, terms
 from tests.tolerances import FINITE_DIFFERENCE, FLOAT64, MONTE_CARLO_Z
-from theory import (
-    advantages,
-    diversity_advantages,
-    dynamics,
-    expected_flow,
-    groups,
-    policies,
-    shaped_advantages,
-    smoothing,
-)
-from theory.expected_flow import ExpectedFlow
 
 PROBLEM = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
 OTHER_POLICY = np.log([0.05, 0.25, 0.1, 0.6])
 INTEGRATED = 1e-6  # two runs of LSODA at relative tolerances 1e-9 and 1e-10 over a hundred units of time
 FUNCTIONS = {
-    "grpo": (advantages.grpo, {}),
-    "ds": (shaped_advantages.ds, {"gamma_incorrect": 0.2, "normalise": "std", "centre": "correct_only"}),
-    "mara": (diversity_advantages.mara, {}),
-    "ips": (diversity_advantages.ips, {}),
-    "ucpo": (diversity_advantages.ucpo, {}),
-    "unlikeliness": (diversity_advantages.unlikeliness, {}),
+    "grpo": (baselines.grpo, {}),
+    "ds": (terms.ds, {"gamma_incorrect": 0.2, "normalise": "std", "centre": "correct_only"}),
+    "mara": (diversity.mara, {}),
+    "ips": (diversity.ips, {}),
+    "ucpo": (diversity.ucpo, {}),
+    "unlikeliness": (diversity.unlikeliness, {}),
 }
 
 
@@ -86,11 +80,11 @@ def test_a_function_of_the_place_needs_ordered_groups():
     np.testing.assert_allclose(flow.rates(OTHER_POLICY), want, rtol=0, atol=FLOAT64)
 
 
-@pytest.mark.parametrize("function", [advantages.grpo, advantages.dr_grpo, advantages.maxrl, advantages.reinforce])
+@pytest.mark.parametrize("function", [baselines.grpo, baselines.dr_grpo, baselines.maxrl, baselines.reinforce])
 def test_methods_of_the_class_have_their_closed_step(function):
     flow = flow_of(function)
-    table = groups.advantage_table(function, flow.group_size)
-    want = groups.expected_step(np.exp(OTHER_POLICY), PROBLEM.correct, table)
+    table = expectations.advantage_table(function, flow.group_size)
+    want = expectations.expected_step(np.exp(OTHER_POLICY), PROBLEM.correct, table)
     np.testing.assert_allclose(flow.rates(OTHER_POLICY), want, rtol=0, atol=FLOAT64)
 
 
@@ -98,21 +92,21 @@ def test_methods_of_the_class_have_their_closed_step(function):
 def test_smoothing_keeps_its_digits_at_any_policy(logits, gamma_correct, gamma_incorrect):
     log_policy = policies.log_softmax(logits)
     gammas = {"gamma_correct": gamma_correct, "gamma_incorrect": gamma_incorrect}
-    found = flow_of(shaped_advantages.ds, gammas).advantages(log_policy)
+    found = flow_of(terms.ds, gammas).advantages(log_policy)
     term = dynamics.smoothing_advantage(log_policy, PROBLEM.correct, **gammas) - PROBLEM.correct
     mass = policies.correctness(log_policy, PROBLEM.correct)
-    want = groups.dr_grpo_weight(8) * (PROBLEM.correct - mass) + term
+    want = expectations.dr_grpo_weight(8) * (PROBLEM.correct - mass) + term
     np.testing.assert_allclose(found, want, rtol=FLOAT64, atol=FLOAT64)
 
 
 def test_a_noisy_verifier_gives_the_advantage_of_e4():
-    flow = flow_of(advantages.reinforce, group_size=4, false_positive_rate=0.3, false_negative_rate=0.1)
+    flow = flow_of(baselines.reinforce, group_size=4, false_positive_rate=0.3, false_negative_rate=0.1)
     marked = smoothing.marked_correct(PROBLEM.correct, 0.3, 0.1)
     np.testing.assert_allclose(flow.advantages(OTHER_POLICY), marked, rtol=FLOAT64)
     gammas = {"gamma_correct": 0.5, "gamma_incorrect": 0.2}
 
     def without_baseline(*, reward, correct, log_prob):
-        return shaped_advantages.shaping.differential_smoothing(reward, log_prob, correct, **gammas)
+        return terms.shaping.differential_smoothing(reward, log_prob, correct, **gammas)
 
     shaped = dataclasses.replace(flow, function=without_baseline)
     want = smoothing.noisy_advantage(OTHER_POLICY, marked, 0.5, 0.2)
@@ -121,16 +115,16 @@ def test_a_noisy_verifier_gives_the_advantage_of_e4():
 
 def test_an_extinct_answer_keeps_its_advantage():
     log_policy = policies.log_softmax([0.0, -1e6, -1e6, -1e6])
-    found = flow_of(shaped_advantages.ds, {"gamma_correct": 0.5}).advantages(log_policy)
+    found = flow_of(terms.ds, {"gamma_correct": 0.5}).advantages(log_policy)
     np.testing.assert_allclose(found, [0.0, 5e5, -7 / 8, -7 / 8], rtol=FLOAT64, atol=FLOAT64)
 
 
 def test_sampled_groups_have_the_step_as_their_mean():
-    flow = flow_of(diversity_advantages.ips, group_size=5)
+    flow = flow_of(diversity.ips, group_size=5)
     rng = np.random.default_rng(0)
     policy = np.exp(OTHER_POLICY)
     answer = rng.choice(policy.size, size=(40_000, 5), p=policy)
-    advantage = diversity_advantages.ips(reward=PROBLEM.correct[answer], answer=answer)
+    advantage = diversity.ips(reward=PROBLEM.correct[answer], answer=answer)
     scores = np.eye(policy.size)[answer] - policy
     steps = (advantage[:, :, None] * scores).mean(axis=1)
     errors = steps.std(axis=0, ddof=1) / np.sqrt(len(steps))
@@ -138,7 +132,7 @@ def test_sampled_groups_have_the_step_as_their_mean():
 
 
 def test_many_policies_at_once_are_each_alone(monkeypatch):
-    flow = flow_of(shaped_advantages.ds)
+    flow = flow_of(terms.ds)
     stack = np.stack([OTHER_POLICY, PROBLEM.base_log_policy, OTHER_POLICY[::-1]])
     alone = np.stack([flow.advantages(row) for row in stack])
     np.testing.assert_allclose(flow.advantages(stack), alone, rtol=FLOAT64)
@@ -147,7 +141,7 @@ def test_many_policies_at_once_are_each_alone(monkeypatch):
 
 
 def test_a_kl_term_adds_its_exact_gradient():
-    plain, term = flow_of(advantages.dr_grpo), flow_of(advantages.dr_grpo, kl_strength=0.3)
+    plain, term = flow_of(baselines.dr_grpo), flow_of(baselines.dr_grpo, kl_strength=0.3)
     policy = np.exp(OTHER_POLICY)
     ratio = OTHER_POLICY - PROBLEM.base_log_policy
     want = -0.3 * policy * (ratio - (policy * ratio).sum())
@@ -155,7 +149,7 @@ def test_a_kl_term_adds_its_exact_gradient():
 
 
 def test_the_two_rates_are_those_of_the_policy_along_the_flow():
-    flow = flow_of(shaped_advantages.ds)
+    flow = flow_of(terms.ds)
     step = 1e-7
     there = policies.log_softmax(OTHER_POLICY + step * flow.rates(OTHER_POLICY))
     moved = (there[0] - there[1] - OTHER_POLICY[0] + OTHER_POLICY[1]) / step
@@ -167,11 +161,11 @@ def test_the_two_rates_are_those_of_the_policy_along_the_flow():
 
 @pytest.mark.parametrize("geometry", ["softmax", "natural"])
 def test_the_flow_is_that_of_the_known_advantage(geometry):
-    flow = flow_of(shaped_advantages.ds, {"gamma_correct": 0.4})
+    flow = flow_of(terms.ds, {"gamma_correct": 0.4})
 
     def advantage_of(log_policy):
         term = dynamics.smoothing_advantage(log_policy, PROBLEM.correct, 0.4, 0.0) - PROBLEM.correct
-        return groups.dr_grpo_weight(8) * PROBLEM.correct + term
+        return expectations.dr_grpo_weight(8) * PROBLEM.correct + term
 
     time, found = expected_flow.follow(flow, OTHER_POLICY, 100.0, geometry)
     want = dynamics.integrate(OTHER_POLICY, advantage_of, [0.0, 100.0], geometry)[-1]
@@ -181,7 +175,7 @@ def test_the_flow_is_that_of_the_known_advantage(geometry):
 
 def test_the_flow_stops_where_it_slides_along_a_jump():
     def by_rank(*, correct, log_prob):
-        return correct * diversity_advantages.average_rank(-log_prob)
+        return correct * diversity.average_rank(-log_prob)
 
     time, found = expected_flow.follow(flow_of(by_rank), PROBLEM.base_log_policy, 1e10)
     assert time < 1e4

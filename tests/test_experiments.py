@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from bandits import experiments, instances, measures, simulator
-from bandits.experiments import framework
-from bandits.experiments.framework import Finding, Outcome, Scale, Task
-from bandits.rollouts import Rollouts
-from bandits.specification import Specification
+from sharpening.bandits import experiments, instances, measures, simulator
+from sharpening.bandits.experiments import framework
+from sharpening.bandits.experiments.framework import Finding, Outcome, Scale, Task
+from sharpening.bandits.rollouts import Rollouts
+from sharpening.bandits.specification import Specification
+from sharpening.theory import policies
+from sharpening.theory.claims.ledger import Mutant
 from tests.mutation import applied
 from tests.tolerances import FLOAT64
-from theory import policies
-from theory.claims.ledger import Mutant
 
 SMALL = Scale("test", 1, 2)
 MUTANTS = {

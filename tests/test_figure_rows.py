@@ -6,20 +6,15 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from bandits import figure_rows as bandit_rows
-from commands.figures import FIGURES, SHOWN
+from sharpening.bandits import figure_rows as bandit_rows
+from sharpening.commands.figures import FIGURES, SHOWN
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics, vanilla_path
+from sharpening.theory.groups import expectations, expected_flow
+from sharpening.theory.methods import baselines
+from sharpening.theory.optimum import divergences, optima
+from sharpening.theory.rows import figures as figure_rows
 from tests.tolerances import DIFFERENCE, DIFFERS, FLOAT64, INTEGRATOR, MONTE_CARLO_Z, PRINTED_THREE, ROUND_OFF
-from theory import (
-    advantages,
-    divergences,
-    dynamics,
-    expected_flow,
-    figure_rows,
-    groups,
-    optima,
-    policies,
-    vanilla_path,
-)
 
 PROBLEM = policies.problem_from_probabilities(SHOWN["base_policy"], SHOWN["correct"])
 THREE = policies.problem_from_probabilities([0.3, 0.15, 0.55], [1, 1, 0])
@@ -96,10 +91,10 @@ def test_the_edge_of_smoothing_is_where_the_field_changes_sign(plane):
 
 def test_the_field_is_the_expected_step_of_large_groups(plane):
     """In groups of G the reward's part is 1 - 1/G of the field: G = 8 misses it, the factor taken back meets it."""
-    flow = expected_flow.ExpectedFlow(advantages.dr_grpo, PROBLEM, group_size=8)
+    flow = expected_flow.ExpectedFlow(baselines.dr_grpo, PROBLEM, group_size=8)
     rate = float(expected_flow.log_ratio_rate(flow, PROBLEM.base_log_policy, (0, 1)))
     start = select(plane, section="path", strength=0.0, time=0.0)[0]["log_ratio_rate"]
-    assert rate / groups.dr_grpo_weight(8) == pytest.approx(start, rel=FLOAT64)
+    assert rate / expectations.dr_grpo_weight(8) == pytest.approx(start, rel=FLOAT64)
     assert abs(rate - start) > DIFFERS
 
 
@@ -249,18 +244,18 @@ def test_prompt_weights_are_the_closed_forms():
     }
     closed = {
         **dict.fromkeys(("reinforce", "rloo", "psr", "nsr"), np.ones_like(mass)),
-        "w_reinforce": groups.w_reinforce_weight(0.1) * np.ones_like(mass),
-        "dr_grpo": groups.dr_grpo_weight(8) * np.ones_like(mass),
-        "pkpo": groups.pkpo_weight(mass, 2),
-        **dict.fromkeys(("grpo", "dapo"), groups.grpo_weight(mass, 8)),
-        "maxrl": groups.maxrl_weight(mass, 8),
+        "w_reinforce": expectations.w_reinforce_weight(0.1) * np.ones_like(mass),
+        "dr_grpo": expectations.dr_grpo_weight(8) * np.ones_like(mass),
+        "pkpo": expectations.pkpo_weight(mass, 2),
+        **dict.fromkeys(("grpo", "dapo"), expectations.grpo_weight(mass, 8)),
+        "maxrl": expectations.maxrl_weight(mass, 8),
     }
     assert set(found) == {*closed, "f_grpo", "pass_at_k_training"}
     for name, want in closed.items():
         rounding = FLOAT64 if name in ("pkpo", "dr_grpo", "rloo", "reinforce") else 1e5 * FLOAT64  # epsilon of 1e-6
         np.testing.assert_allclose(found[name], want, rtol=rounding, atol=ROUND_OFF)
     assert np.abs(found["dr_grpo"] - 1).min() > DIFFERS
-    ends = groups.f_grpo_weight_ends(8, 1.0)
+    ends = expectations.f_grpo_weight_ends(8, 1.0)
     np.testing.assert_allclose(found["f_grpo"][[0, -1]], ends, rtol=1e5 * FLOAT64)
 
 

@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-import paper_repro
-import store
-from commands.figures import FIGURES
-from figures import comparison_figures, render, theory_figures
-from figures.style import LOOKS, STYLE
+from sharpening import cli
+from sharpening.commands.figures import FIGURES
+from sharpening.figures import render
+from sharpening.figures.drawing import comparisons as comparison_figures
+from sharpening.figures.drawing import theory as theory_figures
+from sharpening.figures.style import LOOKS, STYLE
+from sharpening.storage import store
 from tests.tolerances import FLOAT64
 
 SMALL = {"num_steps": 40, "num_runs": 4, "record_every": 1}  # of the simulation: its rows are tested elsewhere
@@ -137,7 +139,7 @@ def test_a_log_axis_has_plain_decimals(ends: tuple[float, float]) -> None:
 
 def test_list_prints_the_names_and_draws_nothing(tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
-    assert paper_repro.main(["figures", "--list"]) == 0
+    assert cli.main(["figures", "--list"]) == 0
     out = capsys.readouterr().out
     assert [line.split()[0] for line in out.splitlines()] == list(FIGURES)
     assert list(tmp_path.iterdir()) == []
@@ -146,11 +148,11 @@ def test_list_prints_the_names_and_draws_nothing(tmp_path: Path, monkeypatch, ca
 def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> None:
     """Rows, PDF, PNG and caption in a run that verifies; again, the same bytes but for the provenance."""
     words = ["figures", "--only", "prompt_weights", "--out", str(tmp_path)]
-    assert paper_repro.main(words) == 0
+    assert cli.main(words) == 0
     out = capsys.readouterr().out
     (run,) = store.list_runs(tmp_path)
     first = {path: path.read_bytes() for path in run.iterdir()}
-    assert paper_repro.main(words) == 0
+    assert cli.main(words) == 0
     for path, data in first.items():
         assert path.read_bytes() == data or path.name in ("provenance.json", "manifest.json")
     assert store.verify_run(run) == []
@@ -169,8 +171,8 @@ def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> 
     ],
 )
 def test_bad_input_is_one_line(words: list[str], message: str, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(Path(paper_repro.__file__).parent)
-    assert paper_repro.main(["figures", *words]) == 2
+    monkeypatch.chdir(Path(cli.__file__).parent)
+    assert cli.main(["figures", *words]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error

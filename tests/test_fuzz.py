@@ -15,9 +15,9 @@ import pytest
 from benchmarks import fuzz
 from benchmarks.fuzz_completions import SHARES, Case, Puzzle, completions
 from benchmarks.fuzz_judge import judge
-from llm import countdown_verifier
-from llm.countdown_verifier import find_answer, verify
-from llm.tasks import Mark
+from sharpening.llm.countdown import verifier as countdown_verifier
+from sharpening.llm.countdown.verifier import find_answer, verify
+from sharpening.llm.tasks import Mark
 from tests.test_countdown_verifier import ACCEPTED, NUMBERS, OTHER_PROBLEMS, REFUSED, REFUSED_POSTFIX, TARGET
 
 NUM_COMPLETIONS = 50_000

@@ -12,29 +12,31 @@ import sympy as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharpening.theory import policies
+from sharpening.theory.groups import expectations, sampling
+from sharpening.theory.methods import baselines
 from tests import reference_groups as reference
 from tests.tolerances import FLOAT64, FROM_RATIONALS, PRINTED_BALANCE, PRINTED_DIGITS
-from theory import advantages, groups, policies, sampling
 
 CORRECTNESS = (Fraction(1, 97), Fraction(1, 2), Fraction(9, 10))
 HALF = Fraction(1, 2)
 # our method, its parameters, the loop over the samples of one group
 METHODS = (
-    (advantages.reinforce, {}, reference.reinforce),
-    (advantages.rloo, {}, reference.rloo),
-    (advantages.dr_grpo, {}, reference.dr_grpo),
-    (advantages.psr, {}, reference.psr),
-    (advantages.nsr, {}, reference.nsr),
-    (advantages.w_reinforce, {}, partial(reference.w_reinforce, positive_weight=Fraction(1, 10))),
-    (advantages.maxrl, {"epsilon": 0}, reference.maxrl),
-    (advantages.pkpo, {"k": 2}, partial(reference.pkpo, k=2)),
-    (advantages.grpo, {"epsilon": 0}, reference.grpo),
-    (advantages.grpo, {}, partial(reference.grpo, epsilon=Fraction(1, 10**6))),
-    (advantages.grpo, {"ddof": 1, "epsilon": 0}, partial(reference.grpo, ddof=1)),
-    (advantages.dapo, {"epsilon": 0}, reference.dapo),
-    (advantages.f_grpo, {"gamma": 0.5, "epsilon": 0}, partial(reference.f_grpo, gamma=HALF)),
+    (baselines.reinforce, {}, reference.reinforce),
+    (baselines.rloo, {}, reference.rloo),
+    (baselines.dr_grpo, {}, reference.dr_grpo),
+    (baselines.psr, {}, reference.psr),
+    (baselines.nsr, {}, reference.nsr),
+    (baselines.w_reinforce, {}, partial(reference.w_reinforce, positive_weight=Fraction(1, 10))),
+    (baselines.maxrl, {"epsilon": 0}, reference.maxrl),
+    (baselines.pkpo, {"k": 2}, partial(reference.pkpo, k=2)),
+    (baselines.grpo, {"epsilon": 0}, reference.grpo),
+    (baselines.grpo, {}, partial(reference.grpo, epsilon=Fraction(1, 10**6))),
+    (baselines.grpo, {"ddof": 1, "epsilon": 0}, partial(reference.grpo, ddof=1)),
+    (baselines.dapo, {"epsilon": 0}, reference.dapo),
+    (baselines.f_grpo, {"gamma": 0.5, "epsilon": 0}, partial(reference.f_grpo, gamma=HALF)),
     (
-        advantages.pass_at_k_training,
+        baselines.pass_at_k_training,
         {"k": 2, "epsilon": 0},
         partial(reference.pass_at_k_training, k=2),
     ),
@@ -49,41 +51,41 @@ CORRECT = [1, 1, 0, 0]
 @pytest.mark.parametrize("group_size", range(2, 9))
 def test_expectations_agree_with_loops_over_fractions(method, parameters, loop, group_size):
     """All 2^G reward vectors, weighted in Fractions."""
-    table = groups.advantage_table(method, group_size, **parameters)
+    table = expectations.advantage_table(method, group_size, **parameters)
     for mass in CORRECTNESS:
         exact = [float(value) for value in reference.expected_advantages(loop, group_size, mass)]
-        observed = groups.expected_advantages(table, float(mass))
+        observed = expectations.expected_advantages(table, float(mass))
         np.testing.assert_allclose(observed, exact, rtol=FROM_RATIONALS, atol=FROM_RATIONALS)
-        weight = groups.prompt_weight(table, float(mass))
+        weight = expectations.prompt_weight(table, float(mass))
         assert weight == pytest.approx(exact[0] - exact[1], rel=FROM_RATIONALS, abs=FROM_RATIONALS)
 
 
 @pytest.mark.parametrize(("method", "parameters", "loop"), RATIONAL, ids=NAMES[:8])
 def test_exact_tables_and_expectations_are_fractions(method, parameters, loop):
-    if method is advantages.w_reinforce:
+    if method is baselines.w_reinforce:
         parameters = {"positive_weight": Fraction(1, 10)}
-    table = groups.advantage_table(method, 5, is_exact=True, **parameters)
+    table = expectations.advantage_table(method, 5, is_exact=True, **parameters)
     for mass in CORRECTNESS:
-        assert groups.expected_advantages(table, mass) == reference.expected_advantages(loop, 5, mass)
+        assert expectations.expected_advantages(table, mass) == reference.expected_advantages(loop, 5, mass)
 
 
 @pytest.mark.parametrize(("method", "parameters", "loop"), METHODS, ids=NAMES)
 @pytest.mark.parametrize("group_size", [2, 4])
 def test_the_expected_step_is_the_mean_over_all_groups(method, parameters, loop, group_size):
-    table = groups.advantage_table(method, group_size, **parameters)
+    table = expectations.advantage_table(method, group_size, **parameters)
     exact = reference.expected_step(loop, group_size, POLICY, CORRECT)
-    observed = groups.expected_step(np.array(POLICY, float), np.array(CORRECT, float), table)
+    observed = expectations.expected_step(np.array(POLICY, float), np.array(CORRECT, float), table)
     np.testing.assert_allclose(observed, np.array(exact, float), rtol=FROM_RATIONALS, atol=FROM_RATIONALS)
 
 
 def test_printed_numbers_of_the_method_summaries():
     policy, correct = np.array(POLICY, float), np.array(CORRECT, float)
-    step = partial(groups.expected_step, policy, correct)
-    grpo = step(groups.advantage_table(advantages.grpo, 4, epsilon=0.0)) / policy
+    step = partial(expectations.expected_step, policy, correct)
+    grpo = step(expectations.advantage_table(baselines.grpo, 4, epsilon=0.0)) / policy
     np.testing.assert_allclose(grpo, [0.97240, 0.97240, -0.64827, -0.64827], atol=PRINTED_DIGITS)
-    pairs = step(groups.advantage_table(advantages.pkpo, 4, k=2))
+    pairs = step(expectations.advantage_table(baselines.pkpo, 4, k=2))
     np.testing.assert_allclose(pairs, [0.216, 0.072, -0.192, -0.096], atol=FLOAT64)
-    triples = step(groups.advantage_table(advantages.pkpo, 4, k=3))
+    triples = step(expectations.advantage_table(baselines.pkpo, 4, k=3))
     np.testing.assert_allclose(triples, [0.1944, 0.0648, -0.1728, -0.0864], atol=FLOAT64)
 
 
@@ -96,45 +98,47 @@ def test_large_groups_agree_with_fifty_digits(group_size, mass):
         given_correct = mpmath.fsum(t * mpmath.sqrt((others - k) / mpmath.mpf(k + 1)) for k, t in enumerate(terms))
         given_wrong = -mpmath.fsum(t * mpmath.sqrt(k / mpmath.mpf(group_size - k)) for k, t in enumerate(terms))
         exact = [float(given_correct), float(given_wrong)]
-    closed = groups.grpo_expected_advantages(mass, group_size)
-    tabled = groups.expected_advantages(groups.advantage_table(advantages.grpo, group_size, epsilon=0.0), mass)
+    closed = expectations.grpo_expected_advantages(mass, group_size)
+    tabled = expectations.expected_advantages(
+        expectations.advantage_table(baselines.grpo, group_size, epsilon=0.0), mass
+    )
     np.testing.assert_allclose(closed, exact, rtol=FROM_RATIONALS)
     np.testing.assert_allclose(tabled, exact, rtol=FROM_RATIONALS)
 
 
 def test_a_group_of_64_agrees_with_an_exact_rational_sum():
     mass = Fraction(5, 7)
-    for method, parameters in ((advantages.maxrl, {"epsilon": 0}), (advantages.pkpo, {"k": 7})):
-        exact_table = groups.advantage_table(method, 64, is_exact=True, **parameters)
-        exact = groups.prompt_weight(exact_table, mass)
-        observed = groups.prompt_weight(groups.advantage_table(method, 64, **parameters), float(mass))
+    for method, parameters in ((baselines.maxrl, {"epsilon": 0}), (baselines.pkpo, {"k": 7})):
+        exact_table = expectations.advantage_table(method, 64, is_exact=True, **parameters)
+        exact = expectations.prompt_weight(exact_table, mass)
+        observed = expectations.prompt_weight(expectations.advantage_table(method, 64, **parameters), float(mass))
         assert observed == pytest.approx(float(exact), rel=FROM_RATIONALS)
-        closed = groups.maxrl_weight(mass, 64) if method is advantages.maxrl else groups.pkpo_weight(mass, 7)
+        closed = expectations.maxrl_weight(mass, 64) if method is baselines.maxrl else expectations.pkpo_weight(mass, 7)
         assert closed == exact
 
 
 def test_every_method_is_finite_in_groups_of_1024_at_every_correctness():
     mass = np.array([0.0, 1e-300, 1e-12, 0.5, 1 - 1e-12, 1.0])
     for method, parameters, _ in METHODS:
-        table = groups.advantage_table(method, 1024, **parameters)
-        weight = groups.prompt_weight(table, mass)
+        table = expectations.advantage_table(method, 1024, **parameters)
+        weight = expectations.prompt_weight(table, mass)
         assert weight.shape == mass.shape
         assert np.isfinite(weight).all()
         assert (weight >= 0).all()
 
 
 def test_closed_forms_at_the_ends():
-    table = groups.advantage_table(advantages.f_grpo, 8, gamma=0.5, epsilon=0.0)
-    ends = groups.prompt_weight(table, np.array([0.0, 1.0]))
-    np.testing.assert_allclose(groups.f_grpo_weight_ends(8, 0.5), ends, rtol=FROM_RATIONALS)
-    assert groups.grpo_weight(1.0, 8) == pytest.approx(math.sqrt(7), rel=FROM_RATIONALS)
-    assert groups.maxrl_weight(0.0, 8) == 7
-    assert groups.maxrl_weight(1.0, 8) == 1
+    table = expectations.advantage_table(baselines.f_grpo, 8, gamma=0.5, epsilon=0.0)
+    ends = expectations.prompt_weight(table, np.array([0.0, 1.0]))
+    np.testing.assert_allclose(expectations.f_grpo_weight_ends(8, 0.5), ends, rtol=FROM_RATIONALS)
+    assert expectations.grpo_weight(1.0, 8) == pytest.approx(math.sqrt(7), rel=FROM_RATIONALS)
+    assert expectations.maxrl_weight(0.0, 8) == 7
+    assert expectations.maxrl_weight(1.0, 8) == 1
 
 
 @given(mass=st.floats(0, 1), num_draws=st.integers(0, 1023))
 def test_binomial_weights_are_a_distribution(mass, num_draws):
-    weights = groups.binomial_weights(num_draws, mass)
+    weights = expectations.binomial_weights(num_draws, mass)
     assert weights.shape == (num_draws + 1,)
     assert (weights >= 0).all()
     assert weights.sum() == pytest.approx(1, rel=FROM_RATIONALS)
@@ -143,13 +147,13 @@ def test_binomial_weights_are_a_distribution(mass, num_draws):
 @pytest.mark.parametrize("mass", [-0.1, 1.5, float("nan")])
 def test_binomial_weights_refuse_what_is_no_probability(mass):
     with pytest.raises(ValueError, match="correctness is"):
-        groups.binomial_weights(3, mass)
+        expectations.binomial_weights(3, mass)
 
 
 def test_binomial_weights_accept_symbols_and_arrays():
     mass = sp.Symbol("Q")
-    assert sp.expand(groups.binomial_weights(3, mass).sum()) == 1
-    assert groups.binomial_weights(3, np.full((2, 5), 0.25)).shape == (2, 5, 4)
+    assert sp.expand(expectations.binomial_weights(3, mass).sum()) == 1
+    assert expectations.binomial_weights(3, np.full((2, 5), 0.25)).shape == (2, 5, 4)
 
 
 def test_a_table_needs_a_method_of_reward_and_correct_only():
@@ -157,7 +161,7 @@ def test_a_table_needs_a_method_of_reward_and_correct_only():
         return log_prob
 
     with pytest.raises(ValueError, match="advantage needs log_prob"):
-        groups.advantage_table(likelihood, 4)
+        expectations.advantage_table(likelihood, 4)
 
 
 def test_group_mean_centring_of_any_rewards():
@@ -168,7 +172,7 @@ def test_group_mean_centring_of_any_rewards():
         baseline = sum(rewards[answer] for answer in answers) / 3
         for answer, arm in itertools.product(answers, range(4)):
             mean[arm] += weight * (rewards[answer] - baseline) * ((arm == answer) - POLICY[arm]) / 3
-    observed = groups.centred_expected_step(np.array(POLICY), np.array(rewards), Fraction(3))
+    observed = expectations.centred_expected_step(np.array(POLICY), np.array(rewards), Fraction(3))
     assert observed.tolist() == mean
 
 

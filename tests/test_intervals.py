@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
+from sharpening.samples import intervals
 from tests.tolerances import FLOAT64, MONTE_CARLO_Z
-from theory import intervals
 
 CONFIDENCE = 0.9
 NUM_DATA_SETS = 200  # enough to tell 0.9 from 0.75 by five standard errors

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-import store
-from commands.journal import Journal
+from sharpening.storage import store
+from sharpening.storage.journal import Journal
 
 CONFIG = {"seed": 0}
 

@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-import paper_repro
-import store
-from commands import evaluate as evaluate_command
-from llm import evaluate, tiny
-from llm.evaluate import Completion
-from llm.math_problems import MathTask
-from llm.tasks import Mark
+from sharpening import cli
+from sharpening.commands import evaluate as evaluate_command
+from sharpening.llm.mathematics.problems import MathTask
+from sharpening.llm.sampling import evaluate
+from sharpening.llm.sampling.evaluate import Completion
+from sharpening.llm.tasks import Mark
+from sharpening.llm.training import warm_start
+from sharpening.storage import store
 from tests import command_line
 from tests.command_line import Done, Run, only_run
 from tests.language_models import saved_model
@@ -67,7 +68,7 @@ def test_warm_start_trains_once_and_finds_its_model_again(
     assert (first.status, first.err) == (0, "")
     model = only_run(here / "results") / "model"
     assert re.fullmatch(rf"loss \d\.\d+ nats a token after 2 steps\nmodel: {model.relative_to(here)}\n", first.out)
-    monkeypatch.setattr(tiny, "make_model", None)
+    monkeypatch.setattr(warm_start, "make_model", None)
     again = run("warm-start", *TINY, "--folder", "copied/here")
     assert (again.status, again.err) == (0, "")
     assert contents(here / "copied" / "here") == contents(model)
@@ -76,7 +77,7 @@ def test_warm_start_trains_once_and_finds_its_model_again(
     assert contents(here / "copied" / "here") == contents(model)
     (here / "copied" / "here" / "config.json").write_text("{}")
     refused = run("warm-start", *TINY, "--folder", "copied/here")
-    assert refused.err == "paper_repro.py: --folder: 'copied/here': another config.json is there: want a new folder\n"
+    assert refused.err == "sharpening: --folder: 'copied/here': another config.json is there: want a new folder\n"
     assert run("evaluate", str(model), *QUICK).status == 0
 
 
@@ -217,7 +218,7 @@ def test_a_dry_run_shows_columns_and_problems_and_leaves_nothing(here: Path, run
     assert done.status == 2
     assert "problem in 'question': MISSING" in done.out
     assert "found columns, with the first row:\n  problem: " in done.out
-    assert done.err.startswith("paper_repro.py: math.jsonl: line 1: no column question, id: found problem, answer")
+    assert done.err.startswith("sharpening: math.jsonl: line 1: no column question, id: found problem, answer")
     done = run("evaluate", "model", "--problems", "problems.jsonl", "--dry-run")
     assert (done.status, done.err) == (0, "")
     assert "2 problems, 64 samples each; nothing was sampled\n" in done.out
@@ -229,7 +230,7 @@ def test_a_dry_run_shows_columns_and_problems_and_leaves_nothing(here: Path, run
 
 
 def test_a_list_may_be_given_in_parts() -> None:
-    parser = paper_repro.build_parser(("audit",))
+    parser = cli.build_parser(("audit",))
     parts = parser.parse_args(["audit", "--model", "A", "--k", "1", "--model", "B", "--k", "2", "3"])
     assert parts == parser.parse_args(["audit", "--model", "A", "B", "--k", "1", "2", "3"])
 
@@ -342,7 +343,7 @@ def test_bad_input_is_one_line_and_leaves_no_trace(words: tuple[str, ...], messa
     before = contents(here)
     done = run(*words)
     assert (done.status, done.out) == (2, "")
-    assert re.fullmatch(r"paper_repro\.py( [\w-]+)?: .+\n", done.err)
+    assert re.fullmatch(r"sharpening( [\w-]+)?: .+\n", done.err)
     assert done.err.partition(": ")[2].startswith(message)
     assert contents(here) == before
 
@@ -354,14 +355,16 @@ def test_without_torch_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, missing, None)
     before = contents(here)
     for words in (("warm-start",), ("evaluate", "model"), ("audit", "--model", "model")):
-        assert run(*words) == Done(2, "", f"paper_repro.py: this needs {missing}: want `pip install '.[llm]'` first\n")
+        assert run(*words) == Done(2, "", f"sharpening: this needs {missing}: want `pip install '.[llm]'` first\n")
     assert contents(here) == before
 
 
 def test_the_command_line_waits_for_no_torch() -> None:
     """No command imports it, or what is slow beside it, before its options are valid."""
     names = ("torch", "transformers", "math_verify", "pebble", "pyarrow")
-    code = f"import sys, paper_repro; paper_repro.build_parser(); print([m for m in {names} if m in sys.modules])"
+    code = (
+        f"import sys; from sharpening import cli; cli.build_parser(); print([m for m in {names} if m in sys.modules])"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60
     )

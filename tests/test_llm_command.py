@@ -18,11 +18,13 @@ import pytest
 import torch
 import yaml
 
-import store
-from commands import llm as llm_command
-from figures import training_tables
-from llm import configs, evaluate, models, preflight, train, trainer
-from llm.tasks import Prompt
+from sharpening.commands import llm as llm_command
+from sharpening.figures.tables import training as training_tables
+from sharpening.llm.sampling import evaluate, models
+from sharpening.llm.tasks import Prompt
+from sharpening.llm.training import configs, preflight, trainer
+from sharpening.llm.training import run as train
+from sharpening.storage import store
 from tests import command_line, training
 from tests.command_line import Run, only_run
 from tests.language_models import byte_model, saved, saved_model
@@ -172,7 +174,7 @@ def test_a_run_asked_to_end_exits_with_143_and_goes_on_to_the_same_rows(here, ru
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
-    (step,) = re.findall(r"^paper_repro.py: stopped after (\d+) of 40 steps: the same command goes on from there$", err)
+    (step,) = re.findall(r"^sharpening: stopped after (\d+) of 40 steps: the same command goes on from there$", err)
     assert not (here / "results").exists()
     done = run(*words)
     assert (done.status, done.err) == (0, f"note: goes on from stopped/checkpoint-{step}\n")
@@ -189,14 +191,14 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(here, run) -> None:
     done = run("run.yaml", "--folder", "first")
     assert done.status == 2
     assert done.err == (
-        "paper_repro.py: --folder: 'first': another run is there, see its config.yaml, or a file that it names has "
+        "sharpening: --folder: 'first': another run is there, see its config.yaml, or a file that it names has "
         "changed: want a new folder\n"
     )
     assert {path: path.read_bytes() for path in (here / "first").rglob("*") if path.is_file()} == before
     with llm_command._alone_in(here / "first"):  # as another process that trains there
         done = run("run.yaml", "--folder", "first", "--set", "steps=2", "--out", "elsewhere")
     assert (done.status, done.out) == (2, "")
-    assert done.err == "paper_repro.py: first: another process is at work on this run: want to wait for it\n"
+    assert done.err == "sharpening: first: another process is at work on this run: want to wait for it\n"
 
 
 def test_a_process_that_is_not_the_first_prints_and_stores_nothing(here, run, monkeypatch) -> None:
@@ -303,7 +305,7 @@ def test_bad_input_is_one_line_and_writes_nothing(here, run, words: tuple[str, .
     before = names(here)
     done = run(*words)
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith(f"paper_repro.py: {message}")
+    assert done.err.startswith(f"sharpening: {message}")
     assert done.err.count("\n") == 1
     assert names(here) == before
 
@@ -316,8 +318,7 @@ def break_tokenizer(here: Path, _: pytest.MonkeyPatch) -> None:
 
 
 def _vocab(content: dict[str, Any]) -> dict[str, int]:
-    vocab: dict[str, int] = content["model"]["vocab"]
-    return vocab
+    return dict[str, int](content["model"]["vocab"])
 
 
 def drop_weights(here: Path, _: pytest.MonkeyPatch) -> None:
@@ -363,7 +364,7 @@ def test_what_the_machine_or_the_model_lacks_is_said_before_anything_is_written(
     before = names(here)
     done = run("run.yaml", "--set", f"log_to={'wandb' if breaks is no_wandb else 'none'}")
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith(f"paper_repro.py: {message}")
+    assert done.err.startswith(f"sharpening: {message}")
     assert done.err.count("\n") == 1
     assert names(here) == before
 
@@ -373,7 +374,7 @@ def test_vllm_that_is_not_there_is_refused(here, run, monkeypatch) -> None:
     done = run("run.yaml", "--set", "vllm=true")
     assert (done.status, done.err) == (
         2,
-        "paper_repro.py: vllm: True: it is not installed: want `pip install vllm`, or false\n",
+        "sharpening: vllm: True: it is not installed: want `pip install vllm`, or false\n",
     )
 
 
@@ -382,7 +383,7 @@ def test_a_verifier_that_raises_in_training_stops_the_run_with_one_line(here, ru
     done = run("own.yaml", "--set", "verifier=verifier.py:f")
     assert done.status == 2
     assert re.fullmatch(
-        r"paper_repro.py: verifier: prompt line \d: it raised ZeroDivisionError: division by zero\n", done.err
+        r"sharpening: verifier: prompt line \d: it raised ZeroDivisionError: division by zero\n", done.err
     )
 
 

@@ -12,9 +12,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from llm import math_problems
-from llm.math_problems import PRESETS, Columns, MathProblem, MathTask
-from llm.math_scorer import MathScorer
+from sharpening.llm.mathematics import problems as math_problems
+from sharpening.llm.mathematics.problems import PRESETS, Columns, MathProblem, MathTask
+from sharpening.llm.mathematics.scorer import MathScorer
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples/math_problems.jsonl"
 BAD_FILES = [  # bytes, columns, what the message says

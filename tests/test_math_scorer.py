@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from llm import math_scorer
-from llm.math_scorer import CRASHED, LOOKED_AT, SCORER_ERROR, TIME_LIMIT, MathScorer, boxed, looked_at
-from llm.tasks import Mark
+from sharpening.llm.mathematics import scorer as math_scorer
+from sharpening.llm.mathematics.scorer import CRASHED, LOOKED_AT, SCORER_ERROR, TIME_LIMIT, MathScorer, boxed, looked_at
+from sharpening.llm.tasks import Mark
 
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLES = [json.loads(line) for line in (ROOT / "examples/math_problems.jsonl").read_text("utf-8").splitlines()]

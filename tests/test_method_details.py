@@ -8,10 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sharpening.theory.methods import baselines, calls, diversity, table, terms, token_weights
 from tests.tolerances import ADVANTAGE64
-from theory import advantages, diversity_advantages, method_table, methods, shaped_advantages, token_weights
 
-# The published (or chosen, see the sources in theory/method_table.py) defaults, written out once more.
+# The published (or chosen, see the sources in theory/methods/table.py) defaults, written out once more.
 DEFAULTS = {
     "grpo": {"ddof": 0, "epsilon": 1e-6},
     "dapo": {"ddof": 0, "epsilon": 1e-6},
@@ -40,7 +40,7 @@ DEFAULTS = {
     "entropy_advantage": {"strength": 0.4, "kappa": 2.0, "clip_low": 0.2, "clip_high": 0.2},
     "simko_penalty": {"quantile": 0.8, "penalty": 1.1, "clip_low": 0.2, "clip_high": 0.2},
 }
-GROUP_IDS = [name for name, method in method_table.METHODS.items() if method.level == "group"]
+GROUP_IDS = [name for name, method in table.METHODS.items() if method.level == "group"]
 
 
 def group_inputs(shape: tuple[int, ...] = (40, 6)) -> dict[str, np.ndarray]:
@@ -73,10 +73,10 @@ def token_inputs(shape: tuple[int, ...] = (3, 50, 30)) -> dict[str, np.ndarray]:
 
 def called(name: str, inputs: dict[str, np.ndarray], **parameters: object) -> np.ndarray:
     """The function itself, without the defaults that `methods` would fill in."""
-    method = method_table.METHODS[name]
+    method = table.METHODS[name]
     function = method.advantage if method.level == "group" else method.token_weight
     assert function is not None
-    names = method_table.named(function, (*method_table.INPUTS, *method_table.TOKEN_INPUTS))
+    names = table.named(function, (*table.INPUTS, *table.TOKEN_INPUTS))
     return np.asarray(function(**{key: inputs[key] for key in names}, **parameters))
 
 
@@ -86,7 +86,7 @@ def test_the_defaults_are_the_published_ones(name: str):
     inputs = group_inputs() if name in GROUP_IDS else token_inputs()
     assert called(name, inputs).tobytes() == called(name, inputs, **DEFAULTS[name]).tobytes()
     for parameter, value in DEFAULTS[name].items():
-        assert method_table.METHODS[name].parameters[parameter].default == value
+        assert table.METHODS[name].parameters[parameter].default == value
 
 
 def test_gspo_keeps_completions_inside_its_narrow_range():
@@ -102,7 +102,7 @@ def test_groups_on_two_leading_axes_are_groups_of_their_own(name: str):
     """(5, 4, 6) gives what (20, 6) gives: no axis is counted from the front."""
     inputs = group_inputs((5, 4, 6))
     flat = {key: values.reshape(-1, 6) for key, values in inputs.items()}
-    parameters = {"k": 3} if "k" in method_table.METHODS[name].parameters else {}
+    parameters = {"k": 3} if "k" in table.METHODS[name].parameters else {}
     np.testing.assert_array_equal(called(name, inputs, **parameters).reshape(-1, 6), called(name, flat, **parameters))
 
 
@@ -110,7 +110,7 @@ def test_groups_on_two_leading_axes_are_groups_of_their_own(name: str):
 def test_ddof_and_epsilon_reach_the_standard_deviation(name: str):
     """Population and sample std differ by sqrt((G-1)/G) at epsilon 0, and epsilon is added to the std."""
     inputs = group_inputs()
-    parameters = {"normalise": "std"} if "normalise" in method_table.METHODS[name].parameters else {}
+    parameters = {"normalise": "std"} if "normalise" in table.METHODS[name].parameters else {}
     if name == "ds":
         parameters |= {"gamma_correct": 0.0}
     population, sample = (called(name, inputs, ddof=ddof, epsilon=0.0, **parameters) for ddof in (0, 1))
@@ -140,11 +140,11 @@ def test_global_terms_name_what_they_lack_and_spread_by_length(name: str):
     """A missing log-probability names the option that asks for it; a share per token is the term over the length."""
     inputs = group_inputs()
     with pytest.raises(ValueError, match=r"^log_prob is missing: form 'reward' needs it"):
-        method_table.METHODS[name].advantage(reward=inputs["reward"])
+        table.METHODS[name].advantage(reward=inputs["reward"])
     if name == "kl_penalty":
         with pytest.raises(ValueError, match=r"^base_log_prob is missing: form 'reward' needs it"):
-            shaped_advantages.kl_penalty(reward=inputs["reward"], log_prob=inputs["log_prob"])
-    base = advantages.dr_grpo(reward=inputs["reward"])
+            terms.kl_penalty(reward=inputs["reward"], log_prob=inputs["log_prob"])
+    base = baselines.dr_grpo(reward=inputs["reward"])
     whole, share = (called(name, inputs, spread=spread) - base for spread in ("whole", "per_token_share"))
     np.testing.assert_allclose(share * inputs["num_tokens"], whole, rtol=ADVANTAGE64, atol=ADVANTAGE64)
 
@@ -154,7 +154,7 @@ def test_ds_names_the_reference_that_it_lacks():
     inputs = group_inputs()
     for reference, name in (("sampling", "log_prob"), ("base", "base_log_prob")):
         with pytest.raises(ValueError, match=rf"^{name} is missing: reference"):
-            shaped_advantages.ds(reward=inputs["reward"], correct=inputs["correct"], reference=reference)
+            terms.ds(reward=inputs["reward"], correct=inputs["correct"], reference=reference)
 
 
 def test_options_that_exclude_each_other_have_whole_sentences():
@@ -192,16 +192,16 @@ def test_clip_cov_may_drop_a_token_of_advantage_one():
 def test_epsilon_of_pass_at_k_training_is_named():
     """A negative epsilon is refused by name; groups without a signal give 0 at epsilon 0."""
     with pytest.raises(ValueError, match=r"^epsilon is -1"):
-        advantages.pass_at_k_training(correct=np.array([[1.0, 0.0]]), k=1, epsilon=-1.0)
+        baselines.pass_at_k_training(correct=np.array([[1.0, 0.0]]), k=1, epsilon=-1.0)
     uniform = np.array([[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]])
-    np.testing.assert_array_equal(advantages.pass_at_k_training(correct=uniform, k=2, epsilon=0.0), 0 * uniform)
+    np.testing.assert_array_equal(baselines.pass_at_k_training(correct=uniform, k=2, epsilon=0.0), 0 * uniform)
 
 
 def test_dapo_drops_groups_that_are_all_correct_whatever_the_reward():
     """Format credit gives an all-correct group a spread; the filter still drops it, and not one with a wrong answer."""
     reward = np.array([[1.0, 1.5, 1.0], [1.0, 0.0, 1.0]])
     correct = np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 1.0]])
-    advantage = advantages.dapo(reward=reward, correct=correct)
+    advantage = baselines.dapo(reward=reward, correct=correct)
     assert (advantage[0] == 0).all()
     assert (advantage[1] != 0).all()
 
@@ -209,20 +209,20 @@ def test_dapo_drops_groups_that_are_all_correct_whatever_the_reward():
 def test_a_group_of_one_on_several_leading_axes_is_refused():
     """The group is the last axis."""
     with pytest.raises(ValueError, match="group_size is 1"):
-        advantages.dr_grpo(reward=np.zeros((2, 3, 1)))
+        baselines.dr_grpo(reward=np.zeros((2, 3, 1)))
 
 
 def test_one_correct_sample_is_centred_on_itself():
     """A centre within the correct samples of one correct sample takes its whole term away."""
     inputs = {"reward": np.array([[1.0, 0.0]]), "correct": np.array([[1.0, 0.0]]), "log_prob": np.array([[-3.0, -1.0]])}
-    with_term = shaped_advantages.ds(**inputs, gamma_correct=0.5, centre="correct_only")
-    np.testing.assert_allclose(with_term, advantages.dr_grpo(reward=inputs["reward"]), rtol=ADVANTAGE64)
+    with_term = terms.ds(**inputs, gamma_correct=0.5, centre="correct_only")
+    np.testing.assert_allclose(with_term, baselines.dr_grpo(reward=inputs["reward"]), rtol=ADVANTAGE64)
 
 
 def test_mask_dtype_follows_the_inputs():
     """float32 groups with an unscorable sample give float32 advantages."""
     reward = np.array([[1.0, 0.0, np.nan, 1.0]], dtype=np.float32)
-    advantage = methods.group_advantages(methods.resolve("dr_grpo"), {"reward": reward})
+    advantage = calls.group_advantages(calls.resolve("dr_grpo"), {"reward": reward})
     assert advantage.dtype == np.float32
 
 
@@ -230,5 +230,5 @@ def test_answers_seldom_seen_are_not_scaled_by_the_other_axis():
     """IPS and the ranks of unlikeliness count along the group, also where the counts along the other axis differ."""
     answer = np.array([[0, 0, 0, 1]])
     reward = np.array([[1.0, 1.0, 1.0, 1.0]])
-    raised = diversity_advantages.ips(reward=reward, answer=answer)
+    raised = diversity.ips(reward=reward, answer=answer)
     np.testing.assert_allclose(raised, [[4 / 3 - 2, 4 / 3 - 2, 4 / 3 - 2, 2.0]], rtol=ADVANTAGE64)

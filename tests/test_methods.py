@@ -8,8 +8,8 @@ import re
 import numpy as np
 import pytest
 
+from sharpening.theory.methods import calls, table, terms
 from tests.tolerances import ADVANTAGE64
-from theory import method_table, methods, shaped_advantages
 
 IDS = [
     "reinforce", "rloo", "grpo", "dr_grpo", "dapo",
@@ -54,15 +54,15 @@ def with_holes(inputs: dict[str, np.ndarray], share: float, name: str = "reward"
 
 
 def test_the_table_has_every_method():
-    assert list(methods.METHODS) == [*IDS, *TOKEN_IDS]
-    assert list(methods.PRESETS) == PRESETS
-    levels = {name: method.level for name, method in methods.METHODS.items()}
+    assert list(calls.METHODS) == [*IDS, *TOKEN_IDS]
+    assert list(calls.PRESETS) == PRESETS
+    levels = {name: method.level for name, method in calls.METHODS.items()}
     assert levels == dict.fromkeys(IDS, "group") | dict.fromkeys(TOKEN_IDS, "token")
 
 
 @pytest.mark.parametrize("spec", [*GROUP_SPECS, *TOKEN_IDS])
 def test_every_method_and_parameter_has_a_source_and_its_functions_default(spec):
-    method = methods.resolve(spec)
+    method = calls.resolve(spec)
     assert method.id == spec
     assert method.source
     functions = [function for function in (method.advantage, method.token_weight) if function]
@@ -70,14 +70,14 @@ def test_every_method_and_parameter_has_a_source_and_its_functions_default(spec)
         name: argument.default
         for function in functions
         for name, argument in inspect.signature(function).parameters.items()
-        if name not in (*method_table.INPUTS, *method_table.TOKEN_INPUTS)
+        if name not in (*table.INPUTS, *table.TOKEN_INPUTS)
     }
     assert set(method.parameters) == set(defaults)
     for name, parameter in method.parameters.items():
         assert len(parameter.source) > 3
         if spec not in PRESETS:
             assert parameter.default == defaults[name]
-        assert parameter.choices == shaped_advantages.CHOICES.get(name, ())
+        assert parameter.choices == terms.CHOICES.get(name, ())
 
 
 CLIPPED = {"clip_low": 0.2, "clip_high": 0.2}
@@ -111,7 +111,7 @@ STATED = {
 
 @pytest.mark.parametrize("spec", STATED)
 def test_defaults_are_the_stated_ones(spec):
-    defaults = methods.parameter_values(methods.resolve(spec))
+    defaults = calls.parameter_values(calls.resolve(spec))
     assert {name: defaults[name] for name in STATED[spec]} == STATED[spec]
 
 
@@ -129,45 +129,45 @@ def test_needs_follow_the_options():
         "ds": ("reward", "correct", "log_prob"),
         "ds_sequence": ("reward", "correct", "log_prob", "num_tokens"),
     }
-    assert {spec: methods.needs(methods.resolve(spec)) for spec in want} == want
-    assert {spec: methods.resolve(spec).needs for spec in want} == want
-    ds, bonus, kl = (methods.resolve(name) for name in ("ds", "entropy_bonus", "kl_penalty"))
-    assert methods.needs(ds, {"spread": "per_token_share"})[-1] == "num_tokens"
-    assert methods.needs(ds, {"reference": "base"}) == ("reward", "correct", "base_log_prob")
-    assert methods.needs(bonus, {"centre": "correct_only"}) == ("reward", "correct", "log_prob")
+    assert {spec: calls.needs(calls.resolve(spec)) for spec in want} == want
+    assert {spec: calls.resolve(spec).needs for spec in want} == want
+    ds, bonus, kl = (calls.resolve(name) for name in ("ds", "entropy_bonus", "kl_penalty"))
+    assert calls.needs(ds, {"spread": "per_token_share"})[-1] == "num_tokens"
+    assert calls.needs(ds, {"reference": "base"}) == ("reward", "correct", "base_log_prob")
+    assert calls.needs(bonus, {"centre": "correct_only"}) == ("reward", "correct", "log_prob")
     for method in (bonus, kl):
-        assert methods.needs(method, {"form": "loss", "reduction": "mean"}) == ("reward",)
+        assert calls.needs(method, {"form": "loss", "reduction": "mean"}) == ("reward",)
 
 
 @pytest.mark.parametrize("spec", GROUP_SPECS)
 def test_needs_are_enough_and_all_needed(spec):
-    method, inputs = methods.resolve(spec), rollouts()
-    given = {name: inputs[name] for name in methods.needs(method)}
-    observed = methods.group_advantages(method, given)
+    method, inputs = calls.resolve(spec), rollouts()
+    given = {name: inputs[name] for name in calls.needs(method)}
+    observed = calls.group_advantages(method, given)
     assert np.isfinite(observed).all()
-    np.testing.assert_array_equal(observed, methods.group_advantages(method, inputs))
+    np.testing.assert_array_equal(observed, calls.group_advantages(method, inputs))
     for name in given:
         rest = {key: values for key, values in given.items() if key != name}
         with pytest.raises(ValueError, match=f"{spec} needs {name}: the caller has {', '.join(rest) or 'nothing'}"):
-            methods.group_advantages(method, rest)
+            calls.group_advantages(method, rest)
 
 
 def test_the_presets_set_every_field_and_differ():
-    fields = set(methods.METHODS["ds"].parameters)
-    assert all(set(values) == fields for values in methods.PRESETS.values())
-    assert len({str(sorted(values.items())) for values in methods.PRESETS.values()}) == len(PRESETS)
-    for spec, values in methods.PRESETS.items():
-        assert methods.parameter_values(methods.resolve(spec)) == values
+    fields = set(calls.METHODS["ds"].parameters)
+    assert all(set(values) == fields for values in calls.PRESETS.values())
+    assert len({str(sorted(values.items())) for values in calls.PRESETS.values()}) == len(PRESETS)
+    for spec, values in calls.PRESETS.items():
+        assert calls.parameter_values(calls.resolve(spec)) == values
         inputs = rollouts()
-        observed = methods.group_advantages(methods.resolve(spec), inputs)
-        np.testing.assert_array_equal(observed, methods.group_advantages(methods.METHODS["ds"], inputs, values))
+        observed = calls.group_advantages(calls.resolve(spec), inputs)
+        np.testing.assert_array_equal(observed, calls.group_advantages(calls.METHODS["ds"], inputs, values))
 
 
 def test_the_preset_table_shows_every_field():
-    lines = methods.preset_table().splitlines()
+    lines = calls.preset_table().splitlines()
     assert lines[0] == "| field | `ds` | `ds_paper` | `ds_token` | `ds_sequence` | `ds_reward` |"
     assert lines[1] == "|---|---|---|---|---|---|"
-    assert len(lines) == 2 + len(methods.METHODS["ds"].parameters)
+    assert len(lines) == 2 + len(calls.METHODS["ds"].parameters)
     assert "| `placement` | advantage | advantage | advantage | advantage | reward |" in lines
     assert "| `gamma_correct` | 0.1 | 0.01 | 0.01 | 0.01 | 0.01 |" in lines
 
@@ -178,9 +178,9 @@ def test_the_preset_table_shows_every_field():
 @pytest.mark.parametrize("spec", GROUP_SPECS)
 @pytest.mark.parametrize("name", ["reward", "correct"])
 def test_unscorable_samples_get_0_and_the_others_what_they_get_alone(spec, name):
-    method = methods.resolve(spec)
+    method = calls.resolve(spec)
     inputs, is_hole = with_holes(rollouts(), 0.4, name)
-    observed = methods.group_advantages(method, inputs)
+    observed = calls.group_advantages(method, inputs)
     assert (observed[is_hole] == 0).all()
     least = 1 if spec in WITHOUT_BASELINE - {"pkpo"} else 2
     num_scorable = (~is_hole).sum(axis=1)
@@ -190,7 +190,7 @@ def test_unscorable_samples_get_0_and_the_others_what_they_get_alone(spec, name)
         alone = np.zeros((1, int(kept.sum())))
         if num_scorable[index] >= least:
             group = {key: values[index : index + 1, kept] for key, values in inputs.items()}
-            alone = methods.group_advantages(method, group)
+            alone = calls.group_advantages(method, group)
         np.testing.assert_allclose(observed[index, kept], alone[0], rtol=ADVANTAGE64, atol=ADVANTAGE64)
 
 
@@ -201,45 +201,45 @@ def test_other_array_libraries_leave_out_the_same_samples(spec, library):
     inputs, _ = with_holes(rollouts(), 0.4)
     kinds = {"num_tokens": xp.int64, "answer": xp.int64}
     converted = {key: xp.asarray(values.tolist(), dtype=kinds.get(key, xp.float64)) for key, values in inputs.items()}
-    method = methods.resolve(spec)
-    observed = np.from_dlpack(methods.group_advantages(method, converted))
-    np.testing.assert_allclose(observed, methods.group_advantages(method, inputs), rtol=ADVANTAGE64, atol=ADVANTAGE64)
+    method = calls.resolve(spec)
+    observed = np.from_dlpack(calls.group_advantages(method, converted))
+    np.testing.assert_allclose(observed, calls.group_advantages(method, inputs), rtol=ADVANTAGE64, atol=ADVANTAGE64)
 
 
 def test_a_group_left_smaller_than_k_gets_0():
     correct = np.array([[1.0, 0.0, 0.0, 0.0], [1.0, 0.0, NAN, NAN]])
     for name in ("pkpo", "pass_at_k_training"):
-        observed = methods.group_advantages(methods.resolve(name), {"correct": correct}, {"k": 3})
+        observed = calls.group_advantages(calls.resolve(name), {"correct": correct}, {"k": 3})
         assert (observed[1] == 0).all()
         assert observed[0].any()
         with pytest.raises(ValueError, match="k is 5"):
-            methods.group_advantages(methods.resolve(name), {"correct": correct[:1]}, {"k": 5})
+            calls.group_advantages(calls.resolve(name), {"correct": correct[:1]}, {"k": 5})
 
 
 def test_groups_may_have_any_leading_axes():
     inputs, _ = with_holes(rollouts(shape=(2, 20, 6)), 0.4)
     flat = {key: values.reshape(40, 6) for key, values in inputs.items()}
-    method = methods.resolve("ds")
-    observed = methods.group_advantages(method, inputs).reshape(40, 6)
-    np.testing.assert_array_equal(observed, methods.group_advantages(method, flat))
+    method = calls.resolve("ds")
+    observed = calls.group_advantages(method, inputs).reshape(40, 6)
+    np.testing.assert_array_equal(observed, calls.group_advantages(method, flat))
     one = {key: values[0, 3] for key, values in inputs.items()}
-    np.testing.assert_array_equal(methods.group_advantages(method, one), observed[3])
+    np.testing.assert_array_equal(calls.group_advantages(method, one), observed[3])
 
 
 def test_a_batch_without_a_scorable_sample_gets_0():
-    observed = methods.group_advantages(methods.resolve("grpo"), {"reward": np.full((2, 3), NAN)})
+    observed = calls.group_advantages(calls.resolve("grpo"), {"reward": np.full((2, 3), NAN)})
     np.testing.assert_array_equal(observed, np.zeros((2, 3)))
 
 
 @pytest.mark.parametrize("spec", IDS)
 def test_a_group_of_one_is_refused_with_a_baseline_only(spec):
     inputs = {key: values[:, :1] for key, values in rollouts().items()}
-    parameters = {"k": 1} if "k" in methods.resolve(spec).parameters else {}
+    parameters = {"k": 1} if "k" in calls.resolve(spec).parameters else {}
     if spec in WITHOUT_BASELINE:
-        assert methods.group_advantages(methods.resolve(spec), inputs, parameters).shape == (40, 1)
+        assert calls.group_advantages(calls.resolve(spec), inputs, parameters).shape == (40, 1)
     else:
         with pytest.raises(ValueError, match="group_size is 1: a group baseline needs at least 2 samples"):
-            methods.group_advantages(methods.resolve(spec), inputs, parameters)
+            calls.group_advantages(calls.resolve(spec), inputs, parameters)
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -259,25 +259,25 @@ def test_invalid_values_are_named(name, value, message):
     inputs = rollouts()
     inputs[name][3, 2] = value
     with pytest.raises(ValueError, match=message):
-        methods.group_advantages(methods.resolve("ds_sequence"), inputs)
+        calls.group_advantages(calls.resolve("ds_sequence"), inputs)
 
 
 def test_what_a_method_does_not_need_is_not_judged():
     inputs = rollouts()
     inputs["base_log_prob"][:] = NAN
-    methods.group_advantages(methods.resolve("ds"), inputs)
+    calls.group_advantages(calls.resolve("ds"), inputs)
 
 
 def test_names_shapes_and_types_of_inputs_are_checked():
-    inputs, method = rollouts(), methods.resolve("ds")
+    inputs, method = rollouts(), calls.resolve("ds")
     with pytest.raises(ValueError, match="'logprob' is not an input of a method: want some of reward, correct"):
-        methods.group_advantages(method, inputs | {"logprob": inputs["log_prob"]})
+        calls.group_advantages(method, inputs | {"logprob": inputs["log_prob"]})
     with pytest.raises(ValueError, match=re.escape("log_prob (40, 5)")):
-        methods.group_advantages(method, inputs | {"log_prob": inputs["log_prob"][:, :5]})
+        calls.group_advantages(method, inputs | {"log_prob": inputs["log_prob"][:, :5]})
     with pytest.raises(ValueError, match=re.escape("want one shape (..., group_size)")):
-        methods.group_advantages(methods.resolve("psr"), {"correct": np.array(1.0)})
+        calls.group_advantages(calls.resolve("psr"), {"correct": np.array(1.0)})
     with pytest.raises(ValueError, match="correct holds bool: want floats"):
-        methods.group_advantages(method, inputs | {"correct": inputs["correct"] > 0})
+        calls.group_advantages(method, inputs | {"correct": inputs["correct"] > 0})
 
 
 @pytest.mark.parametrize(
@@ -294,27 +294,27 @@ def test_names_shapes_and_types_of_inputs_are_checked():
 )
 def test_bad_parameters_are_named(spec, parameters, message):
     with pytest.raises(ValueError, match=message):
-        methods.group_advantages(methods.resolve(spec), rollouts(), parameters)
+        calls.group_advantages(calls.resolve(spec), rollouts(), parameters)
 
 
 def test_numbers_of_numpy_and_integers_for_floats_are_fine():
-    values = methods.parameter_values(methods.resolve("pass_at_k_training"), {"k": np.int64(3), "epsilon": 0})
+    values = calls.parameter_values(calls.resolve("pass_at_k_training"), {"k": np.int64(3), "epsilon": 0})
     assert values == {"k": 3, "epsilon": 0}
 
 
 def test_levels_and_their_refusal():
-    kl, cov = methods.resolve("kl_penalty"), methods.resolve("clip_cov")
-    methods.refuse_level(kl, ["group"], "preview")
-    methods.refuse_level(kl, ["group", "loss"], "simulate", {"form": "loss"})
+    kl, cov = calls.resolve("kl_penalty"), calls.resolve("clip_cov")
+    calls.refuse_level(kl, ["group"], "preview")
+    calls.refuse_level(kl, ["group", "loss"], "simulate", {"form": "loss"})
     with pytest.raises(ValueError, match=r"preview cannot run kl_penalty: it is a loss-level method \(its term sits"):
-        methods.refuse_level(kl, ["group"], "preview", {"form": "loss"})
+        calls.refuse_level(kl, ["group"], "preview", {"form": "loss"})
     with pytest.raises(
         ValueError, match=r"check-shaper cannot run clip_cov: it is a token-level method \(it weighs"
     ) as e:
-        methods.refuse_level(cov, ["group", "loss"], "check-shaper")
+        calls.refuse_level(cov, ["group", "loss"], "check-shaper")
     assert str(e.value).endswith("check-shaper runs methods of level group, loss")
     with pytest.raises(ValueError, match=r"x cannot run ds: it is a group-level method \(it gives one number"):
-        methods.refuse_level(methods.resolve("ds"), ["token"], "x")
+        calls.refuse_level(calls.resolve("ds"), ["token"], "x")
 
 
 # --- caveats --------------------------------------------------------------------------------------------------------
@@ -335,7 +335,7 @@ SMOOTHED = {"gamma_correct": 0.2, "gamma_incorrect": 0.1}
     ],
 )
 def test_caveats_give_one_reason_with_its_claim(spec, parameters, kl_strength, claim):
-    (found,) = methods.caveats(methods.resolve(spec), parameters, kl_strength=kl_strength)
+    (found,) = calls.caveats(calls.resolve(spec), parameters, kl_strength=kl_strength)
     assert re.search(claim, found)
 
 
@@ -356,16 +356,16 @@ def test_caveats_give_one_reason_with_its_claim(spec, parameters, kl_strength, c
     ],
 )
 def test_no_caveat_without_a_reason(spec, parameters, kl_strength):
-    assert methods.caveats(methods.resolve(spec), parameters, kl_strength=kl_strength) == ()
+    assert calls.caveats(calls.resolve(spec), parameters, kl_strength=kl_strength) == ()
 
 
 @pytest.mark.parametrize("spec", ["ds", "ds_paper", "entropy_bonus", "entropy_penalty", "kl_penalty"])
 def test_dynamic_sampling_drops_the_term_of_uniform_groups(spec):
-    (found,) = methods.caveats(methods.resolve(spec), is_dynamic_sampling=True)
+    (found,) = calls.caveats(calls.resolve(spec), is_dynamic_sampling=True)
     assert "dynamic sampling" in found
     assert spec in found
 
 
 def test_dynamic_sampling_is_no_matter_for_methods_without_a_term():
-    assert methods.caveats(methods.resolve("grpo"), is_dynamic_sampling=True) == ()
-    assert methods.caveats(methods.resolve("entropy_bonus"), {"form": "loss"}, is_dynamic_sampling=True) == ()
+    assert calls.caveats(calls.resolve("grpo"), is_dynamic_sampling=True) == ()
+    assert calls.caveats(calls.resolve("entropy_bonus"), {"form": "loss"}, is_dynamic_sampling=True) == ()

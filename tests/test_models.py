@@ -14,8 +14,8 @@ import pytest
 import torch
 from scipy import stats
 
-from llm import evaluate, models
-from llm.tasks import Prompt
+from sharpening.llm.sampling import evaluate, models
+from sharpening.llm.tasks import Prompt
 from tests.language_models import saved_model, small_model
 
 SAMPLES = 4_000

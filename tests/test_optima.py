@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharpening.theory import policies, shaping
+from sharpening.theory.optimum import optima
+from sharpening.theory.optimum.optima import Strengths
 from tests.strategies import problems
 from tests.tolerances import DIFFERENCE, FLOAT64, LARGE_LOG, ROUND_OFF
-from theory import optima, policies, shaping
-from theory.optima import Strengths
 
 EXTREME = {
     "the only correct answer at 1e-300": ([1e-300, 1.0], [1, 0]),

@@ -1,10 +1,11 @@
-"""What installing brings, what is pinned, and what `import llm` takes in a folder that is not the clone."""
+"""What installing brings, what is pinned, and that it works beside packages of generic names."""
 
 import os
 import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 import venv
 import zipfile
@@ -18,9 +19,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
+LAYERS = ("theory", "samples", "bandits", "llm", "figures")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-LAYERS = ("theory", "bandits", "llm", "figures")
-PRINT_FILES = f"import {', '.join(LAYERS)}\nfor layer in ({', '.join(LAYERS)}): print(layer.__file__)"
 
 
 def run(
@@ -42,19 +42,29 @@ def run(
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+def wheel_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel of a copy of the tree, built without a package index."""
     folder = tmp_path_factory.mktemp("wheel")
     ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "results", "*.egg-info")
-    shutil.copytree(ROOT, folder / "clone", ignore=ignored)
+    shutil.copytree(ROOT, folder / "clone", symlinks=True, ignore=ignored)
     options = ("--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--wheel-dir", folder)
     done = run("-m", "pip", "wheel", *options, folder / "clone", folder=folder)
     assert done.returncode == 0, done.stderr
-    return zipfile.ZipFile(next(folder.glob("*.whl")))
+    return next(folder.glob("*.whl"))
 
 
-def test_installing_brings_no_top_level_name(wheel: zipfile.ZipFile) -> None:
-    assert [name for name in wheel.namelist() if ".dist-info/" not in name] == []
+@pytest.fixture(scope="module")
+def wheel(wheel_file: Path) -> zipfile.ZipFile:
+    return zipfile.ZipFile(wheel_file)
+
+
+def test_installing_brings_one_top_level_name_and_every_module(wheel: zipfile.ZipFile) -> None:
+    names = [name for name in wheel.namelist() if ".dist-info/" not in name]
+    assert {name.split("/")[0] for name in names} == {"sharpening"}
+    ours = {f"sharpening/{path.relative_to(ROOT)}" for layer in LAYERS for path in (ROOT / layer).rglob("*.py")}
+    ours |= {str(path.relative_to(ROOT)) for path in (ROOT / "sharpening").rglob("*.py")}
+    assert {name for name in names if name.endswith(".py")} == ours
+    assert "sharpening/py.typed" in names
 
 
 def test_installing_brings_the_dependencies(wheel: zipfile.ZipFile) -> None:
@@ -91,59 +101,73 @@ def test_hypothesis_stores_nothing_in_the_clone(text: str) -> None:
     assert not (ROOT / ".hypothesis").exists()
 
 
-# A package that is published as `llm` is installed in `site`; a user's script lies in `user`.
+# A package that is published as `llm` is installed beside the wheel; the user's script lies in a folder of its own.
+
+SCRIPT = """
+import sys, time
+began = time.perf_counter()
+import sharpening
+assert time.perf_counter() - began < SECONDS, time.perf_counter() - began
+assert not {"torch", "numpy"} & set(sys.modules)
+import llm
+assert llm.__doc__ == "Published."
+from trl import GRPOConfig, GRPOTrainer
+from sharpening.llm.training import trainer
+Trainer = trainer.with_method(GRPOTrainer, "ds", {"gamma_correct": 0.1})
+print(Trainer.__name__, trainer.grpo_options("ds")["scale_rewards"], sharpening.__file__)
+print([name for name in sys.modules if name.split(".")[0] in ("theory", "samples", "bandits", "figures")])
+"""
 
 
-@pytest.fixture
-def user(tmp_path: Path) -> Path:
-    (tmp_path / "user").mkdir()
-    return tmp_path / "user"
+@pytest.fixture(scope="module")
+def installed(wheel_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has the wheel, the published `llm`, and this session's dependencies."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=False, symlinks=True)
+    site = next(folder.glob("lib/python*/site-packages"))
+    zipfile.ZipFile(wheel_file).extractall(site)
+    (site / "llm").mkdir()
+    (site / "llm" / "__init__.py").write_text('"""Published."""\n')
+    ours = sysconfig.get_paths()["purelib"]  # after the site's own, and without the clone that .pth files there name
+    (site / "dependencies.pth").write_text(f"{ours}\n")
+    return folder / "bin" / "python"
 
 
-@pytest.fixture
-def python_with_published_llm(tmp_path: Path) -> Path:
-    """An environment without our dependencies that has a package `llm` installed."""
-    venv.create(tmp_path / "site", with_pip=False, symlinks=True)
-    folder = next((tmp_path / "site").glob("lib/python*/site-packages")) / "llm"
-    folder.mkdir()
-    (folder / "__init__.py").write_text('"""Published."""\n')
-    return tmp_path / "site" / "bin" / "python"
-
-
-def test_a_script_in_another_folder_gets_our_layers(user: Path, python_with_published_llm: Path) -> None:
-    (user / "script.py").write_text(PRINT_FILES)
-    done = run("script.py", folder=user, pythonpath=ROOT, python=python_with_published_llm)
-    assert done.stdout.split() == [str(ROOT / layer / "__init__.py") for layer in LAYERS]
-    assert done.stderr == ""
-
-
-def test_the_published_llm_is_named_where_it_comes_first(user: Path, python_with_published_llm: Path) -> None:
-    (user / "script.py").write_text(f"import sys\nsys.path.append({str(ROOT)!r})\nimport theory\n")
-    done = run("script.py", folder=user, python=python_with_published_llm)
-    published = next(python_with_published_llm.parent.parent.glob("lib/*/site-packages/llm/__init__.py"))
+def test_the_wheel_works_beside_a_published_llm(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT.replace("SECONDS", "0.3"))
+    done = run("-W", "ignore", "script.py", folder=tmp_path, python=installed)
     assert done.returncode == 0, done.stderr
-    assert f"`import llm` takes {published}, not {ROOT}" in done.stderr
-    assert "script.py:3: RuntimeWarning" in done.stderr
+    first, second = done.stdout.splitlines()
+    assert first.startswith("GRPOTrainerWithMethod none ")
+    assert "site-packages" in first
+    assert str(ROOT) not in first
+    assert second == "[]"
 
 
-def test_an_imported_llm_is_named_even_if_ours_comes_first_by_now(user: Path, python_with_published_llm: Path) -> None:
-    script = f"import sys\nimport llm\nsys.path.insert(0, {str(ROOT)!r})\nimport theory\n"
-    (user / "script.py").write_text(script)
-    done = run("script.py", folder=user, python=python_with_published_llm)
-    assert "`import llm` takes" in done.stderr
+def test_commands_run_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    (tmp_path / "counts.csv").write_text("problem,n,c\na,4,1\nb,4,4\n")
+    for words in (("check", "--only", "A2.1", "--jobs", "1"), ("samples", "counts.csv")):
+        done = run("-m", "sharpening", *words, folder=tmp_path, python=installed)
+        assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert run("-m", "sharpening", "check", "--only", "Z", folder=tmp_path, python=installed).returncode == 2
 
 
-@pytest.mark.parametrize("layer", ["bandits", "figures", "llm"])
-def test_a_module_of_the_user_with_the_name_of_a_layer_is_named(user: Path, layer: str) -> None:
-    (user / f"{layer}.py").write_text("")
-    (user / "script.py").write_text("import theory\n")
-    done = run("-W", "error::RuntimeWarning", "script.py", folder=user, pythonpath=ROOT)
-    assert done.returncode == 1
-    assert f"`import {layer}` takes {user / layer}.py, not {ROOT / layer}" in done.stderr.splitlines()[-1]
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_clone_in_a_folder_with_a_space_and_a_hyphen_works(tmp_path: Path) -> None:
+    """Links survive git, and joblib's processes find the modules."""
+    clone, origin = tmp_path / "a space-and a hyphen", tmp_path / "origin"
+    ignored = shutil.ignore_patterns(".*", "__pycache__", "build", "results", "tests", "*.egg-info")
+    shutil.copytree(ROOT, origin, symlinks=True, ignore=ignored)
+    git = ["git", "-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]
+    for step in ("init -q", "add -A", "commit -q -m first"):
+        subprocess.run([*git, *step.split()], cwd=origin, check=True)
+    subprocess.run(["git", "clone", "-q", origin, clone], check=True)
+    words = ("bandits", "--only", "reinforcement_bias", "--preset", "smoke", "--jobs", "2", "--out", "out")
+    done = run("paper_repro.py", *words, folder=clone)
+    assert done.returncode == 0, done.stderr
 
 
-def test_the_clone_itself_and_theory_alone_give_no_warning(user: Path) -> None:
-    assert run("-W", "error", "-c", "import theory", folder=ROOT).stderr == ""
-    shutil.copytree(ROOT / "theory", user / "theory")
-    (user / "figures.py").write_text("")
-    assert run("-W", "error", "-c", "import theory", folder=user).stderr == ""
+def test_a_clone_warns_of_nothing_and_loads_no_generic_name() -> None:
+    code = "import sys; from sharpening.theory import claims; print([n for n in sys.modules if n.startswith('theory')])"
+    done = run("-W", "error", "-c", code, folder=ROOT)
+    assert (done.stdout, done.stderr) == ("[]\n", "")

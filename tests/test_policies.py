@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharpening.theory import policies
 from tests.strategies import logits, problems
 from tests.tolerances import FLOAT64, LARGE_LOG, ROUND_OFF
-from theory import policies
 
 EXTREME_LOGITS = (
     [-800.0, 800.0],

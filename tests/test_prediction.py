@@ -8,9 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sharpening.samples import answers
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics, vanilla_path
+from sharpening.theory.optimum import divergences, dominance, optima
+from sharpening.theory.optimum.optima import Strengths
+from sharpening.theory.rows import prediction
 from tests.tolerances import FLOAT64, INTEGRATOR, LARGE_LOG, PATH_TIME, ROUND_OFF
-from theory import answers, divergences, dominance, dynamics, optima, policies, prediction, vanilla_path
-from theory.optima import Strengths
 
 EXAMPLE = Path(__file__).parent.parent / "examples" / "countdown_answers.csv"
 PROBLEM = policies.problem_from_probabilities([0.25, 0.1, 0.03, 0.01, 0.01, 0.3, 0.2, 0.1], [1, 1, 1, 1, 1, 0, 0, 0])

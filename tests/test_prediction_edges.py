@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from figures import tables, theory_figures
+from sharpening.figures.drawing import theory as theory_figures
+from sharpening.figures.tables import theory as tables
+from sharpening.theory import policies
+from sharpening.theory.rows import prediction
 from tests.tolerances import FLOAT64
-from theory import policies, prediction
 
 HALF = [0.5, 0.5]
 EDGES = {

@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-import paper_repro
-import store
+from sharpening import cli
+from sharpening.samples import preview, rollouts
+from sharpening.storage import store
+from sharpening.theory.methods import calls
 from tests import long_rollouts
 from tests.tolerances import FLOAT64, PRINTED_TWO, ROOT
-from theory import methods, preview, rollouts
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "rollouts.jsonl"
 
@@ -36,7 +37,7 @@ def hand() -> rollouts.Rollouts:
 
 
 def effect(found: rollouts.Rollouts, method: str, **given: Any) -> preview.Effect:
-    return preview.effect(found, methods.resolve(method), given)
+    return preview.effect(found, calls.resolve(method), given)
 
 
 def close(value: float, rel: float = FLOAT64) -> Any:
@@ -256,11 +257,11 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 
     def refuse(*words: str) -> str:
         before = sorted(tmp_path.iterdir())
-        assert paper_repro.main(["preview", *words]) == 2
+        assert cli.main(["preview", *words]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         assert sorted(tmp_path.iterdir()) == before
-        return error.removeprefix("paper_repro.py: ")
+        return error.removeprefix("sharpening: ")
 
     return refuse
 
@@ -315,7 +316,7 @@ def test_a_broken_function_of_the_user_is_one_line(body: str, message: str, refu
 
 
 def shown(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
-    assert paper_repro.main(["preview", *words]) == 0
+    assert cli.main(["preview", *words]) == 0
     return capsys.readouterr().out
 
 
@@ -384,5 +385,5 @@ def test_a_file_without_log_probs_shows_what_it_can(tmp_path: Path, capsys: pyte
 
 def test_the_caveats_of_a_named_method_are_notes(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     (tmp_path / "f.jsonl").write_text(as_lines(HAND, base_log_prob=-1.0))
-    assert paper_repro.main(["preview", str(tmp_path / "f.jsonl"), "--method", "mara"]) == 0
+    assert cli.main(["preview", str(tmp_path / "f.jsonl"), "--method", "mara"]) == 0
     assert capsys.readouterr().err.startswith("note: strength 0.1 is above kl_strength")

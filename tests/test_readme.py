@@ -11,10 +11,14 @@ from pathlib import Path
 
 import pytest
 
-import paper_repro
-import store
-from figures import sample_tables, tables
-from theory import claims, diagnosis, method_table, methods
+from sharpening import cli
+from sharpening.figures.tables import samples as sample_tables
+from sharpening.figures.tables import theory as tables
+from sharpening.storage import store
+from sharpening.theory import claims
+from sharpening.theory.diagnosis import diagnose
+from sharpening.theory.methods import calls
+from sharpening.theory.methods import table as method_table
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,7 +40,7 @@ RUN_ELSEWHERE = ("python paper_repro.py check",)  # tests/test_entry_point.py ru
 
 def test_the_commands_were_found():
     """There is something to test, for every command."""
-    assert {line.split()[2] for block in BLOCKS for line in block} == set(paper_repro.COMMANDS)
+    assert {line.split()[2] for block in BLOCKS for line in block} == set(cli.COMMANDS)
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +91,8 @@ def test_the_claims_table_is_current():
 
 
 def test_the_table_of_presets_is_current():
-    """The table between the markers is `methods.preset_table()`, and the shown specification is the example's."""
-    assert f"<!-- presets -->\n{methods.preset_table()}\n<!-- end of presets -->" in README
+    """The table between the markers is `calls.preset_table()`, and the shown specification is the example's."""
+    assert f"<!-- presets -->\n{calls.preset_table()}\n<!-- end of presets -->" in README
     assert (ROOT / "examples" / "bandit.json").read_text(encoding="utf-8") in README
 
 
@@ -96,7 +100,7 @@ def test_the_excerpt_of_preview_is_current(capsys: pytest.CaptureFixture[str]):
     """Every line between the markers is printed for the example, in that order."""
     block = re.search(r"<!-- preview (\S+) -->\n```text\n(.*?)```\n<!-- end of preview -->", README, flags=re.DOTALL)
     assert block is not None
-    assert paper_repro.main(["preview", str(ROOT / block[1])]) == 0
+    assert cli.main(["preview", str(ROOT / block[1])]) == 0
     printed = iter(capsys.readouterr().out.splitlines())
     assert [line for line in block[2].splitlines() if line not in printed] == []
 
@@ -109,8 +113,8 @@ def test_the_table_of_verdicts_is_current(method: str):
     head, rule, *lines = written.group(1).splitlines()
     known = [name for name, entry in method_table.METHODS.items() if entry.level == "group"]
     assert [re.match(r"\| `(\w+)` ", line)[1] for line in lines] == known
-    found = diagnosis.diagnose(method_table.METHODS[method].advantage)
-    want = tables.verdicts_markdown({method: diagnosis.summary(found)}).splitlines()
+    found = diagnose.diagnose(method_table.METHODS[method].advantage)
+    want = tables.verdicts_markdown({method: diagnose.summary(found)}).splitlines()
     assert [head, rule, lines[known.index(method)]] == want
 
 

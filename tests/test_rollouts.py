@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from theory import rollouts
+from sharpening.samples import rollouts
 
 parquet = pytest.importorskip("pyarrow.parquet")
 GOOD = {"prompt": "p", "reward": 1.0, "correct": True, "log_prob": -3.0, "num_tokens": 2}

@@ -12,9 +12,9 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from commands import sample_files
-from theory.sample_formats import Fields
-from theory.samples import Samples
+from sharpening.samples import files as sample_files
+from sharpening.samples.formats.readers import Fields
+from sharpening.samples.tally import Samples
 
 MARKS = {"0": [1, 0, 1, 1], "1": [0, 0, 0, 0], "2": [1, 1, 1, 1]}  # problem -> correct or not, sample by sample
 COUNTS = {problem: (len(marks), sum(marks)) for problem, marks in MARKS.items()}

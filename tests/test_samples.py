@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from scipy.stats import beta
 
+from sharpening.samples import comparison, intervals
+from sharpening.samples import tally as samples
+from sharpening.samples.tally import Record, Samples
+from sharpening.theory import estimators
 from tests.tolerances import FLOAT64, MONTE_CARLO_Z
-from theory import comparison, estimators, intervals, samples
-from theory.samples import Record, Samples
 
 QUANTILE = 0.003  # absolute; 200,000 resamples place a 2.5% quantile with density .3 to a standard error of .001
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import paper_repro
-import store
-from figures import sample_tables
-from theory import comparison, samples
+from sharpening import cli
+from sharpening.figures.tables import samples as sample_tables
+from sharpening.samples import comparison
+from sharpening.samples import tally as samples
+from sharpening.storage import store
 
 N = 64
 RATES = np.random.default_rng(0).beta(0.5, 0.8, 150)
@@ -35,7 +36,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(*words: str, name: str = "x.json") -> dict:
-    assert paper_repro.main(["samples", *words, "--json", name]) == 0
+    assert cli.main(["samples", *words, "--json", name]) == 0
     return json.loads(Path(name).read_text())
 
 
@@ -223,8 +224,8 @@ def test_bad_input_is_one_line(words: list[str], message: str, capsys):
     write("b.csv", RATES[:30], 4)
     Path("other.csv").write_text("problem,n,c\nq0,4,1\nq1,4,2\n")
     Path("empty.csv").write_text("")
-    assert paper_repro.main(["samples", *words]) == 2
+    assert cli.main(["samples", *words]) == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"paper_repro.py: {message}")
+    assert error.startswith(f"sharpening: {message}")
     assert error.count("\n") == 1
     assert not Path("results").exists()

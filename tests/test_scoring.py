@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from llm import scoring
+from sharpening.llm.sampling import scoring
 from tests.language_models import small_model
 from tests.tolerances import FLOAT32_SUM
 

@@ -8,9 +8,10 @@ from functools import lru_cache, partial
 import numpy as np
 import pytest
 
+from sharpening.theory.methods import baselines, calls, diversity
+from sharpening.theory.methods import terms as shaped_advantages
 from tests import reference_advantages as loops
 from tests.tolerances import ADVANTAGE32, ADVANTAGE64
-from theory import advantages, diversity_advantages, methods, shaped_advantages
 
 SIZES = range(2, 9)
 NUM_MATRICES = 200
@@ -124,10 +125,10 @@ def test_agrees_with_the_loops_for_every_reward_vector_and_many_log_probabilitie
     inputs = drawn_groups(group_size)
     narrow = {name: values.astype(np.float32) if name != "answer" else values for name, values in inputs.items()}
     for name, (parameters, loop) in SHAPED.items():
-        method = methods.resolve(name.split()[0])
+        method = calls.resolve(name.split()[0])
         want = np.array([loop(group) for group in cached_groups(group_size)])
         for arrays, tolerance in ((inputs, ADVANTAGE64), (narrow, ADVANTAGE32)):
-            observed = methods.group_advantages(method, arrays, parameters)
+            observed = calls.group_advantages(method, arrays, parameters)
             assert observed.dtype == arrays["reward"].dtype
             np.testing.assert_allclose(observed, want, rtol=tolerance, atol=tolerance, err_msg=name)
 
@@ -139,7 +140,7 @@ def test_other_array_libraries_give_the_loops_with_log_probabilities(name, libra
     xp = pytest.importorskip(library)
     parameters, loop = SHAPED[name]
     inputs = {key: values[:64] for key, values in drawn_groups(5).items()}
-    observed = methods.group_advantages(methods.resolve(name.split()[0]), in_library(inputs, xp, dtype), parameters)
+    observed = calls.group_advantages(calls.resolve(name.split()[0]), in_library(inputs, xp, dtype), parameters)
     assert observed.dtype == getattr(xp, dtype)
     want = [loop(group) for group in as_groups(inputs)]
     np.testing.assert_allclose(np.from_dlpack(observed), want, rtol=tolerance, atol=tolerance)
@@ -151,12 +152,12 @@ def test_other_array_libraries_give_the_loops_with_log_probabilities(name, libra
 def test_zero_strength_is_the_base_method_bit_for_bit(normalise, placement, centre):
     inputs = drawn_groups(6)
     base = {"none": "dr_grpo", "std": "grpo"}[normalise]
-    want = methods.group_advantages(methods.resolve(base), {"reward": inputs["reward"]})
+    want = calls.group_advantages(calls.resolve(base), {"reward": inputs["reward"]})
     options = {"normalise": normalise, "placement": placement, "centre": centre}
     zero = {"gamma_correct": 0.0, "gamma_incorrect": 0.0}
     cases = {"ds": zero, "entropy_bonus": {"strength": 0.0}, "entropy_penalty": {"strength": 0.0}}
     for name, strengths in (cases | {"kl_penalty": {"kl_strength": 0.0}}).items():
-        observed = methods.group_advantages(methods.resolve(name), inputs, options | strengths)
+        observed = calls.group_advantages(calls.resolve(name), inputs, options | strengths)
         assert observed.tobytes() == want.tobytes(), name
 
 
@@ -171,8 +172,8 @@ def test_zero_strength_is_the_base_method_bit_for_bit(normalise, placement, cent
 )
 def test_zero_strength_of_the_rivals_is_their_base(name, parameters, base):
     inputs = drawn_groups(6)
-    observed = methods.group_advantages(methods.resolve(name), inputs, parameters)
-    want = methods.group_advantages(methods.resolve(base), {"reward": inputs["reward"]})
+    observed = calls.group_advantages(calls.resolve(name), inputs, parameters)
+    want = calls.group_advantages(calls.resolve(base), {"reward": inputs["reward"]})
     np.testing.assert_array_equal(observed, want)
 
 
@@ -181,22 +182,22 @@ def test_mara_is_ds_with_base_reference_and_an_offset():
     inputs = {name: values[:40] for name, values in drawn_groups(5).items()}
     inputs |= {"reward": np.ones((40, 5)), "correct": np.ones((40, 5))}
     options = {"gamma_correct": 0.1, "reference": "base", "placement": "reward"}
-    smoothed = methods.group_advantages(methods.resolve("ds"), inputs, options)
-    observed = methods.group_advantages(methods.resolve("mara"), inputs)
+    smoothed = calls.group_advantages(calls.resolve("ds"), inputs, options)
+    observed = calls.group_advantages(calls.resolve("mara"), inputs)
     np.testing.assert_allclose(observed, smoothed, rtol=ADVANTAGE64, atol=ADVANTAGE64)
 
 
 def test_mara_anchors_that_tie_share_their_reward():
     reward, base = np.array([[1.0, 2.0, 1.0, 0.0]]), np.array([[-1.0, -1.0, -3.0, -0.5]])
-    observed = diversity_advantages.mara(reward=reward, correct=np.array([[1.0, 1.0, 1.0, 0.0]]), base_log_prob=base)
+    observed = diversity.mara(reward=reward, correct=np.array([[1.0, 1.0, 1.0, 0.0]]), base_log_prob=base)
     shaped = np.array([[1.5, 1.5, 1.7, 0.0]])
     np.testing.assert_allclose(observed, shaped - shaped.mean(), rtol=ADVANTAGE64)
 
 
 def test_ucpo_keeps_the_total_and_the_wrong_side():
     inputs = drawn_groups(7)
-    plain = methods.group_advantages(methods.resolve("grpo"), {"reward": inputs["reward"]}, {"ddof": 1})
-    observed = methods.group_advantages(methods.resolve("ucpo"), inputs)
+    plain = calls.group_advantages(calls.resolve("grpo"), {"reward": inputs["reward"]}, {"ddof": 1})
+    observed = calls.group_advantages(calls.resolve("ucpo"), inputs)
     correct = inputs["correct"]
     np.testing.assert_array_equal(observed[correct == 0], plain[correct == 0])
     np.testing.assert_allclose((observed * correct).sum(-1), (plain * correct).sum(-1), atol=ADVANTAGE64)
@@ -208,10 +209,10 @@ def test_ucpo_sees_likelihoods_of_correct_samples_relative_to_each_other():
     reward = np.array([[1.0, 1.0, 1.0, 0.0]])
     near = np.array([[-1.0, -1.0, -2.0, -3.0]])
     far = near + np.array([[-2000.0, -2000.0, -2000.0, 0.0]])
-    method, ones = methods.resolve("ucpo"), np.ones((1, 4))
+    method, ones = calls.resolve("ucpo"), np.ones((1, 4))
     inputs = {"reward": reward, "correct": reward, "num_tokens": ones}
-    want = methods.group_advantages(method, inputs | {"log_prob": near})
-    np.testing.assert_allclose(methods.group_advantages(method, inputs | {"log_prob": far}), want, rtol=ADVANTAGE64)
+    want = calls.group_advantages(method, inputs | {"log_prob": near})
+    np.testing.assert_allclose(calls.group_advantages(method, inputs | {"log_prob": far}), want, rtol=ADVANTAGE64)
     assert want[0, 2] > want[0, 0] == want[0, 1]
 
 
@@ -220,9 +221,9 @@ def test_permuting_a_group_permutes_what_log_probabilities_give(name):
     inputs = {key: values[:500] for key, values in drawn_groups(6).items()}
     order = np.random.default_rng(0).permuted(np.tile(np.arange(6), (500, 1)), axis=1)
     moved = {key: np.take_along_axis(values, order, axis=1) for key, values in inputs.items()}
-    method, parameters = methods.resolve(name.split()[0]), SHAPED[name][0]
-    want = np.take_along_axis(methods.group_advantages(method, inputs, parameters), order, axis=1)
-    observed = methods.group_advantages(method, moved, parameters)
+    method, parameters = calls.resolve(name.split()[0]), SHAPED[name][0]
+    want = np.take_along_axis(calls.group_advantages(method, inputs, parameters), order, axis=1)
+    observed = calls.group_advantages(method, moved, parameters)
     np.testing.assert_allclose(observed, want, rtol=ADVANTAGE64, atol=ADVANTAGE64)
 
 
@@ -230,9 +231,9 @@ def test_permuting_a_group_permutes_what_log_probabilities_give(name):
 def test_groups_on_any_leading_axes_are_groups_of_their_own(name):
     inputs = {key: values[:60] for key, values in drawn_groups(6).items()}
     stacked = {key: values.reshape(4, 15, 6) for key, values in inputs.items()}
-    method, parameters = methods.resolve(name.split()[0]), SHAPED[name][0]
-    observed = methods.group_advantages(method, stacked, parameters).reshape(60, 6)
-    np.testing.assert_array_equal(observed, methods.group_advantages(method, inputs, parameters))
+    method, parameters = calls.resolve(name.split()[0]), SHAPED[name][0]
+    observed = calls.group_advantages(method, stacked, parameters).reshape(60, 6)
+    np.testing.assert_array_equal(observed, calls.group_advantages(method, inputs, parameters))
 
 
 def test_a_correct_only_centre_gives_the_expected_rate_of_the_theory():
@@ -275,7 +276,7 @@ def test_token_terms_average_to_what_reduction_token_adds():
         reduction="token",
         **BOTH,
     )
-    base = advantages.dr_grpo(reward=correct)
+    base = baselines.dr_grpo(reward=correct)
     np.testing.assert_allclose(observed - base, terms.sum(-1) / num_tokens, rtol=ADVANTAGE64, atol=ADVANTAGE64)
 
 
@@ -303,7 +304,7 @@ def test_options_that_exclude_each_other_or_lack_an_input_are_named(parameters, 
 def test_the_loss_form_leaves_the_advantage_alone_and_bad_forms_are_named(name):
     function = getattr(shaped_advantages, name)
     reward = np.array([[1.0, 0.0, 0.0]])
-    for normalise, base in (("none", advantages.dr_grpo), ("std", advantages.grpo)):
+    for normalise, base in (("none", baselines.dr_grpo), ("std", baselines.grpo)):
         observed = function(reward=reward, form="loss", normalise=normalise)
         np.testing.assert_array_equal(observed, base(reward=reward))
     with pytest.raises(ValueError, match="form is 'both': it must be one of reward, loss"):
@@ -311,7 +312,7 @@ def test_the_loss_form_leaves_the_advantage_alone_and_bad_forms_are_named(name):
     with pytest.raises(ValueError, match="log_prob is missing"):
         function(reward=reward)
     inputs = {"reward": reward, "log_prob": -reward, "base_log_prob": -reward}
-    given = {key: inputs[key] for key in methods.needs(methods.resolve(name))}
+    given = {key: inputs[key] for key in calls.needs(calls.resolve(name))}
     with pytest.raises(ValueError, match="correct is missing: centre 'correct_only' needs it"):
         function(**given, centre="correct_only")
 
@@ -320,12 +321,12 @@ def test_the_loss_form_leaves_the_advantage_alone_and_bad_forms_are_named(name):
 def test_a_group_of_one_is_refused_with_log_probabilities_too(name):
     inputs = {key: values[:3, :1] for key, values in drawn_groups(2).items()}
     with pytest.raises(ValueError, match="group_size is 1"):
-        methods.group_advantages(methods.resolve(name), inputs)
+        calls.group_advantages(calls.resolve(name), inputs)
 
 
 def test_bad_parameters_of_ips_and_mara_are_named():
     ones = np.ones((1, 3))
     with pytest.raises(ValueError, match="floor is 0"):
-        diversity_advantages.ips(reward=ones, answer=ones, floor=0)
+        diversity.ips(reward=ones, answer=ones, floor=0)
     with pytest.raises(ValueError, match="normalise is 'max'"):
-        diversity_advantages.mara(reward=ones, correct=ones, base_log_prob=-ones, normalise="max")
+        diversity.mara(reward=ones, correct=ones, base_log_prob=-ones, normalise="max")

@@ -10,9 +10,9 @@ import sympy as sp
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sharpening.theory import policies, shaping
 from tests.strategies import logits, problems
 from tests.tolerances import BROKEN, FLOAT64
-from theory import policies, shaping
 
 STRENGTHS = st.floats(0.0, 10.0)
 

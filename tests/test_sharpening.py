@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from sharpening.samples import sharpening
+from sharpening.samples.sharpening import Gains
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics, matched
+from sharpening.theory.policies import Problem
 from tests.tolerances import COVERAGE_OF_400, FLOAT64, INTEGRATOR, MONTE_CARLO_Z, PATH_LIMIT, ROUND_OFF
-from theory import dynamics, matched, policies, sharpening
-from theory.policies import Problem
-from theory.sharpening import Gains
 
 
 def drawn_problems(number: int, seed: int = 0) -> list[Problem]:

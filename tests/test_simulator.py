@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-import paper_repro
-from bandits import analysis, rollouts, simulator
-from bandits.rollouts import Setup
-from bandits.specification import Specification
+from sharpening import cli
+from sharpening.bandits import analysis, rollouts, simulator
+from sharpening.bandits.rollouts import Setup
+from sharpening.bandits.specification import Specification
+from sharpening.theory import policies
+from sharpening.theory.groups import expectations
+from sharpening.theory.methods import baselines, calls
 from tests.tolerances import FLOAT64, MONTE_CARLO_Z, ROUND_OFF
-from theory import advantages, groups, methods, policies
 
 BASE = {"base_policy": (0.3, 0.1, 0.4, 0.2), "correct": (1, 1, 0, 0), "group_size": 4}
 FAST = {**BASE, "learning_rate": 0.2, "num_steps": 20, "num_runs": 8, "record_every": 5}
@@ -94,8 +96,8 @@ def test_the_mean_step_is_the_expected_step(method: str):
     setup = simulator.setup_of(Specification(**{**BASE, "method": method}))
     steps = _steps(setup, 20_000, 0)
     policy, correct = np.array(BASE["base_policy"]), setup.bandit.problem.correct
-    table = groups.advantage_table(getattr(advantages, method), 4)
-    expected = groups.prompt_weight(table, 0.4) * policy * (correct - 0.4)
+    table = expectations.advantage_table(getattr(baselines, method), 4)
+    expected = expectations.prompt_weight(table, 0.4) * policy * (correct - 0.4)
     error = steps.std(axis=0, ddof=1) / np.sqrt(len(steps))
     assert np.abs((steps.mean(axis=0) - expected) / error).max() < MONTE_CARLO_Z
     assert np.abs((steps.mean(axis=0) + expected) / error).max() > MONTE_CARLO_Z
@@ -169,7 +171,7 @@ def test_a_bad_specification_is_one_line_and_writes_nothing(name: str, tmp_path,
     with pytest.raises(ValidationError):
         Specification(**fields)
     (tmp_path / "spec.json").write_text(json.dumps(fields), encoding="utf-8")
-    status = paper_repro.main(["simulate", str(tmp_path / "spec.json"), "--out", str(tmp_path / "out")])
+    status = cli.main(["simulate", str(tmp_path / "spec.json"), "--out", str(tmp_path / "out")])
     error = capsys.readouterr().err
     assert status == 2
     assert error.count("\n") == 1
@@ -183,7 +185,7 @@ def test_simulate_writes_rows_and_summary(tmp_path, capsys):
     spec.write_text(json.dumps({**FAST, "method": "ucpo", "optimizer": "adam"}), encoding="utf-8")
     written = []
     for _ in range(2):
-        assert paper_repro.main(["simulate", str(spec), "--out", str(tmp_path / "out")]) == 0
+        assert cli.main(["simulate", str(spec), "--out", str(tmp_path / "out")]) == 0
         written.append([(tmp_path / "out" / name).read_bytes() for name in ("rows.csv", "summary.json")])
     assert written[0] == written[1]
     summary = json.loads(written[0][1])
@@ -199,5 +201,5 @@ def test_methods_of_a_users_file_run(tmp_path):
     """FILE.py:FUNCTION is accepted, and what it needs is passed."""
     (tmp_path / "mine.py").write_text("def plain(*, correct):\n    return correct - 0.5\n", encoding="utf-8")
     specification = Specification(**{**FAST, "method": f"{tmp_path / 'mine.py'}:plain"})
-    assert methods.needs(methods.resolve(specification.method)) == ("correct",)
+    assert calls.needs(calls.resolve(specification.method)) == ("correct",)
     assert len(list(analysis.simulate(specification))) == 5 * 14

@@ -7,10 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from bandits import instances, rollouts, simulator
-from bandits.specification import Specification, bandit_of, read_solves
+from sharpening.bandits import instances, rollouts, simulator
+from sharpening.bandits.specification import Specification, bandit_of, read_solves
+from sharpening.theory import policies
+from sharpening.theory.flow import strategies
+from sharpening.theory.groups import expectations, expected_flow, sampling
+from sharpening.theory.methods import calls
 from tests.tolerances import FLOAT64, MONTE_CARLO_Z, ROUND_OFF
-from theory import expected_flow, groups, methods, policies, sampling, strategies
 
 BASE = {"base_policy": (0.3, 0.1, 0.4, 0.2), "correct": (1, 1, 0, 0), "group_size": 4, "num_runs": 4}
 STRATEGIES = {"instance": "generalist_and_specialists", "group_size": 4, "num_runs": 4}
@@ -58,7 +61,7 @@ def test_the_mean_field_is_the_expected_flow(method: str):
     start = policies.log_softmax(np.array([1.0, -1.0, 0.5, 0.0]))
     state = simulator.initial_state(start, 1)
     found = (simulator.step(state, setup, None)[0].logits - state.logits)[0] / setup.learning_rate
-    values = methods.parameter_values(setup.method)
+    values = calls.parameter_values(setup.method)
     rates = [
         expected_flow.ExpectedFlow(
             setup.method.advantage, setup.bandit.problem, values, 4, False, 0.2, 0.1, kl_strength=strength
@@ -150,9 +153,9 @@ def test_shared_strategies_follow_the_mean_over_prompts(fields: dict):
     steps = _moves(setup, 20_000)
     correctness = strategies.correctness(policy, solves)
     slopes = policy * (solves - correctness[:, None])
-    table = groups.advantage_table(methods.METHODS["maxrl"].advantage, 4)
-    expected = strategies.shared_step(groups.prompt_weight(table, correctness), slopes)
-    flat = strategies.shared_step(np.full_like(correctness, groups.prompt_weight(table, 0.4)), slopes)
+    table = expectations.advantage_table(calls.METHODS["maxrl"].advantage, 4)
+    expected = strategies.shared_step(expectations.prompt_weight(table, correctness), slopes)
+    flat = strategies.shared_step(np.full_like(correctness, expectations.prompt_weight(table, 0.4)), slopes)
     error = steps.std(axis=0, ddof=1) / np.sqrt(len(steps))
     assert np.abs((steps.mean(axis=0) - expected) / error).max() < MONTE_CARLO_Z
     assert np.abs((steps.mean(axis=0) - flat) / error).max() > MONTE_CARLO_Z
@@ -163,8 +166,8 @@ def test_the_mean_field_of_shared_strategies_is_the_shared_step():
     setup = simulator.setup_of(Specification(**STRATEGIES, method="grpo", mean_field=True))
     policy, solves = np.exp(setup.bandit.base_log_policy), setup.bandit.solves
     correctness = strategies.correctness(policy, solves)
-    table = groups.advantage_table(methods.METHODS["grpo"].advantage, 4)
-    weights = groups.prompt_weight(table, correctness)
+    table = expectations.advantage_table(calls.METHODS["grpo"].advantage, 4)
+    weights = expectations.prompt_weight(table, correctness)
     expected = strategies.shared_step(weights, policy * (solves - correctness[:, None]))
     np.testing.assert_allclose(_moves(setup, 1)[0], expected, atol=ROUND_OFF, rtol=FLOAT64)
 

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from sharpening.theory import policies, shaping
+from sharpening.theory.flow import dynamics, smoothing
+from sharpening.theory.groups import expectations
+from sharpening.theory.policies import Floats
 from tests.tolerances import FLOAT64, PRINTED_THREE, SECOND_ORDER
-from theory import dynamics, groups, policies, shaping, smoothing
-from theory.policies import Floats
 
 LOG_POLICY = np.log([0.3, 0.1, 0.4, 0.2])
 CORRECT = np.array([1.0, 1.0, 0.0, 0.0])
@@ -59,7 +61,7 @@ def test_no_strength_smooths_the_example_unless_the_bonus_is_centred():
 
 def test_small_groups_need_more_strength_to_smooth_when_centred():
     strengths = [
-        smoothing.turning_strengths(LOG_POLICY, CORRECT, (0, 1), groups.dr_grpo_weight(size), size)[1]
+        smoothing.turning_strengths(LOG_POLICY, CORRECT, (0, 1), expectations.dr_grpo_weight(size), size)[1]
         for size in (2, 4, 8, 64)
     ]
     assert strengths == sorted(strengths, reverse=True)

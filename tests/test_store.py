@@ -16,9 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import store
+from sharpening.storage import store
 
-CLONE = Path(store.__file__).resolve().parent
+CLONE = Path(store.__file__).resolve().parents[2]
 CONFIG = {"instance": "long_tail", "kl_strength": 0.25, "seed": 0}
 ROWS = [
     {"arm": 0, "policy": 1e-300, "answer": 'a "quoted", one', "is_correct": True},
@@ -174,10 +174,10 @@ def test_provenance_is_measured(tmp_path):
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_commit_is_of_the_clone_and_unknown_elsewhere(tmp_path):
-    code = "import store; c = store.Clock().commit; print(c['commit'], c['is_dirty'])"
+    code = "from sharpening.storage import store; c = store.Clock().commit; print(c['commit'], c['is_dirty'])"
     (tmp_path / "inner").mkdir()
     for folder in (tmp_path, tmp_path / "inner"):
-        (folder / "store.py").write_text((CLONE / "store.py").read_text())
+        shutil.copytree(CLONE / "sharpening" / "storage", folder / "sharpening" / "storage")
 
     def seen_from(folder):
         return python(code, clone=folder).communicate()[0].split()

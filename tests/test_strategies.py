@@ -5,9 +5,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics, matched, strategies
+from sharpening.theory.groups import expectations
+from sharpening.theory.methods import baselines
+from sharpening.theory.policies import Floats
 from tests.tolerances import FLOAT64, PATH_LIMIT, ROOT, SECOND_ORDER
-from theory import advantages, dynamics, groups, matched, policies, strategies
-from theory.policies import Floats
 
 LATE = 1e8  # steps times the learning rate
 
@@ -63,10 +66,10 @@ def test_nothing_is_lost_where_one_strategy_solves_all_that_can_be_solved():
 @given(bandits(), st.sampled_from([2, 4, 8]))
 def test_the_shared_advantage_and_the_shared_step_are_the_same_step(bandit, group_size):
     policy, success = bandit
-    table = groups.advantage_table(advantages.grpo, group_size)
+    table = expectations.advantage_table(baselines.grpo, group_size)
 
     def weight(mass: Floats) -> Floats:
-        return groups.prompt_weight(table, np.clip(mass, 0.0, 1.0))
+        return expectations.prompt_weight(table, np.clip(mass, 0.0, 1.0))
 
     mass = strategies.correctness(policy, success)
     slopes = policy * (success - mass[:, None])  # dQ_x/dz_j of a softmax, (num_prompts, num_strategies)
@@ -99,7 +102,7 @@ def test_nothing_moves_where_all_strategies_succeed_equally_often():
 @pytest.mark.parametrize(("group_size", "is_inner"), [(3, False), (8, True)])
 def test_maxrl_keeps_both_strategies_only_in_groups_above_the_odds(group_size, is_inner):
     share = 0.8  # odds 4 against c_G(0)/c_G(1) = G - 1
-    at_corner = groups.maxrl_weight(np.array([1.0, 0.0]), group_size)
+    at_corner = expectations.maxrl_weight(np.array([1.0, 0.0]), group_size)
     assert (share * at_corner[0] < (1 - share) * at_corner[1]) == is_inner
 
 
@@ -114,9 +117,9 @@ def test_methods_have_the_odds_of_claim_e1():
 
 @pytest.mark.parametrize("method", strategies.FLAT_METHODS)
 def test_flat_methods_weigh_q_and_its_mirror_image_alike(method):
-    table = groups.advantage_table(getattr(advantages, method), 6)
+    table = expectations.advantage_table(getattr(baselines, method), 6)
     mass = np.linspace(0.0, 1.0, 11)
-    weight = groups.prompt_weight(table, mass)
+    weight = expectations.prompt_weight(table, mass)
     np.testing.assert_allclose(weight, weight[::-1], rtol=FLOAT64)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bandits.experiments import compare, framework, surveys
-from figures import bandit_figures, render
+from sharpening.bandits.experiments import compare, framework, surveys
+from sharpening.figures import render
+from sharpening.figures.drawing import bandits as bandit_figures
 
 SMOKE = framework.PRESETS["smoke"]
 

@@ -14,11 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import paper_repro
-import store
-from bandits import experiments
-from bandits.experiments import framework
-from commands import sweep
+from sharpening import cli
+from sharpening.bandits import experiments
+from sharpening.bandits.experiments import framework
+from sharpening.storage import store, sweep
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = framework.Scale("small", 1, 2)
@@ -74,13 +73,13 @@ def test_a_damaged_run_is_named_and_computed_again(undisturbed: dict, tmp_path: 
     sweep.run(tasks, framework.rows_of, root=str(tmp_path), jobs=1, backend="loky")
     rows = next(tmp_path.rglob("rows.csv"))
     rows.write_bytes(rows.read_bytes().replace(b"1", b"2", 1))
-    assert paper_repro.main(["results", "verify", "--out", str(tmp_path)]) == 1
+    assert cli.main(["results", "verify", "--out", str(tmp_path)]) == 1
     assert "rows.csv: differs from its checksum" in capsys.readouterr().out
     sweep.run(tasks, framework.rows_of, root=str(tmp_path), jobs=1, backend="loky")
     error = capsys.readouterr().err
     assert f"note: {rows.parent}: rows.csv: differs from its checksum: it is computed again" in error
     assert set(contents(tmp_path).items()) <= set(undisturbed.items())
-    assert paper_repro.main(["results", "verify", "--out", str(tmp_path)]) == 0
+    assert cli.main(["results", "verify", "--out", str(tmp_path)]) == 0
 
 
 COMMAND = [sys.executable, str(ROOT / "paper_repro.py"), "bandits", "--only", "reinforcement_bias", "universality"]
@@ -129,7 +128,7 @@ def test_control_c_ends_at_once_and_keeps_what_is_finished(tmp_path: Path):
     _, error = process.communicate(timeout=60)
     assert time.monotonic() - start < INTERRUPTED_SECONDS
     assert process.returncode == 128 + signal.SIGINT
-    assert error.strip().splitlines()[-1] == "paper_repro.py: interrupted"
+    assert error.strip().splitlines()[-1] == "sharpening: interrupted"
     runs = store.list_runs(tmp_path)
     assert runs
     assert all(store.verify_run(run) == [] for run in runs)
@@ -150,17 +149,17 @@ def test_results_lists_shows_and_cleans(tmp_path: Path, capsys):
     tasks = small_tasks()[:2]
     sweep.run(tasks, framework.rows_of, root=str(tmp_path), jobs=1, backend="loky")
     first, second = store.list_runs(tmp_path)
-    assert paper_repro.main(["results", "list", "--out", str(tmp_path)]) == 0
+    assert cli.main(["results", "list", "--out", str(tmp_path)]) == 0
     assert capsys.readouterr().out.count(" ok ") == 2
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(store.RESULT_VERSION, "bandits", store.RESULT_VERSION["bandits"] + 1)
-        paper_repro.main(["results", "list", "--out", str(tmp_path)])
+        cli.main(["results", "list", "--out", str(tmp_path)])
         assert capsys.readouterr().out.count(" older code ") == 2
-    assert paper_repro.main(["results", "show", first.name[:6], "--out", str(tmp_path)]) == 0
+    assert cli.main(["results", "show", first.name[:6], "--out", str(tmp_path)]) == 0
     assert first.name in capsys.readouterr().out
     (second / "rows.csv").unlink()
     (second.parent / ".tmp-left").mkdir()
-    assert paper_repro.main(["results", "clean", "--out", str(tmp_path)]) == 0
+    assert cli.main(["results", "clean", "--out", str(tmp_path)]) == 0
     assert "2 folders removed" in capsys.readouterr().out
     assert store.list_runs(tmp_path) == [first]
 
@@ -180,7 +179,7 @@ def test_results_lists_shows_and_cleans(tmp_path: Path, capsys):
 )
 def test_bad_input_is_one_line(words: list[str], message: str, tmp_path: Path, capsys):
     """Exit status 2 and one line that names what is wrong."""
-    assert paper_repro.main([*words, "--out", str(tmp_path)]) == 2
+    assert cli.main([*words, "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
@@ -189,6 +188,6 @@ def test_bad_input_is_one_line(words: list[str], message: str, tmp_path: Path, c
 def test_the_list_names_claims_and_rivals():
     """Each experiment is listed with its claims, its prediction and its rival; nothing is computed."""
     with contextlib.redirect_stdout(io.StringIO()) as text:
-        assert paper_repro.main(["bandits", "--list"]) == 0
+        assert cli.main(["bandits", "--list"]) == 0
     for experiment in experiments.EXPERIMENTS:
         assert f"{experiment.id} ({', '.join(experiment.claims)})" in text.getvalue()

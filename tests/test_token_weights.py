@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sharpening.theory import policies
+from sharpening.theory.methods import calls, table, token_weights
 from tests.tolerances import ADVANTAGE64, FINITE_DIFFERENCE, FLOAT64
-from theory import method_table, methods, policies, token_weights
 
-TOKEN_IDS = [name for name, method in methods.METHODS.items() if method.level == "token"]
+TOKEN_IDS = [name for name, method in calls.METHODS.items() if method.level == "token"]
 
 
 def batch(seed: int = 0, shape: tuple[int, ...] = (6, 5)) -> dict[str, np.ndarray]:
@@ -30,8 +31,8 @@ def batch(seed: int = 0, shape: tuple[int, ...] = (6, 5)) -> dict[str, np.ndarra
     }
 
 
-def weigh(name: str, inputs: dict[str, np.ndarray], parameters=methods.NO_PARAMETERS) -> np.ndarray:
-    return methods.weigh_tokens(methods.resolve(name), inputs, parameters)
+def weigh(name: str, inputs: dict[str, np.ndarray], parameters=calls.NO_PARAMETERS) -> np.ndarray:
+    return calls.weigh_tokens(calls.resolve(name), inputs, parameters)
 
 
 def loop_clip(ratio: float, advantage: float, low: float, high: float) -> float:
@@ -56,7 +57,7 @@ def covariances(inputs) -> dict[tuple[int, int], float]:
 
 def loop_weights(name: str, inputs, parameters) -> np.ndarray:
     """Each method token by token, 0 on padding."""
-    values = methods.parameter_values(methods.resolve(name), parameters)
+    values = calls.parameter_values(calls.resolve(name), parameters)
     low, high = values.get("clip_low"), values.get("clip_high")
     weights, places = np.zeros(inputs["ratio"].shape), tokens(inputs)
     covariance = covariances(inputs)
@@ -284,11 +285,11 @@ def test_the_loss_terms_have_the_gradients_of_entropy_and_kl():
         ("kl_penalty", "kl_strength", -token_weights.kl_gradient(log_policy, base)),
     ):
         parameters = {"form": "loss", strength: 0.5}
-        observed = methods.loss_gradient(methods.resolve(name), log_policy, base, parameters)
+        observed = calls.loss_gradient(calls.resolve(name), log_policy, base, parameters)
         np.testing.assert_allclose(observed, 0.5 * want, rtol=FLOAT64)
         assert abs(observed.sum()) < FLOAT64
         with pytest.raises(ValueError, match=f"{name} has no term in the loss"):
-            methods.loss_gradient(methods.resolve(name), log_policy, base)
+            calls.loss_gradient(calls.resolve(name), log_policy, base)
 
 
 def test_the_loss_terms_take_runs_on_the_leading_axis():
@@ -308,11 +309,11 @@ def test_names_of_token_inputs_are_checked():
 
 @pytest.mark.parametrize("name", TOKEN_IDS)
 def test_a_token_method_stands_on_grpo(name):
-    method = methods.resolve(name)
+    method = calls.resolve(name)
     reward = np.array([[1.0, 0.0, 0.0]])
-    observed = methods.group_advantages(method, {"reward": reward}, {"ddof": 1})
+    observed = calls.group_advantages(method, {"reward": reward}, {"ddof": 1})
     np.testing.assert_array_equal(
-        observed, methods.group_advantages(methods.resolve("grpo"), {"reward": reward}, {"ddof": 1})
+        observed, calls.group_advantages(calls.resolve("grpo"), {"reward": reward}, {"ddof": 1})
     )
-    assert set(method.token_needs) <= set(method_table.TOKEN_INPUTS)
+    assert set(method.token_needs) <= set(table.TOKEN_INPUTS)
     assert {"ratio", "advantage"} <= set(method.token_needs)

@@ -18,12 +18,14 @@ import pytest
 import torch
 from transformers import TrainerCallback
 
-from figures import training_tables
-from llm import checkpoints, countdown, models, preflight, train
-from llm.configs import RunConfig
-from llm.countdown_task import CountdownTask
-from llm.own_task import OwnTask
-from llm.tasks import Prompt
+from sharpening.figures.tables import training as training_tables
+from sharpening.llm.countdown import problems as countdown
+from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.own_task import OwnTask
+from sharpening.llm.sampling import models
+from sharpening.llm.tasks import Prompt
+from sharpening.llm.training import checkpoints, preflight, run
+from sharpening.llm.training.configs import RunConfig
 from tests import training
 from tests.language_models import SETTINGS, saved_model
 
@@ -42,21 +44,21 @@ def config_of(**changes: Any) -> RunConfig:
 
 
 @functools.cache
-def problems(held_out: str = "exact") -> train.Problems:
+def problems(held_out: str = "exact") -> run.Problems:
     """Five prompts to train on, so that an epoch ends within a batch, and four held out."""
     drawn = countdown.distinct(SETTINGS, np.random.default_rng(0), 9)
     task, other = (CountdownTask(part, operators=SETTINGS.operators) for part in (drawn[:5], drawn[5:]))
     sampled = OwnTask([Prompt(one.id, one.text) for one in other.prompts], [""] * 4, lambda completion, answer: True)
-    return train.Problems(task, {"exact": other, "sampled": sampled}.get(held_out), [])
+    return run.Problems(task, {"exact": other, "sampled": sampled}.get(held_out), [])
 
 
 def made(config: RunConfig, folder: Path, held_out: str = "exact") -> Any:
-    return train.make_trainer(config, config.model, problems(held_out), folder)
+    return run.make_trainer(config, config.model, problems(held_out), folder)
 
 
 def ran(config: RunConfig, folder: Path, held_out: str = "exact", last: Path | None = None) -> Any:
     trained = made(config, folder, held_out)
-    train.run(trained, config, last)
+    run.run(trained, config, last)
     return trained
 
 
@@ -200,8 +202,8 @@ def test_a_signal_stops_at_the_next_boundary_with_a_checkpoint_that_counts(numbe
     config = config_of(save_every=6)
     trained = made(config, tmp_path)
     trained.add_callback(Signals(number))
-    train.run(trained, config, None)
-    assert (train.signal_of(trained), trained.state.global_step) == (number, 4)
+    run.run(trained, config, None)
+    assert (run.signal_of(trained), trained.state.global_step) == (number, 4)
     last = tmp_path / "checkpoint-4"
     assert checkpoints.last(tmp_path) == (last, [])
     assert signal.getsignal(number) is before
@@ -213,14 +215,14 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
     trained = made(config, tmp_path)
     trained.add_callback(Signals(signal.SIGINT, signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
-        train.run(trained, config, None)
+        run.run(trained, config, None)
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     assert trained.state.global_step == 2
 
 
 def test_a_signal_that_comes_while_others_are_asked_counts_at_the_next_boundary() -> None:
     control = SimpleNamespace(should_save=False, should_training_stop=False)
-    stopper = train.Stopper(SimpleNamespace(device="cpu"), 1)
+    stopper = run.Stopper(SimpleNamespace(device="cpu"), 1)
 
     def gather(received: torch.Tensor) -> torch.Tensor:
         stopper.received = signal.SIGTERM
@@ -236,8 +238,8 @@ def test_torchrun_may_send_a_signal_again(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "0")
     trained = made(config_of(), tmp_path)
     trained.add_callback(Signals(signal.SIGTERM, signal.SIGTERM))
-    train.run(trained, config_of(), None)
-    assert (train.signal_of(trained), trained.state.global_step) == (signal.SIGTERM, 4)
+    run.run(trained, config_of(), None)
+    assert (run.signal_of(trained), trained.state.global_step) == (signal.SIGTERM, 4)
 
 
 # looks, options, adapters
@@ -265,7 +267,7 @@ def test_passes_in_bfloat16_move_weights_in_float32(tmp_path: Path) -> None:
     trained, passes = made(config, tmp_path, "none"), set()
     layer = next(part for part in trained.model.modules() if isinstance(part, torch.nn.Linear))
     layer.register_forward_hook(lambda _, given, output: passes.add(output.dtype))
-    train.run(trained, config, None)
+    run.run(trained, config, None)
     assert passes == {torch.bfloat16}
     moments = trained.optimizer.state_dict()["state"].values()
     numbers = [*trained.model.parameters(), *(value["exp_avg"] for value in moments)]
@@ -293,9 +295,9 @@ def test_looking_at_held_out_problems_and_completions_changes_no_weight(tmp_path
         trained, told = made(config, tmp_path / held_out, held_out), Told()
         trained.add_callback(told)
         if held_out != "none":
-            shown = train.first_completions(trained, problems().train, config)
+            shown = run.first_completions(trained, problems().train, config)
             assert [row["problem"] for row in shown] == [one.id for one in problems().train.prompts[:4]]
-        train.run(trained, config, None)
+        run.run(trained, config, None)
         looks = [entry["held_out/pass@1"] for entry in trained.state.log_history if "held_out/pass@1" in entry]
         assert looks == told.values  # what W&B and the like are told
         assert len(looks) == (0 if held_out == "none" else 3)
@@ -309,20 +311,20 @@ def test_looking_at_held_out_problems_and_completions_changes_no_weight(tmp_path
     ("processes", "micro_batch", "expected"), [(1, 32, (32, 4)), (4, 16, (16, 2)), (2, 128, (64, 1))]
 )
 def test_a_step_is_divided_among_processes(monkeypatch, tmp_path, processes, micro_batch, expected) -> None:
-    monkeypatch.setattr(train, "GRPOConfig", SimpleNamespace)
+    monkeypatch.setattr(run, "GRPOConfig", SimpleNamespace)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     config = config_of(group_size=8, prompts_per_step=16, micro_batch=micro_batch)
-    found = train.grpo_config(config, tmp_path)
+    found = run.grpo_config(config, tmp_path)
     assert (found.per_device_train_batch_size, found.gradient_accumulation_steps) == expected
 
 
 @pytest.mark.parametrize(("processes", "micro_batch"), [(7, 1), (2, 24)])
 def test_a_step_that_cannot_be_divided_is_refused(monkeypatch, tmp_path, processes, micro_batch) -> None:
-    monkeypatch.setattr(train, "GRPOConfig", SimpleNamespace)
+    monkeypatch.setattr(run, "GRPOConfig", SimpleNamespace)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     config = config_of(group_size=8, prompts_per_step=15, micro_batch=micro_batch)
     with pytest.raises(ValueError, match=f"^micro_batch: {micro_batch}: want .* processes, {processes}$"):
-        train.grpo_config(config, tmp_path)
+        run.grpo_config(config, tmp_path)
 
 
 def test_memory_that_runs_out_is_one_line_and_other_faults_are_not_hidden(tmp_path, monkeypatch) -> None:
@@ -334,7 +336,7 @@ def test_memory_that_runs_out_is_one_line_and_other_faults_are_not_hidden(tmp_pa
 
         monkeypatch.setattr(trained, "train", fails)
         with pytest.raises((ValueError, RuntimeError), match=wanted):
-            train.run(trained, config_of(), None)
+            run.run(trained, config_of(), None)
 
 
 def test_adapters_are_drawn_from_the_seed_resume_and_are_saved_merged(tmp_path: Path) -> None:
@@ -351,7 +353,7 @@ def test_adapters_are_drawn_from_the_seed_resume_and_are_saved_merged(tmp_path: 
     ids = torch.arange(4, 10)[None]
     with torch.no_grad():
         expected = whole.model.eval()(input_ids=ids).logits
-        train.save(whole, tmp_path / "model")
+        run.save(whole, tmp_path / "model")
         lm = models.load(str(tmp_path / "model"), device="cpu")
         torch.testing.assert_close(lm.model(input_ids=ids).logits, expected)
 
@@ -359,19 +361,19 @@ def test_adapters_are_drawn_from_the_seed_resume_and_are_saved_merged(tmp_path: 
 def test_a_reward_is_the_mark_and_credit_for_form() -> None:
     task = OwnTask([Prompt("a", "p")], ["x"], lambda completion, answer: {"x": True, "y": False}.get(completion))
     answers = {"of an earlier batch": "1"}
-    functions = train.reward_functions(task, 0.25, answers)
+    functions = run.reward_functions(task, 0.25, answers)
     assert [one.__name__ for one in functions] == ["correct", "well_formed"]
     given = {"completions": ["x ", [{"role": "assistant", "content": "y"}], "?"], "place": [0, 0, 0]}
     assert [one(**given) for one in functions] == [[1.0, 0.0, None], [0.25, 0.25, 0.0]]
     assert answers == {"x": "x", "y": "y", "?": "?"}
-    assert len(train.reward_functions(task, 0.0, {})) == 1
+    assert len(run.reward_functions(task, 0.0, {})) == 1
 
 
 def test_a_method_that_counts_answers_gets_those_of_the_verifier_and_not_the_reasoning(tmp_path: Path) -> None:
     (problem,) = countdown.distinct(SETTINGS, np.random.default_rng(0), 1)
     task = CountdownTask([problem], operators=SETTINGS.operators, text_format="chat")
-    trained = train.make_trainer(
-        config_of(method="ips", parameters={}), str(saved_model()), train.Problems(task, None, []), tmp_path
+    trained = run.make_trainer(
+        config_of(method="ips", parameters={}), str(saved_model()), run.Problems(task, None, []), tmp_path
     )
     texts = [f"<think>{thought}</think> <answer>1 + {number}</answer>" for thought, number in ("a2", "b2", "c3")]
     trained.reward_funcs[0](texts, [0, 0, 0])

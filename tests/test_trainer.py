@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 import torch
 
-from llm import trainer
+from sharpening.llm.training import trainer
+from sharpening.theory import shaping
+from sharpening.theory.methods import calls, table
 from tests import reference_advantages as loops
 from tests import reference_groups, training
 from tests.reference_advantages import Group
 from tests.tolerances import TRAINED
-from theory import method_table, methods, shaping
 
 pytestmark = training.QUIET
 TRL_OWN = {"ddof": 1, "epsilon": trainer.TRL_EPSILON}
@@ -178,8 +179,8 @@ CASES: list[tuple[str, dict[str, Any], Advantage]] = [
 
 
 def test_every_method_of_group_level_and_every_preset_is_tried():
-    at_group_level = {id for id, method in method_table.METHODS.items() if method.level == "group"}
-    assert {method for method, *_ in CASES} | {"ds_token"} == at_group_level | set(method_table.PRESETS)
+    at_group_level = {id for id, method in table.METHODS.items() if method.level == "group"}
+    assert {method for method, *_ in CASES} | {"ds_token"} == at_group_level | set(table.PRESETS)
 
 
 @pytest.mark.filterwarnings("ignore:gamma_correct .* is not below kl_strength:UserWarning")
@@ -188,12 +189,12 @@ def test_every_method_of_group_level_and_every_preset_is_tried():
 def test_advantages_in_the_loss_are_those_of_loops_on_a_plain_forward(tmp_path, method, parameters, advantage):
     made = ran(method, parameters, tmp_path)
     observed, prompts = in_the_loss(made)
-    chosen = methods.resolve(method)
+    chosen = calls.resolve(method)
     want = expected(prompts, advantage, max(chosen.least_group_size, parameters.get("k", 1)))
     assert len(observed) == len(want) == 40
     for ids, value in want.items():
         assert observed[ids].item() == pytest.approx(value, rel=TRAINED, abs=TRAINED)
-    assert made.log_prob_source == ("forward" if "log_prob" in methods.needs(chosen, parameters) else "")
+    assert made.log_prob_source == ("forward" if "log_prob" in calls.needs(chosen, parameters) else "")
     in_table = [float(observed[tuple(ids)]) for ids in completions()]
     np.testing.assert_allclose(list(made._logs["advantages"]), in_table, rtol=TRAINED, atol=TRAINED)
 

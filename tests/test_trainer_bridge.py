@@ -16,15 +16,16 @@ import torch
 from transformers import GenerationConfig, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import BaseModelOutput, CausalLMOutput
 
-from bandits import simulator
-from bandits.specification import Specification
-from bandits.state import initial_state
-from llm import trainer
+from sharpening.bandits import simulator
+from sharpening.bandits.specification import Specification
+from sharpening.bandits.state import initial_state
+from sharpening.llm.training import trainer
+from sharpening.theory import shaping
+from sharpening.theory.methods import calls, table
 from tests import reference_advantages as loops
 from tests import training
 from tests.reference_advantages import Group
 from tests.tolerances import BRIDGE
-from theory import method_table, methods, shaping
 
 pytestmark = training.QUIET
 POLICY = (1 / 2, 1 / 4, 1 / 8, 1 / 8)
@@ -142,8 +143,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "simko_penalty": dict(quantile=0.0, penalty=2.0),
 }
 CASES = [
-    *((id, PARAMETERS.get(id, {})) for id in method_table.METHODS),
-    *((id, {}) for id in method_table.PRESETS),
+    *((id, PARAMETERS.get(id, {})) for id in table.METHODS),
+    *((id, {}) for id in table.PRESETS),
     ("ds", dict(gamma_incorrect=0.2, reference="base")),
     ("entropy_bonus", dict(form="loss")),
     ("entropy_penalty", dict(form="loss")),
@@ -159,7 +160,7 @@ def test_a_step_of_trl_is_a_step_of_the_simulator(tmp_path, monkeypatch, method,
     want = by_simulator(method, parameters)
     np.testing.assert_allclose(observed, want, rtol=0, atol=BRIDGE)
     assert np.abs(want - np.log(POLICY)).max() > 1000 * BRIDGE
-    if method_table.METHODS.get(method, methods.resolve("ds")).level == "token":  # its weights are not plain ratios
+    if table.METHODS.get(method, calls.resolve("ds")).level == "token":  # its weights are not plain ratios
         assert np.abs(want - by_simulator("grpo", {})).max() > 1000 * BRIDGE
 
 

@@ -65,7 +65,7 @@ def test_accumulation_gives_the_gradient_of_one_batch(tmp_path, case):
 
 
 FIVE_LINES = """
-from llm.trainer import grpo_options, with_method
+from sharpening.llm.training.trainer import grpo_options, with_method
 options = grpo_options("ds")
 Trainer = with_method(GRPOTrainer, "ds", {"gamma_correct": 0.05})
 trainer = Trainer(model=model, reward_funcs=mark, args=GRPOConfig(**own, **options), train_dataset=data,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from llm import trainer
+from sharpening.llm.training import trainer
+from sharpening.theory.methods import calls
 from tests import training
 from tests.test_trainer import STRONG, TRL_OWN, completions, in_the_loss, plain_models, ran, token_log_probs
 from tests.tolerances import TRAINED
-from theory import methods
 
 pytestmark = training.QUIET
 
@@ -23,7 +23,12 @@ pytestmark = training.QUIET
 @pytest.mark.parametrize(
     ("method", "parameters", "options", "message"),
     [
-        ("ds", {}, {"scale_rewards": "group"}, "scale_rewards is 'group': ds wants 'none': see llm.trainer"),
+        (
+            "ds",
+            {},
+            {"scale_rewards": "group"},
+            "scale_rewards is 'group': ds wants 'none': see llm.training.trainer",
+        ),
         ("grpo", {}, {"scale_rewards": "batch"}, "scale_rewards is 'batch': grpo wants 'group'"),
         ("ds", {}, {"multi_objective_aggregation": "normalize_then_sum"}, "ds wants 'sum_then_normalize'"),
         ("clip_higher", {}, {"epsilon_high": None}, r"epsilon_high is 0.2: clip_higher wants 0.28"),
@@ -90,11 +95,11 @@ def test_what_the_theory_warns_of_is_said_once_at_the_start(tmp_path, monkeypatc
 
 
 def test_where_log_probabilities_come_from_is_logged_and_does_not_matter(tmp_path, caplog):
-    caplog.set_level(logging.INFO, logger="llm.trainer")
+    caplog.set_level(logging.INFO, logger="sharpening.llm.training.trainer")
     forward = in_the_loss(ran("ds", {}, tmp_path))[0]
     made = ran("ds", {}, tmp_path, num_iterations=2, max_steps=2)
     assert made.log_prob_source == "trl"
-    said = [record.message for record in caplog.records if record.name == "llm.trainer"]
+    said = [record.message for record in caplog.records if record.name == "sharpening.llm.training.trainer"]
     assert said == [f"log-probabilities of the sampling policy: {source}" for source in ("forward", "trl")]
     for ids, value in in_the_loss(made)[0].items():
         assert value.item() == pytest.approx(forward[ids].item(), rel=TRAINED, abs=TRAINED)
@@ -114,10 +119,10 @@ def test_numbers_that_are_not_finite_and_a_term_that_is_no_kl_are_refused(tmp_pa
     path.write_text("def nan(reward):\n    return reward * float('nan')\n")
     with pytest.raises(ValueError, match="it gave an advantage that is NaN or infinite"):
         ran(f"{path}:nan", {}, tmp_path)
-    gspo = methods.resolve("gspo")
+    gspo = calls.resolve("gspo")
     given = SimpleNamespace(**trainer.grpo_options(gspo), beta=0.04, loss_type="grpo")
     with pytest.raises(ValueError, match=r"beta is 0\.04: TRL's term for ratios of sequences"):
-        trainer._require_options(gspo, methods.parameter_values(gspo, {}), given)
+        trainer._require_options(gspo, calls.parameter_values(gspo, {}), given)
 
 
 def test_a_loss_that_asks_for_no_log_probabilities_is_not_taken_for_the_method_s(tmp_path, monkeypatch):
@@ -261,4 +266,4 @@ def test_options_are_those_of_the_methods_of_the_table():
         "multi_objective_aggregation": "sum_then_normalize",
     }
     assert trainer.grpo_options("entropy_penalty", {"form": "loss", "strength": 0.3})["entropy_coef"] == -0.3
-    assert trainer.grpo_options(methods.resolve("cispo"), {"clip_high": 0.5})["epsilon_high"] == 1.5
+    assert trainer.grpo_options(calls.resolve("cispo"), {"clip_high": 0.5})["epsilon_high"] == 1.5

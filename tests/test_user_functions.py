@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sharpening.theory.methods import baselines, calls
 from tests.test_methods import rollouts, with_holes
 from tests.tolerances import ADVANTAGE64
-from theory import advantages, methods
 
 USER_FILE = '''
 from __future__ import annotations
@@ -47,37 +47,37 @@ def user_file(tmp_path):
 
 
 def test_a_function_in_a_file_is_a_method(user_file):
-    method = methods.resolve(f"{user_file}:rank_bonus")
+    method = calls.resolve(f"{user_file}:rank_bonus")
     assert (method.level, method.needs) == ("group", ("reward", "correct", "log_prob"))
     assert {name: parameter.default for name, parameter in method.parameters.items()} == {"gamma": 0.5, "base": "x"}
     inputs = rollouts()
-    observed = methods.group_advantages(method, inputs, {"gamma": 0.25})
-    want = advantages.dr_grpo(reward=inputs["reward"]) - 0.25 * inputs["correct"] * inputs["log_prob"] / np.log(2)
+    observed = calls.group_advantages(method, inputs, {"gamma": 0.25})
+    want = baselines.dr_grpo(reward=inputs["reward"]) - 0.25 * inputs["correct"] * inputs["log_prob"] / np.log(2)
     np.testing.assert_allclose(observed, want, rtol=ADVANTAGE64)
-    assert methods.caveats(method, kl_strength=0.1, is_dynamic_sampling=True) == ()
+    assert calls.caveats(method, kl_strength=0.1, is_dynamic_sampling=True) == ()
     with pytest.raises(ValueError, match="'strength' is not a parameter of"):
-        methods.group_advantages(method, inputs, {"strength": 1.0})
+        calls.group_advantages(method, inputs, {"strength": 1.0})
     with pytest.raises(ValueError, match="needs log_prob: the caller has reward, correct"):
-        methods.group_advantages(method, {key: inputs[key] for key in ("reward", "correct")})
+        calls.group_advantages(method, {key: inputs[key] for key in ("reward", "correct")})
 
 
 def test_a_user_function_never_sees_unscorable_samples(user_file):
     inputs, is_hole = with_holes(rollouts(), 0.4)
-    observed = methods.group_advantages(methods.resolve(f"{user_file}:rank_bonus"), inputs)
+    observed = calls.group_advantages(calls.resolve(f"{user_file}:rank_bonus"), inputs)
     assert np.isfinite(observed).all()
     assert (observed[is_hole] == 0).all()
 
 
 def test_an_optional_input_is_passed_where_the_caller_has_it(user_file):
-    method, inputs = methods.resolve(f"{user_file}:optional"), rollouts()
-    assert methods.needs(method) == ("reward",)
-    np.testing.assert_array_equal(methods.group_advantages(method, {"reward": inputs["reward"]}), inputs["reward"])
-    np.testing.assert_array_equal(methods.group_advantages(method, inputs), inputs["reward"] / inputs["num_tokens"])
+    method, inputs = calls.resolve(f"{user_file}:optional"), rollouts()
+    assert calls.needs(method) == ("reward",)
+    np.testing.assert_array_equal(calls.group_advantages(method, {"reward": inputs["reward"]}), inputs["reward"])
+    np.testing.assert_array_equal(calls.group_advantages(method, inputs), inputs["reward"] / inputs["num_tokens"])
 
 
 def test_a_wrong_shape_is_named(user_file):
     with pytest.raises(ValueError, match=r"flat returned shape \(40,\) for inputs of shape \(40, 6\)"):
-        methods.group_advantages(methods.resolve(f"{user_file}:flat"), rollouts())
+        calls.group_advantages(calls.resolve(f"{user_file}:flat"), rollouts())
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_a_wrong_shape_is_named(user_file):
 )
 def test_functions_that_cannot_be_called_are_refused_in_one_line(user_file, function, message):
     with pytest.raises(ValueError, match=message) as error:
-        methods.resolve(f"{user_file}:{function}")
+        calls.resolve(f"{user_file}:{function}")
     assert "\n" not in str(error.value)
 
 
@@ -111,7 +111,7 @@ def test_files_that_do_not_run_are_named(tmp_path, text, message):
     path = tmp_path / "broken.py"
     path.write_text(text)
     with pytest.raises(ValueError, match=message) as error:
-        methods.resolve(f"{path}:f")
+        calls.resolve(f"{path}:f")
     assert "\n" not in str(error.value)
     assert [entry.name for entry in tmp_path.iterdir()] == ["broken.py"]  # nothing is written beside it
 
@@ -120,6 +120,6 @@ def test_what_is_neither_an_id_nor_a_file_lists_the_ids(tmp_path):
     with pytest.raises(
         ValueError, match=r"'grop' is not a method: want FILE.py:FUNCTION or one of reinforce, .*ds_reward"
     ):
-        methods.resolve("grop")
+        calls.resolve("grop")
     with pytest.raises(ValueError, match="there is no file"):
-        methods.resolve(f"{tmp_path}/absent.py:f")
+        calls.resolve(f"{tmp_path}/absent.py:f")

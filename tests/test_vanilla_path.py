@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics, vanilla_path
+from sharpening.theory.policies import Problem
 from tests.strategies import problems
 from tests.tolerances import FLOAT64, INTEGRATOR, LARGE_LOG, PATH_END, PATH_TIME
-from theory import dynamics, policies, vanilla_path
-from theory.policies import Problem
 
 WORKED = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
 # worked out for the reference text by RK4: time, p1/p2, Q and the wrong ratio as printed

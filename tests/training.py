@@ -14,8 +14,9 @@ import pytest
 import torch
 from transformers.trainer_callback import PrinterCallback
 
-from llm import countdown, tiny, trainer
-from llm.models import LanguageModel
+from sharpening.llm.countdown import problems
+from sharpening.llm.sampling.models import LanguageModel
+from sharpening.llm.training import trainer, warm_start
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
@@ -24,8 +25,8 @@ trl = pytest.importorskip("trl")
 datasets = pytest.importorskip("datasets")
 torch.set_num_threads(1)
 
-SETTINGS = countdown.Settings(num_numbers=3, largest_number=6, max_target=20, operators="+-*")
-CONFIG = tiny.WarmStart(architecture="qwen3", width=32, layers=1, problems=SETTINGS, pool=20, steps=1, batch=1)
+SETTINGS = problems.Settings(num_numbers=3, largest_number=6, max_target=20, operators="+-*")
+CONFIG = warm_start.WarmStart(architecture="qwen3", width=32, layers=1, problems=SETTINGS, pool=20, steps=1, batch=1)
 PROMPTS = [f"numbers {numbers} target {place}" for place, numbers in enumerate(["1 2 3", "4 2", "5 6 1", "3 3 2", "6"])]
 GROUP_SIZE, MOST_TOKENS, TEMPERATURE = 8, 5, 1.3
 
@@ -39,7 +40,7 @@ QUIET = [  # what transformers says of its own options
 @functools.cache
 def language_model() -> LanguageModel:
     """A model whose token probabilities differ by orders of magnitude; not to be changed."""
-    lm = tiny.make_model(CONFIG)
+    lm = warm_start.make_model(CONFIG)
     with torch.no_grad():
         for weights in lm.model.parameters():
             weights *= 3
@@ -122,7 +123,7 @@ def make(
 
 def fresh_model() -> Any:
     """A copy of the model's weights."""
-    made = tiny.make_model(CONFIG).model
+    made = warm_start.make_model(CONFIG).model
     made.load_state_dict(language_model().model.state_dict())
     return made
 

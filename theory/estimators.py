@@ -2,7 +2,7 @@
 
 Claimed: D1 (independent draws), D3 (unbiased pass@k), D4 (bound on mean pass@k), the sum of C8. No routine
 subtracts large log-gammas (at n = 1e6 that leaves four digits) or forms 1 - (1-p)^n directly, so results are
-good to rounding and answers of probability 1e-300 keep their digits. Intervals are in `theory.intervals`.
+good to rounding and answers of probability 1e-300 keep their digits. Intervals are in `samples.intervals`.
 
 Departs: (1) `maj_at_k` averages over all subsets without replacement and splits ties at random; evaluations
 often resample with replacement and let the first answer seen win.
@@ -16,7 +16,7 @@ from scipy.linalg import toeplitz
 from scipy.special import entr, logsumexp
 from scipy.stats import binom
 
-from theory import policies
+from sharpening.theory import policies
 
 Floats = NDArray[np.float64]
 

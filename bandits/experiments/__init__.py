@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from bandits.experiments import convergence, external, flow, groups, shared, smoothing, speed, surveys, terms
-from bandits.experiments.framework import Experiment
-from bandits.experiments.surveys import Survey
+from sharpening.bandits.experiments import convergence, flow, groups, shared, smoothing, speed, surveys, terms
+from sharpening.bandits.experiments.framework import Experiment
+from sharpening.bandits.experiments.published import checks
+from sharpening.bandits.experiments.surveys import Survey
 
 MODULES = (flow, groups, terms, shared, speed, smoothing, convergence)
 EXPERIMENTS: tuple[Experiment, ...] = tuple(experiment for module in MODULES for experiment in module.EXPERIMENTS)
-SURVEYS = (*surveys.SURVEYS, *external.SURVEYS)
+SURVEYS = (*surveys.SURVEYS, *checks.SURVEYS)
 
 
 def select(ids: tuple[str, ...]) -> tuple[Experiment | Survey, ...]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
 
-from bandits.experiments import framework
-from bandits.specification import Specification
+from sharpening.bandits.experiments import framework
+from sharpening.bandits.specification import Specification
 
 Row = dict[str, Any]
 VANILLA = "vanilla"
@@ -36,6 +36,7 @@ class Comparison(BaseModel):
     """Variants of one specification and what to measure in each; it alone determines the rows."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str] = "comparison"
 
     common: Mapping[str, Any]
     variants: tuple[Variant, ...]

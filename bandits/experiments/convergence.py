@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bandits import analysis
-from bandits.experiments import tasks
-from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
-from bandits.specification import Specification, bandit_of
-from theory import dynamics
+from sharpening.bandits import analysis
+from sharpening.bandits.experiments import tasks
+from sharpening.bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
+from sharpening.bandits.specification import Specification, bandit_of
+from sharpening.theory.flow import dynamics
 
 TIME = 4.0
 GROUP_SIZES = (4, 8, 16)

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from bandits import analysis
-from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
-from bandits.experiments.tasks import LEARNING_RATE, STEP_BIAS, sampled
-from bandits.specification import Specification, bandit_of
-from theory.policies import Floats
+from sharpening.bandits import analysis
+from sharpening.bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
+from sharpening.bandits.experiments.tasks import LEARNING_RATE, STEP_BIAS, sampled
+from sharpening.bandits.specification import Specification, bandit_of
+from sharpening.theory.policies import Floats
 
 MANY_RUNS = 1024  # a seed: the drift is large beside a mean that is 0
 OF_CORRECTNESS: Mapping[str, Mapping[str, float]] = {

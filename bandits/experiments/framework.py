@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from bandits import analysis, measures, simulator
-from bandits.specification import Specification, bandit_of
-from theory.policies import Floats
+from sharpening.bandits import analysis, measures, simulator
+from sharpening.bandits.specification import Specification, bandit_of
+from sharpening.theory.policies import Floats
 
 MARGIN = 5.0  # standard errors, either way
 PRECISE = 0.01  # the standard error is at most this share of the prediction or of its distance from the rival
@@ -45,6 +45,7 @@ class Task(BaseModel):
     """One simulation and what to measure in it; it alone determines the rows, and so names the run in the store."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str] = "simulation"  # in the names of stored runs, as in the other kinds of task
 
     specification: Specification
     measures: tuple[str, ...]

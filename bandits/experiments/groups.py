@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bandits.experiments import tasks
-from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
-from theory import sampling
+from sharpening.bandits.experiments import tasks
+from sharpening.bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
+from sharpening.theory.groups import sampling
 
 NUM_RUNS = 1024  # a seed, of many groups each: probabilities of order .2 to 1%
 NUM_STEPPED = 2048  # a seed: variances of one step to 1%

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from bandits import analysis
-from bandits.experiments import tasks
-from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
-from bandits.specification import bandit_of
-from theory import estimators, strategies
+from sharpening.bandits import analysis
+from sharpening.bandits.experiments import tasks
+from sharpening.bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
+from sharpening.bandits.specification import bandit_of
+from sharpening.theory import estimators
+from sharpening.theory.flow import strategies
 
 MANY = 32  # completions a group where a claim is a limit of large groups
 FEW_LEFT = 0.01  # what the losing strategy, which dies out as 1/t, may still hold at the end

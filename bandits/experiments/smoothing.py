@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from bandits.experiments import tasks
-from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
-from bandits.specification import Specification, bandit_of
-from theory import dynamics, policies, smoothing
-from theory.policies import Floats
+from sharpening.bandits.experiments import tasks
+from sharpening.bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
+from sharpening.bandits.specification import Specification, bandit_of
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics, smoothing
+from sharpening.theory.policies import Floats
 
 CENTRED_RUNS, NOISY_RUNS = 1024, 1024  # a seed, of many groups each: rates of one step to 1%
 LIMIT_GROUP = 10_000  # stands for a large group

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from bandits import analysis
-from bandits.experiments import flow, tasks
-from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
-from bandits.specification import bandit_of
-from theory import matched
+from sharpening.bandits import analysis
+from sharpening.bandits.experiments import flow, tasks
+from sharpening.bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
+from sharpening.bandits.specification import bandit_of
+from sharpening.theory.flow import matched
 
 SMALL_STEP = 0.01
 TIES = ((1, 1), (1, 3), (2, 1), (1, 2), (2, 2), (1, 4), (3, 1), (2, 3), (3, 2), (1, 5), (3, 3), (2, 4))

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bandits.experiments import compare
-from bandits.experiments.compare import Comparison, End, Variant
-from bandits.experiments.framework import PRESETS, Row, Scale
+from sharpening.bandits.experiments import compare
+from sharpening.bandits.experiments.compare import Comparison, End, Variant
+from sharpening.bandits.experiments.framework import PRESETS, Row, Scale
 
 MULTIPLICITIES = (1, 2, 3, 4, 5, 6, 8, 10)
 CORRECTNESSES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from bandits.experiments.framework import Scale, Task
-from bandits.specification import Specification, bandit_of
-from theory import groups
-from theory.policies import Floats
+from sharpening.bandits.experiments.framework import Scale, Task
+from sharpening.bandits.specification import Specification, bandit_of
+from sharpening.theory.groups import expectations
+from sharpening.theory.policies import Floats
 
 GROUP_SIZE, LISTED_SIZE = 8, 4
 LEARNING_RATE = 0.02
@@ -41,7 +41,7 @@ def copies(base_policy: tuple[float, ...] = (0.3, 0.1, 0.4, 0.2), num_correct: i
 
 def centred(specification: Specification) -> float:
     """The share of a reward's expected pull that centring by the group's mean leaves."""
-    return float(groups.dr_grpo_weight(specification.group_size))
+    return float(expectations.dr_grpo_weight(specification.group_size))
 
 
 def base_policy(specification: Specification) -> tuple[Floats, Floats, Floats]:

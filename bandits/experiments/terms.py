@@ -7,13 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from bandits import analysis
-from bandits.experiments import tasks
-from bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
-from bandits.specification import bandit_of
-from theory import dominance, dynamics, groups, optima, policies, sampling
-from theory.optima import Strengths
-from theory.policies import Floats
+from sharpening.bandits import analysis
+from sharpening.bandits.experiments import tasks
+from sharpening.bandits.experiments.framework import Experiment, Finding, Outcome, Scale, Task
+from sharpening.bandits.specification import bandit_of
+from sharpening.theory import policies
+from sharpening.theory.flow import dynamics
+from sharpening.theory.groups import expectations, sampling
+from sharpening.theory.optimum import dominance, optima
+from sharpening.theory.optimum.optima import Strengths
+from sharpening.theory.policies import Floats
 
 SMALL_STEP = 1e-6
 SECOND_ORDER = 1e-3  # relative: rates of up to 50 times such a step, and what 1e-16 of rounding leaves of it
@@ -142,7 +145,7 @@ def _reference_findings(outcomes: Sequence[Outcome]) -> Iterator[Finding]:
 
 
 def _equivalence_tasks(scale: Scale, seed: int) -> Iterator[Task]:
-    share = float(groups.dr_grpo_weight(tasks.LISTED_SIZE))
+    share = float(expectations.dr_grpo_weight(tasks.LISTED_SIZE))
     for gamma in _gammas(scale, 0.1, 1.0):
         parameters = {"gamma_correct": share * gamma, "gamma_incorrect": share * 0.1}
         fields = {"method": "ds", "parameters": parameters, "kl_strength": share * 0.5}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from theory.claims import (
+from sharpening.theory.claims import (
     budget,
     coverage,
     dominance,
@@ -21,7 +21,7 @@ from theory.claims import (
     smoothing,
     steps,
 )
-from theory.claims.ledger import Claim
+from sharpening.theory.claims.ledger import Claim
 
 MODULES: tuple[ModuleType, ...] = (
     optimum,

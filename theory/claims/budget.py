@@ -7,10 +7,11 @@ from collections.abc import Iterator
 import numpy as np
 import sympy as sp
 
-from theory import divergences, optima, policies
-from theory.claims import instances, ledger, search
-from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
-from theory.policies import Floats, Problem
+from sharpening.theory import policies
+from sharpening.theory.claims import instances, ledger, search
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory.optimum import divergences, optima
+from sharpening.theory.policies import Floats, Problem
 
 OURS = "ours"
 PAPER = "our reading of arXiv 2511.19942"
@@ -28,7 +29,7 @@ beta, g, g_c, g_w = sp.symbols("beta g g_c g_w", positive=True)
     kind="symbolic",
     tolerance=EXACT,
     mutant=Mutant(
-        "theory.divergences:chain_rule",
+        "sharpening.theory.optimum.divergences:chain_rule",
         "correctness * kl_correct, (1 - correctness) * kl_wrong",
         "(1 - correctness) * kl_correct, correctness * kl_wrong",
     ),
@@ -58,7 +59,7 @@ def chain_rule_holds(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="search",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.optima:cheapest_at", "tempered(wrong, 1)", "tempered(wrong, 0.5)"),
+    mutant=Mutant("sharpening.theory.optimum.optima:cheapest_at", "tempered(wrong, 1)", "tempered(wrong, 0.5)"),
 )
 def base_conditional_is_cheapest(rng: np.random.Generator) -> Evidence:
     """Jensen on the W part.
@@ -88,7 +89,7 @@ def base_conditional_is_cheapest(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.optima:cheapest_at", "tempered(wrong, 1)", "tempered(wrong, 0.5)"),
+    mutant=Mutant("sharpening.theory.optimum.optima:cheapest_at", "tempered(wrong, 1)", "tempered(wrong, 0.5)"),
 )
 def cheapest_is_unique(rng: np.random.Generator) -> Evidence:
     """Strict Jensen.
@@ -128,7 +129,7 @@ def cheapest_is_unique(rng: np.random.Generator) -> Evidence:
     source=TEXTBOOK,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.divergences:renyi", "/ (order - 1)", "* (order - 1)"),
+    mutant=Mutant("sharpening.theory.optimum.divergences:renyi", "/ (order - 1)", "* (order - 1)"),
 )
 def divergences_are_what_they_are_called(rng: np.random.Generator) -> Evidence:
     """Each is summed from its generator f at the ratios u = p/b, without logarithms of sums.

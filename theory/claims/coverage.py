@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from theory import dynamics, estimators, policies, strategies
-from theory.claims import ledger, search
-from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
-from theory.policies import Floats
+from sharpening.theory import estimators, policies
+from sharpening.theory.claims import ledger, search
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory.flow import dynamics, strategies
+from sharpening.theory.policies import Floats
 
 OURS = "ours"
 TEXTBOOK = "textbook"
@@ -32,7 +33,7 @@ LARGEST_K = 60  # up to which the order of base and limit is compared in Fractio
     source=TEXTBOOK,
     kind="enumeration",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.estimators:exact_pass_at_k", "draws * np.log1p(-chance)", "-draws * chance"),
+    mutant=Mutant("sharpening.theory.estimators:exact_pass_at_k", "draws * np.log1p(-chance)", "-draws * chance"),
 )
 def one_prompt_cannot_lose_pass_at_k(rng: np.random.Generator) -> Evidence:
     """All k draws are wrong with probability (1-Q)^k by independence, and 1 - (1-Q)^k increases in Q.
@@ -70,7 +71,9 @@ def one_prompt_cannot_lose_pass_at_k(rng: np.random.Generator) -> Evidence:
     kind="numeric",
     tolerance=LATE,
     mutant=Mutant(
-        "theory.strategies:limit_strategy", "num_solved.max(), base_policy", "num_solved.max(), -base_policy"
+        "sharpening.theory.flow.strategies:limit_strategy",
+        "num_solved.max(), base_policy",
+        "num_solved.max(), -base_policy",
     ),
 )
 def best_strategy_takes_all(rng: np.random.Generator) -> Evidence:
@@ -99,7 +102,7 @@ def best_strategy_takes_all(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=LATE,
-    mutant=Mutant("theory.strategies:pass_at_k", "per_prompt.mean(axis=-1)", "per_prompt.max(axis=-1)"),
+    mutant=Mutant("sharpening.theory.flow.strategies:pass_at_k", "per_prompt.mean(axis=-1)", "per_prompt.max(axis=-1)"),
 )
 def pass_at_k_ends_at_the_best_success(rng: np.random.Generator) -> Evidence:
     """At the limit every prompt has Q_x = S[x, j*], which is 0 or 1, and there 1 - (1-Q)^k = Q.
@@ -123,7 +126,7 @@ def pass_at_k_ends_at_the_best_success(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="enumeration",
     tolerance=EXACT,
-    mutant=Mutant("theory.strategies:first_losing_k", "low, high = 1, 2", "low, high = 2, 3"),
+    mutant=Mutant("sharpening.theory.flow.strategies:first_losing_k", "low, high = 1, 2", "low, high = 2, 3"),
 )
 def base_wins_from_k_star_on(rng: np.random.Generator) -> Evidence:
     """Base pass@k increases in k, so the k with base pass@k > max s are all k from some k* on, or none.
@@ -152,7 +155,7 @@ def base_wins_from_k_star_on(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="enumeration",
     tolerance=EXACT,
-    mutant=Mutant("theory.strategies:first_losing_k", "solvable.all(axis=0).any()", "solvable.any()"),
+    mutant=Mutant("sharpening.theory.flow.strategies:first_losing_k", "solvable.all(axis=0).any()", "solvable.any()"),
 )
 def k_star_is_finite_unless_one_strategy_does_it_all(rng: np.random.Generator) -> Evidence:
     """Base pass@k rises to the share of solvable prompts and stays below it.
@@ -185,7 +188,7 @@ def k_star_is_finite_unless_one_strategy_does_it_all(rng: np.random.Generator) -
     source="arXiv 2107.03374",
     kind="enumeration",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.estimators:_log_ratio_by_factors", "np.maximum(n - i, 1.0)", "n"),
+    mutant=Mutant("sharpening.theory.estimators:_log_ratio_by_factors", "np.maximum(n - i, 1.0)", "n"),
 )
 def estimator_counts_subsets(rng: np.random.Generator) -> Evidence:
     """Of the C(n,k) subsets, C(n-c,k) avoid the c correct samples.
@@ -214,7 +217,9 @@ def estimator_counts_subsets(rng: np.random.Generator) -> Evidence:
     source="arXiv 2504.10478",
     kind="search",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.estimators:pass_at_k_bound", "(mean * (2 - mean) - variance)", "(mean * (2 - mean))"),
+    mutant=Mutant(
+        "sharpening.theory.estimators:pass_at_k_bound", "(mean * (2 - mean) - variance)", "(mean * (2 - mean))"
+    ),
 )
 def spread_bounds_mean_pass_at_k(rng: np.random.Generator) -> Evidence:
     """By Jensen E(1-a)^k >= (E(1-a)^2)^(k/2), because x^(k/2) is convex for k >= 2.

@@ -9,11 +9,12 @@ import numpy as np
 import sympy as sp
 from hypothesis import strategies as st
 
-from theory import divergences, dominance, optima, policies
-from theory.claims import instances, ledger, search
-from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
-from theory.optima import Strengths
-from theory.policies import Floats, Problem
+from sharpening.theory import policies
+from sharpening.theory.claims import instances, ledger, search
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory.optimum import divergences, dominance, optima
+from sharpening.theory.optimum.optima import Strengths
+from sharpening.theory.policies import Floats, Problem
 
 OURS = "ours; our reading of Theorem 3.4 of arXiv 2511.19942"
 NEARBY = 1e-6  # nats: how near the boundary of A7.2 the condition is tried
@@ -70,7 +71,7 @@ def _random_bonuses(rng: np.random.Generator, count: int) -> list[Bonus]:
     source=OURS,
     kind="search",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.dominance:needed_tilt_base", "- policies.log_p", "+ policies.log_p"),
+    mutant=Mutant("sharpening.theory.optimum.dominance:needed_tilt_base", "- policies.log_p", "+ policies.log_p"),
 )
 def adjustable_gap_dominates(rng: np.random.Generator) -> Evidence:
     """Choose g_DS/beta = 1 - s and gap/beta = logit Q - log Z_C(s) + log Z_W(1).
@@ -103,7 +104,11 @@ def adjustable_gap_dominates(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.divergences:wrong_part_saving", "(1 - correctness) ** 2 / (1", "(1 - correctness) / (1"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.divergences:wrong_part_saving",
+        "(1 - correctness) ** 2 / (1",
+        "(1 - correctness) / (1",
+    ),
 )
 def savings(rng: np.random.Generator) -> Evidence:
     """Only the W part of each sum changes. With p_W = (y, 1-y), b_W = (z, 1-z): write both sums out and subtract."""
@@ -138,7 +143,7 @@ def savings(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.optima:cheapest_at", "tempered(wrong, 1)", "tempered(wrong, 0.2)"),
+    mutant=Mutant("sharpening.theory.optimum.optima:cheapest_at", "tempered(wrong, 1)", "tempered(wrong, 0.2)"),
 )
 def savings_buy_correctness(rng: np.random.Generator) -> Evidence:
     """The cost is continuous in Q at fixed p_C and p_W = b_W, and below the budget at the bonus's Q (A6.3).
@@ -183,7 +188,7 @@ def _gains(bonus: Bonus, cheap: Floats, distance: divergences.Divergence, base: 
     source=OURS,
     kind="search",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.dominance:centred_logit", "- inside", "+ inside"),
+    mutant=Mutant("sharpening.theory.optimum.dominance:centred_logit", "- inside", "+ inside"),
 )
 def centring_dominates_in_kl(rng: np.random.Generator) -> Evidence:
     """Centring makes the tilt minus the KL inside C.
@@ -218,7 +223,7 @@ def centring_dominates_in_kl(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.dominance:centred_logit", "+ inverse_strength", "- inverse_strength"),
+    mutant=Mutant("sharpening.theory.optimum.dominance:centred_logit", "+ inverse_strength", "- inverse_strength"),
 )
 def centring_can_fail_in_chi_squared(rng: np.random.Generator) -> Evidence:
     """The centred policy has at least the Q that is cheapest in KL, which is far from the cheapest in chi-squared.
@@ -249,7 +254,7 @@ def centring_can_fail_in_chi_squared(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.dominance:literal_slack", "inverse_strength - growth", "inverse_strength"),
+    mutant=Mutant("sharpening.theory.optimum.dominance:literal_slack", "inverse_strength - growth", "inverse_strength"),
 )
 def literal_base_condition(rng: np.random.Generator) -> Evidence:
     """Equal Q and p_C force 1/beta_DS = 1/beta_eff - log Z_W(s)/Z_W(1).
@@ -270,7 +275,9 @@ def literal_base_condition(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.dominance:literal_slack", "growth += (1 - exponent)", "growth -= (1 - exponent)"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.dominance:literal_slack", "growth += (1 - exponent)", "growth -= (1 - exponent)"
+    ),
 )
 def literal_sampling_condition(rng: np.random.Generator) -> Evidence:
     """At the fixed point log p = s (log b + 1/beta - mu) on C and log b - mu on W.
@@ -330,7 +337,9 @@ def _literal_violation(bonus: Bonus, reference: dominance.Reference) -> float:
     source=OURS,
     kind="search",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.dominance:is_bonus_modest", "base_correctness)) < 1", "base_correctness)) < 3"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.dominance:is_bonus_modest", "base_correctness)) < 1", "base_correctness)) < 3"
+    ),
 )
 def modest_bonus_suffices(rng: np.random.Generator) -> Evidence:
     """A power mean bounds the growth of Z_W.

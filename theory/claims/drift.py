@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theory import sampling
-from theory.claims import enumeration, ledger
-from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory.claims import enumeration, ledger
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory.groups import sampling
 
 OURS = "ours"
 BRORL = "arXiv 2510.01180 and arXiv 2602.06717 (as summarised)"
@@ -51,7 +51,7 @@ def _drift_residuals(step: Callable[..., Any], formula: Callable[..., Any], size
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.sampling:drift", "(2 * group_size - 3)", "(2 * group_size - 1)"),
+    mutant=Mutant("sharpening.theory.groups.sampling:drift", "(2 * group_size - 3)", "(2 * group_size - 1)"),
 )
 def softmax_drift(rng: np.random.Generator) -> Evidence:
     """Centred advantages sum to 0 over the group, so dz_i - dz_j = (eta/G)(1-X/G)(n_i - n_j).
@@ -71,7 +71,9 @@ def softmax_drift(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.sampling:natural_drift", "1 / policy_i + 1 / policy_j", "1 / (policy_i + policy_j)"),
+    mutant=Mutant(
+        "sharpening.theory.groups.sampling:natural_drift", "1 / policy_i + 1 / policy_j", "1 / (policy_i + policy_j)"
+    ),
 )
 def natural_gradient_drift(rng: np.random.Generator) -> Evidence:
     """Now dz_i - dz_j = (eta/G)(1-X/G)(n_i/p_i - n_j/p_j).
@@ -90,7 +92,9 @@ def natural_gradient_drift(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="enumeration",
     tolerance=EXACT,
-    mutant=Mutant("theory.sampling:drift", "1 + (group_size - 2) * error", "1 + (group_size - 1) * error"),
+    mutant=Mutant(
+        "sharpening.theory.groups.sampling:drift", "1 + (group_size - 2) * error", "1 + (group_size - 1) * error"
+    ),
 )
 def drift_in_larger_groups(rng: np.random.Generator) -> Evidence:
     """All groups of 6, 9 and 12 draws from two correct answers, the rest of C and W."""
@@ -114,7 +118,7 @@ def drift_in_larger_groups(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.sampling:drift", "(group_size - 1) * error", "(group_size - 1)"),
+    mutant=Mutant("sharpening.theory.groups.sampling:drift", "(group_size - 1) * error", "(group_size - 1)"),
 )
 def drift_alone_spreads(rng: np.random.Generator) -> Evidence:
     """At d = 0 the variance is eta^2 (G-1) R/G^3 times a positive bracket.
@@ -152,7 +156,7 @@ def _balance_symbols() -> tuple[Any, Any, Any]:
     source=BRORL,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.sampling:mass_balance", "- gain_wrong * mass", "+ gain_wrong * mass"),
+    mutant=Mutant("sharpening.theory.groups.sampling:mass_balance", "- gain_wrong * mass", "+ gain_wrong * mass"),
 )
 def surrogate_mass_balance(rng: np.random.Generator) -> Evidence:
     """A logit step moves a set's mass M by sum_M p dz - M sum p dz to first order.
@@ -192,7 +196,9 @@ def surrogate_mass_balance(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="enumeration",
     tolerance=EXACT,
-    mutant=Mutant("theory.sampling:sampled_step", "counts * advantage", "policy * counts * advantage"),
+    mutant=Mutant(
+        "sharpening.theory.groups.sampling:sampled_step", "counts * advantage", "policy * counts * advantage"
+    ),
 )
 def score_step_breaks_the_balance(rng: np.random.Generator) -> Evidence:
     """The score grad log p has no factor p_i: a rare sampled answer is pushed as much as a likely one.

@@ -6,10 +6,11 @@ import numpy as np
 import sympy as sp
 from scipy.optimize import minimize
 
-from theory import divergences, dominance, optima, policies, shaping
-from theory.claims import ledger
-from theory.claims.ledger import EXACT, PRINTED, Evidence, Mutant
-from theory.policies import Floats, Problem
+from sharpening.theory import policies, shaping
+from sharpening.theory.claims import ledger
+from sharpening.theory.claims.ledger import EXACT, PRINTED, Evidence, Mutant
+from sharpening.theory.optimum import divergences, dominance, optima
+from sharpening.theory.policies import Floats, Problem
 
 OURS = "ours; our reading of Theorem 3.4 of arXiv 2511.19942"
 EXPONENT, TILT = 0.379, 0.167  # of the bonus of A7.3: its s and 1/beta_eff
@@ -30,7 +31,11 @@ def _hard_case() -> tuple[Problem, Floats]:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.optima:optimum_log_weights", "shaped_reward / kl_strength", "shaped_reward**2 / kl_strength"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.optima:optimum_log_weights",
+        "shaped_reward / kl_strength",
+        "shaped_reward**2 / kl_strength",
+    ),
 )
 def group_baselines_do_not_change_the_gap(rng: np.random.Generator) -> Evidence:
     """Log p* is log b + s/beta up to a constant, and a number added to all scores is such a constant.
@@ -63,7 +68,7 @@ def group_baselines_do_not_change_the_gap(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=PRINTED,
-    mutant=Mutant("theory.dominance:needed_tilt_base", "logit - policies", "-logit - policies"),
+    mutant=Mutant("sharpening.theory.optimum.dominance:needed_tilt_base", "logit - policies", "-logit - policies"),
 )
 def literal_dominance_can_fail(rng: np.random.Generator) -> Evidence:
     """Two correct answers: at least the bonus's spread means |s'| <= s for every symmetric concave diversity.
@@ -108,7 +113,9 @@ def literal_dominance_can_fail(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.dominance:literal_slack", "inverse_strength - growth", "inverse_strength + growth"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.dominance:literal_slack", "inverse_strength - growth", "inverse_strength + growth"
+    ),
 )
 def literal_dominance_fails_in_every_divergence(rng: np.random.Generator) -> Evidence:
     """With two correct answers Shannon, Simpson and the smallest probability all fall with |s'|, so |s'| <= s.

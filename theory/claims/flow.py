@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theory import divergences, dynamics, shaping, vanilla_path
-from theory.claims import instances, ledger
-from theory.claims.ledger import EXACT, INTEGRATED, Evidence, Mutant
-from theory.policies import Problem
+from sharpening.theory import shaping
+from sharpening.theory.claims import instances, ledger
+from sharpening.theory.claims.ledger import EXACT, INTEGRATED, Evidence, Mutant
+from sharpening.theory.flow import dynamics, vanilla_path
+from sharpening.theory.optimum import divergences
+from sharpening.theory.policies import Problem
 
 OURS = "ours"
 PAPER = "our reading of the reinforcement bias of arXiv 2511.19942"
@@ -48,7 +50,7 @@ def _free_policy() -> Any:
     source=TEXTBOOK,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dynamics:softmax_flow", "(advantage - (", "(advantage + ("),
+    mutant=Mutant("sharpening.theory.flow.dynamics:softmax_flow", "(advantage - (", "(advantage + ("),
 )
 def flow_is_the_gradient(rng: np.random.Generator) -> Evidence:
     """Differentiate sum p_j A_j by z_i with dp_j/dz_i = p_j (1[i=j] - p_i)."""
@@ -68,7 +70,11 @@ def flow_is_the_gradient(rng: np.random.Generator) -> Evidence:
     source=PAPER,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dynamics:vanilla_log_ratio_rate", "(correct - correctness)", "(correctness + correct - 1)"),
+    mutant=Mutant(
+        "sharpening.theory.flow.dynamics:vanilla_log_ratio_rate",
+        "(correct - correctness)",
+        "(correctness + correct - 1)",
+    ),
 )
 def likelier_correct_answers_gain(rng: np.random.Generator) -> Evidence:
     """log(p_i/p_j) = z_i - z_j, and dz_i/dt = p_i (r_i - Q) with mean r = Q."""
@@ -92,7 +98,7 @@ def likelier_correct_answers_gain(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dynamics:softmax_flow", "policy * (advantage", "policy**2 * (advantage"),
+    mutant=Mutant("sharpening.theory.flow.dynamics:softmax_flow", "policy * (advantage", "policy**2 * (advantage"),
 )
 def reciprocal_weights_move_together(rng: np.random.Generator) -> Evidence:
     """D e^(-z_i)/dt = -e^(-z_i) p_i (r_i - Q) = -(r_i - Q)/sum e^z: the same for all of C, the same for all of W.
@@ -114,7 +120,7 @@ def reciprocal_weights_move_together(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.vanilla_path:inverse_growth", "gap + (1 - gap)", "gap - (1 - gap)"),
+    mutant=Mutant("sharpening.theory.flow.vanilla_path:inverse_growth", "gap + (1 - gap)", "gap - (1 - gap)"),
 )
 def path_closes(rng: np.random.Generator) -> Evidence:
     """Both sides of the flow equal p_i/p_top.
@@ -137,7 +143,7 @@ def path_closes(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=INTEGRATED,
-    mutant=Mutant("theory.vanilla_path:logits_at_rise", "wrong - loss", "wrong + loss"),
+    mutant=Mutant("sharpening.theory.flow.vanilla_path:logits_at_rise", "wrong - loss", "wrong + loss"),
 )
 def reduction_matches_the_integrator(rng: np.random.Generator) -> Evidence:
     """Two computations of the same path; the margin is the largest difference of a probability."""
@@ -159,7 +165,7 @@ def reduction_matches_the_integrator(rng: np.random.Generator) -> Evidence:
     source=TEXTBOOK,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dynamics:natural_flow", "return advantage -", "return policy * advantage -"),
+    mutant=Mutant("sharpening.theory.flow.dynamics:natural_flow", "return advantage -", "return policy * advantage -"),
 )
 def natural_gradient_keeps_ratios(rng: np.random.Generator) -> Evidence:
     """F (A - mean A) = p (A - mean A), the softmax gradient.
@@ -184,7 +190,7 @@ def natural_gradient_keeps_ratios(rng: np.random.Generator) -> Evidence:
     source="arXiv 2505.22617, as summarised",
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dynamics:entropy_rate", "return -(policy", "return (policy"),
+    mutant=Mutant("sharpening.theory.flow.dynamics:entropy_rate", "return -(policy", "return (policy"),
 )
 def entropy_moves_with_the_covariance(rng: np.random.Generator) -> Evidence:
     """dH/dz_i = -p_i (log p_i + H); sum against dz. Checked for both velocities and one arbitrary one."""
@@ -209,7 +215,9 @@ def entropy_moves_with_the_covariance(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dynamics:global_term_effect", "in_correct - in_wrong", "in_correct + in_wrong"),
+    mutant=Mutant(
+        "sharpening.theory.flow.dynamics:global_term_effect", "in_correct - in_wrong", "in_correct + in_wrong"
+    ),
 )
 def global_term_acts_at_the_current_policy(rng: np.random.Generator) -> Evidence:
     """D logit Q = E_C[dz] - E_W[dz]. The bonus adds dz = g u (natural) or g p (u - H) (softmax) to the velocity."""
@@ -236,7 +244,9 @@ def global_term_acts_at_the_current_policy(rng: np.random.Generator) -> Evidence
     source="ours; part A is about KL(p||b)",
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.divergences:kl_score_weight", "return 1 - base_ratio", "return base_ratio - 1"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.divergences:kl_score_weight", "return 1 - base_ratio", "return base_ratio - 1"
+    ),
 )
 def kl_estimators_follow_different_divergences(rng: np.random.Generator) -> Evidence:
     """With u = b/p, du = -u d log p.
@@ -283,7 +293,7 @@ def kl_estimators_follow_different_divergences(rng: np.random.Generator) -> Evid
     source=TEXTBOOK,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.shaping:kl_penalty", "(log_prob - base_log_prob)", "(log_prob + base_log_prob)"),
+    mutant=Mutant("sharpening.theory.shaping:kl_penalty", "(log_prob - base_log_prob)", "(log_prob + base_log_prob)"),
 )
 def kl_penalty_follows_the_objective(rng: np.random.Generator) -> Evidence:
     """The slope of KL(p||b) in p is log p - log b + 1, and the constant drops out of the softmax gradient."""

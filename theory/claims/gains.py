@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theory import optima, policies
-from theory.claims import instances, ledger, search
-from theory.claims.ledger import EXACT, FLOAT64, PRINTED, Evidence, Mutant
-from theory.optima import Strengths
-from theory.policies import Floats, Problem
+from sharpening.theory import policies
+from sharpening.theory.claims import instances, ledger, search
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, PRINTED, Evidence, Mutant
+from sharpening.theory.optimum import optima
+from sharpening.theory.optimum.optima import Strengths
+from sharpening.theory.policies import Floats, Problem
 
 OURS = "ours"
 PAPER = "our reading of arXiv 2511.19942"
@@ -30,7 +31,7 @@ beta, g, g_c, g_w = sp.symbols("beta g g_c g_w", positive=True)
     kind="symbolic",
     tolerance=EXACT,
     mutant=Mutant(
-        "theory.optima:global_term_slope",
+        "sharpening.theory.optimum.optima:global_term_slope",
         "surprisal_correct - surprisal_wrong",
         "surprisal_wrong - surprisal_correct",
     ),
@@ -48,7 +49,7 @@ def bonus_slope(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.optima:entropy_form_slope", "(difference - 1)", "(difference + 1)"),
+    mutant=Mutant("sharpening.theory.optimum.optima:entropy_form_slope", "(difference - 1)", "(difference + 1)"),
 )
 def entropy_form_slope(rng: np.random.Generator) -> Evidence:
     """Logit Q = 1/(beta+g) + log Z_C(s) - log Z_W(s) with s = beta/(beta+g): differentiate."""
@@ -63,7 +64,7 @@ def entropy_form_slope(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.optima:surprisal_gap_from_entropies", "- logit", "+ logit"),
+    mutant=Mutant("sharpening.theory.optimum.optima:surprisal_gap_from_entropies", "- logit", "+ logit"),
 )
 def surprisal_gap(rng: np.random.Generator) -> Evidence:
     """-log b = -log b_C - log Q_b on C; take the mean under b_C, and the same on W."""
@@ -88,7 +89,11 @@ def surprisal_gap(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=PRINTED,
-    mutant=Mutant("theory.optima:bonus_strengths", "Strengths(strength, -strength)", "Strengths(strength, strength)"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.optima:bonus_strengths",
+        "Strengths(strength, -strength)",
+        "Strengths(strength, strength)",
+    ),
 )
 def sign_change_example(rng: np.random.Generator) -> Evidence:
     """The rare correct answers gain weight as b^(1-g): at first the wrong answers gain more, later the ten of them."""
@@ -107,7 +112,11 @@ def sign_change_example(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="search",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.optima:base_exponents", "1 + strengths.gamma_incorrect", "1 - strengths.gamma_incorrect"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.optima:base_exponents",
+        "1 + strengths.gamma_incorrect",
+        "1 - strengths.gamma_incorrect",
+    ),
 )
 def base_smoothing_raises_correctness(rng: np.random.Generator) -> Evidence:
     """Z_C and Z_W fall as the exponent goes up, because every b is below 1. The search draws s and t.
@@ -140,7 +149,7 @@ def base_smoothing_raises_correctness(rng: np.random.Generator) -> Evidence:
     kind="search",
     tolerance=FLOAT64,
     mutant=Mutant(
-        "theory.optima:logit_gain_sampling",
+        "sharpening.theory.optimum.optima:logit_gain_sampling",
         "right - strengths.gamma_correct",
         "right + strengths.gamma_correct",
     ),
@@ -172,7 +181,9 @@ def sampling_smoothing_raises_correctness(rng: np.random.Generator) -> Evidence:
     kind="search",
     tolerance=FLOAT64,
     mutant=Mutant(
-        "theory.optima:bonus_strengths", "Strengths(strength, -strength)", "Strengths(strength / 2, -strength)"
+        "sharpening.theory.optimum.optima:bonus_strengths",
+        "Strengths(strength, -strength)",
+        "Strengths(strength / 2, -strength)",
     ),
 )
 def smoothing_beats_the_bonus(rng: np.random.Generator) -> Evidence:

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theory import advantages, groups, policies, sampling
-from theory.claims import enumeration, instances, ledger
-from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory import policies
+from sharpening.theory.claims import enumeration, instances, ledger
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory.groups import expectations, sampling
+from sharpening.theory.methods import baselines
 
 OURS = "ours"
 SELECTION = "our reading of arXiv 2511.19942 (selection bias)"
@@ -44,7 +46,7 @@ def _rational_groups(rng: np.random.Generator, num_arms: int) -> Iterator[tuple[
     source=SELECTION,
     kind="enumeration",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.sampling:inclusion_probability", "np.log1p(-np.exp", "np.log1p(np.exp"),
+    mutant=Mutant("sharpening.theory.groups.sampling:inclusion_probability", "np.log1p(-np.exp", "np.log1p(np.exp"),
 )
 def inclusion(rng: np.random.Generator) -> Evidence:
     """All G draws miss the answer with probability (1-p)^G.
@@ -71,7 +73,9 @@ def inclusion(rng: np.random.Generator) -> Evidence:
     source=SELECTION,
     kind="enumeration",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.sampling:absence_ratio", "log_absent_rarer - log_absent_likelier", "log_absent_rarer"),
+    mutant=Mutant(
+        "sharpening.theory.groups.sampling:absence_ratio", "log_absent_rarer - log_absent_likelier", "log_absent_rarer"
+    ),
 )
 def absence(rng: np.random.Generator) -> Evidence:
     """Absence of i has probability (1-p_i)^G. The check sums both absences over all groups, in Fractions."""
@@ -96,7 +100,7 @@ def absence(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.sampling:presence_ratio_bounds", "likelier / 2", "likelier / 4"),
+    mutant=Mutant("sharpening.theory.groups.sampling:presence_ratio_bounds", "likelier / 2", "likelier / 4"),
 )
 def presence(rng: np.random.Generator) -> Evidence:
     """The numerator of P(n>0)/p is concave in p and 0 at 0, so the ratio falls in p: the lower bound.
@@ -132,7 +136,7 @@ def presence(rng: np.random.Generator) -> Evidence:
     source=TAIL_MISS,
     kind="enumeration",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.sampling:tail_miss", "size * np.log1p(-tail)", "size * np.log1p(tail)"),
+    mutant=Mutant("sharpening.theory.groups.sampling:tail_miss", "size * np.log1p(-tail)", "size * np.log1p(tail)"),
 )
 def tail_miss_by_counting(rng: np.random.Generator) -> Evidence:
     """The subset is absent in (1-tau)^G of the groups, all correct in (Q-tau)^G and all wrong in (1-Q)^G.
@@ -162,7 +166,7 @@ def tail_miss_by_counting(rng: np.random.Generator) -> Evidence:
     source=TAIL_MISS + "; the proof is ours",
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.sampling:tail_miss", "np.exp(size * np.log1p(-tail))", "np.exp(0 * tail)"),
+    mutant=Mutant("sharpening.theory.groups.sampling:tail_miss", "np.exp(size * np.log1p(-tail))", "np.exp(0 * tail)"),
 )
 def tail_miss_has_one_peak(rng: np.random.Generator) -> Evidence:
     """With a = 1-tau, b = Q-tau, c = 1-Q: a = b + c, so it vanishes at G = 1 and is positive after.
@@ -205,7 +209,9 @@ def _grpo_by_enumeration(mass: Fraction, group_size: int, ddof: int) -> tuple[fl
     source=GRPO,
     kind="enumeration",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.groups:grpo_expected_advantages", "(group_size - count)", "(group_size + count)"),
+    mutant=Mutant(
+        "sharpening.theory.groups.expectations:grpo_expected_advantages", "(group_size - count)", "(group_size + count)"
+    ),
 )
 def grpo_expectations(rng: np.random.Generator) -> Evidence:
     """At mean m = X/G the variance is m(1-m) and the advantages are sqrt((1-m)/m), -sqrt(m/(1-m)).
@@ -216,7 +222,7 @@ def grpo_expectations(rng: np.random.Generator) -> Evidence:
 
     def violation(group_size: int) -> float:
         mass = Fraction(int(rng.integers(1, 60)), 60)
-        claimed = groups.grpo_expected_advantages(float(mass), group_size)
+        claimed = expectations.grpo_expected_advantages(float(mass), group_size)
         return float(np.abs(np.subtract(claimed, _grpo_by_enumeration(mass, group_size, 0))).max())
 
     return ledger.worst(violation(group_size) for group_size in range(2, 9) for _ in range(2))
@@ -230,7 +236,9 @@ def grpo_expectations(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.groups:expected_advantages", "weights @ table[1, 1:]", "weights @ table[1, :-1]"),
+    mutant=Mutant(
+        "sharpening.theory.groups.expectations:expected_advantages", "weights @ table[1, 1:]", "weights @ table[1, :-1]"
+    ),
 )
 def centred_advantages_balance(rng: np.random.Generator) -> Evidence:
     """Centred advantages of a group sum to 0: X f(1,X) + (G-X) f(0,X) = 0.
@@ -241,7 +249,9 @@ def centred_advantages_balance(rng: np.random.Generator) -> Evidence:
     for group_size in range(2, 7):
         scale = enumeration.exact(*sp.symbols(f"s0:{group_size + 1}"))
         share = enumeration.exact(*(sp.Rational(count, group_size) for count in range(group_size + 1)))
-        given_correct, given_wrong = groups.expected_advantages(np.stack([-share * scale, (1 - share) * scale]), Q)
+        given_correct, given_wrong = expectations.expected_advantages(
+            np.stack([-share * scale, (1 - share) * scale]), Q
+        )
         residuals.append(sp.expand(Q * given_correct + (1 - Q) * given_wrong))
     return ledger.symbolic(residuals, rng)
 
@@ -254,7 +264,9 @@ def centred_advantages_balance(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="enumeration",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.groups:grpo_expected_advantages", "group_size - ddof", "group_size + ddof"),
+    mutant=Mutant(
+        "sharpening.theory.groups.expectations:grpo_expected_advantages", "group_size - ddof", "group_size + ddof"
+    ),
 )
 def sample_std_scales(rng: np.random.Generator) -> Evidence:
     """The sample variance is G/(G-1) times the population variance in every group.
@@ -264,9 +276,9 @@ def sample_std_scales(rng: np.random.Generator) -> Evidence:
 
     def violation(group_size: int) -> float:
         mass = Fraction(int(rng.integers(1, 60)), 60)
-        claimed = groups.grpo_expected_advantages(float(mass), group_size, ddof=1)
-        table = groups.advantage_table(advantages.grpo, group_size, ddof=1, epsilon=0.0)
-        tabled = groups.expected_advantages(table, float(mass))
+        claimed = expectations.grpo_expected_advantages(float(mass), group_size, ddof=1)
+        table = expectations.advantage_table(baselines.grpo, group_size, ddof=1, epsilon=0.0)
+        tabled = expectations.expected_advantages(table, float(mass))
         counted = _grpo_by_enumeration(mass, group_size, 1)
         return float(np.abs([np.subtract(claimed, counted), np.subtract(claimed, tabled)]).max())
 
@@ -281,7 +293,9 @@ def sample_std_scales(rng: np.random.Generator) -> Evidence:
     source=DISTINCT,
     kind="enumeration",
     tolerance=EXACT,
-    mutant=Mutant("theory.sampling:distinct_correct_mass", "policy_correct / correctness", "policy_correct"),
+    mutant=Mutant(
+        "sharpening.theory.groups.sampling:distinct_correct_mass", "policy_correct / correctness", "policy_correct"
+    ),
 )
 def distinct_mass(rng: np.random.Generator) -> Evidence:
     """Given X = k the correct draws are k independent draws from p_C.
@@ -312,7 +326,7 @@ def distinct_mass(rng: np.random.Generator) -> Evidence:
     source=DISTINCT,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.sampling:distinct_correct_mass", "(1 - (1 - policy", "(1 + (1 - policy"),
+    mutant=Mutant("sharpening.theory.groups.sampling:distinct_correct_mass", "(1 - (1 - policy", "(1 + (1 - policy"),
 )
 def distinct_mass_increases(rng: np.random.Generator) -> Evidence:
     """(1-x)^k - (1-x)^(k+1) = x (1-x)^k with x = p/Q in [0, 1].

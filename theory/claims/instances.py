@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from theory import policies
-from theory.policies import Floats, Problem
+from sharpening.theory import policies
+from sharpening.theory.policies import Floats, Problem
 
 SMALLEST = 1e-12  # the rarest answer of the log-uniform instances
 

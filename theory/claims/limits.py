@@ -9,11 +9,12 @@ from collections.abc import Callable
 import numpy as np
 import sympy as sp
 
-from theory import dynamics, policies, shaping, vanilla_path
-from theory.claims import flow, instances, ledger
-from theory.claims.flow import CORRECT
-from theory.claims.ledger import EXACT, INTEGRATED, Evidence, Mutant
-from theory.policies import Floats, Problem
+from sharpening.theory import policies, shaping
+from sharpening.theory.claims import flow, instances, ledger
+from sharpening.theory.claims.flow import CORRECT
+from sharpening.theory.claims.ledger import EXACT, INTEGRATED, Evidence, Mutant
+from sharpening.theory.flow import dynamics, vanilla_path
+from sharpening.theory.policies import Floats, Problem
 
 OURS = "ours"
 MODERATE = 1.5  # standard deviation of logits whose flows settle within the times integrated here
@@ -41,7 +42,7 @@ def _moderate(rng: np.random.Generator, num_correct: int, num_wrong: int) -> Pro
     source=OURS,
     kind="numeric",
     tolerance=1e-2,
-    mutant=Mutant("theory.vanilla_path:logits_at_rise", "gap > 0, behind", "gap < 0, behind"),
+    mutant=Mutant("sharpening.theory.flow.vanilla_path:logits_at_rise", "gap > 0, behind", "gap < 0, behind"),
 )
 def mass_ends_on_the_likeliest(rng: np.random.Generator) -> Evidence:
     """Only the top reciprocal weight goes to 0.
@@ -71,7 +72,9 @@ def mass_ends_on_the_likeliest(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=2e-2,
-    mutant=Mutant("theory.dynamics:collapse_constant", "(num_top + num_wrong)", "(num_top + num_wrong + 1)"),
+    mutant=Mutant(
+        "sharpening.theory.flow.dynamics:collapse_constant", "(num_top + num_wrong)", "(num_top + num_wrong + 1)"
+    ),
 )
 def collapse_rate(rng: np.random.Generator) -> Evidence:
     """Near the end p_top = 1/k and p_W = (1-Q)/w, so d log(p_W/p_top)/dt = -(1-Q)(1/w + 1/k).
@@ -106,7 +109,7 @@ def _with_ties(rng: np.random.Generator, num_top: int, num_rest: int, num_wrong:
     source=OURS,
     kind="numeric",
     tolerance=1.0,
-    mutant=Mutant("theory.vanilla_path:_log_time", "half = widths / 2", "half = widths"),
+    mutant=Mutant("sharpening.theory.flow.vanilla_path:_log_time", "half = widths / 2", "half = widths"),
 )
 def worked_example(rng: np.random.Generator) -> Evidence:
     """Computed by the scalar reduction; the margin is in units of half the last printed digit."""
@@ -126,7 +129,9 @@ def worked_example(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dynamics:smoothing_potential", "gain - gamma_incorrect", "gain + gamma_incorrect"),
+    mutant=Mutant(
+        "sharpening.theory.flow.dynamics:smoothing_potential", "gain - gamma_incorrect", "gain + gamma_incorrect"
+    ),
 )
 def smoothing_has_a_potential(rng: np.random.Generator) -> Evidence:
     """Differentiate the potential by p.
@@ -151,7 +156,9 @@ def smoothing_has_a_potential(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=INTEGRATED,
-    mutant=Mutant("theory.dynamics:smoothing_potential_maximum", "(1 + log_num_correct)", "log_num_correct"),
+    mutant=Mutant(
+        "sharpening.theory.flow.dynamics:smoothing_potential_maximum", "(1 + log_num_correct)", "log_num_correct"
+    ),
 )
 def uniform_on_correct_is_the_maximum(rng: np.random.Generator) -> Evidence:
     """H_W >= 0 and 1-Q >= 0 only cost; g_c H_C + (1+g_c) Q is concave and largest at Q = 1, p uniform.
@@ -185,7 +192,7 @@ def uniform_on_correct_is_the_maximum(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=INTEGRATED,
-    mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
+    mutant=Mutant("sharpening.theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
 )
 def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
     """The potential of B6.2 has no other maximum, and the end is as slow as the 1/t of B3.
@@ -210,7 +217,7 @@ def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
+    mutant=Mutant("sharpening.theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
 )
 def correctness_may_fall(rng: np.random.Generator) -> Evidence:
     """The likely correct answer loses mass to the rare one, and at first to the wrong one as well.
@@ -236,7 +243,7 @@ def correctness_may_fall(rng: np.random.Generator) -> Evidence:
     kind="symbolic",
     tolerance=EXACT,
     mutant=Mutant(
-        "theory.dynamics:entropy_ceiling",
+        "sharpening.theory.flow.dynamics:entropy_ceiling",
         "num_correct * boost + num_wrong",
         "num_correct * boost - num_wrong",
     ),
@@ -266,7 +273,7 @@ def bonus_has_a_ceiling(rng: np.random.Generator) -> Evidence:
     kind="numeric",
     tolerance=INTEGRATED,
     mutant=Mutant(
-        "theory.dynamics:entropy_ceiling",
+        "sharpening.theory.flow.dynamics:entropy_ceiling",
         "num_correct * boost + num_wrong",
         "num_correct * boost - num_wrong",
     ),
@@ -303,7 +310,7 @@ def flows_meet_the_ceiling(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
+    mutant=Mutant("sharpening.theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
 )
 def base_reference_picks_the_rarest(rng: np.random.Generator) -> Evidence:
     """The score is 1 - g_c log b > 1 on C, largest for the rarest, and g_w log b <= 0 on W.
@@ -329,7 +336,7 @@ def base_reference_picks_the_rarest(rng: np.random.Generator) -> Evidence:
     kind="numeric",
     tolerance=5e-2,
     mutant=Mutant(
-        "theory.dynamics:base_reference_limit",
+        "sharpening.theory.flow.dynamics:base_reference_limit",
         "base_log_policy, np.inf).argmin",
         "-base_log_policy, np.inf).argmin",
     ),
@@ -357,7 +364,7 @@ def base_reference_flow_ends_on_the_rarest(rng: np.random.Generator) -> Evidence
     kind="symbolic",
     tolerance=EXACT,
     mutant=Mutant(
-        "theory.dynamics:mirror_descent_exponent",
+        "sharpening.theory.flow.dynamics:mirror_descent_exponent",
         "(1 - learning_rate * gamma_correct) ** num_steps",
         "1 - num_steps * learning_rate * gamma_correct",
     ),

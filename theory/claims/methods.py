@@ -12,10 +12,13 @@ from scipy.integrate import simpson
 from scipy.optimize import brentq
 from scipy.special import expit
 
-from theory import advantages, dynamics, groups, matched, policies, strategies, vanilla_path
-from theory.claims import instances, ledger
-from theory.claims.ledger import EXACT, FLOAT64, INTEGRATED, Evidence, Mutant
-from theory.policies import Floats, Problem
+from sharpening.theory import policies
+from sharpening.theory.claims import instances, ledger
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, INTEGRATED, Evidence, Mutant
+from sharpening.theory.flow import dynamics, matched, strategies, vanilla_path
+from sharpening.theory.groups import expectations
+from sharpening.theory.methods import baselines
+from sharpening.theory.policies import Floats, Problem
 
 OURS = "ours"
 
@@ -35,7 +38,7 @@ POWER_LAW = 1e-6  # relative; corrections are powers of 1 - Q below 1e-8
     source=OURS,
     kind="enumeration",
     tolerance=EXACT,
-    mutant=Mutant("theory.strategies:shared_step", ".mean(axis=0)", ".sum(axis=0)"),
+    mutant=Mutant("sharpening.theory.flow.strategies:shared_step", ".mean(axis=0)", ".sum(axis=0)"),
 )
 def prompts_are_weighted(rng: np.random.Generator) -> Evidence:
     """A sample's advantage depends on its own correctness and on the other G-1 independent samples.
@@ -54,7 +57,7 @@ def prompts_are_weighted(rng: np.random.Generator) -> Evidence:
             scores = features - policy @ features  # (num_arms, num_parameters)
             enumerated.append(_enumerated_step(policy, correct, scores, table, group_size))
             gradients.append((policy * np.array(correct, dtype=object)) @ scores)
-            weights.append(groups.prompt_weight(table, sum(itertools.compress(policy, correct))))
+            weights.append(expectations.prompt_weight(table, sum(itertools.compress(policy, correct))))
         claimed = strategies.shared_step(np.array(weights, dtype=object), np.array(gradients))
         violations += [abs(float(gap)) for gap in claimed - sum(enumerated) / len(enumerated)]
     return ledger.worst(violations)
@@ -68,7 +71,9 @@ def prompts_are_weighted(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.groups:f_grpo_weight_ends", "spread / group_size**gamma", "spread / group_size"),
+    mutant=Mutant(
+        "sharpening.theory.groups.expectations:f_grpo_weight_ends", "spread / group_size**gamma", "spread / group_size"
+    ),
 )
 def f_grpo_weighs_the_ends(rng: np.random.Generator) -> Evidence:
     """At Q = 0 a correct sample is alone, f(1, 1) = (1-1/G)^gamma sqrt(G-1), and f(0, 0) = 0.
@@ -78,9 +83,9 @@ def f_grpo_weighs_the_ends(rng: np.random.Generator) -> Evidence:
     """
     violations: list[float] = []
     for group_size, gamma in itertools.product((2, 4, 8, 64, 512), (0.5, 1.0, 2.0, float(rng.uniform(0, 3)))):
-        table = groups.advantage_table(advantages.f_grpo, group_size, gamma=gamma, epsilon=0.0)
-        derived = groups.prompt_weight(table, np.array([0.0, 1.0]))
-        claimed = np.array(groups.f_grpo_weight_ends(group_size, gamma))
+        table = expectations.advantage_table(baselines.f_grpo, group_size, gamma=gamma, epsilon=0.0)
+        derived = expectations.prompt_weight(table, np.array([0.0, 1.0]))
+        claimed = np.array(expectations.f_grpo_weight_ends(group_size, gamma))
         violations += list(np.abs(claimed / derived - 1))
     return ledger.worst(violations)
 
@@ -95,7 +100,7 @@ def f_grpo_weighs_the_ends(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=1e-3,
-    mutant=Mutant("theory.strategies:shared_advantage", "None] * solves", "None] * (1 - solves)"),
+    mutant=Mutant("sharpening.theory.flow.strategies:shared_advantage", "None] * solves", "None] * (1 - solves)"),
 )
 def flat_methods_end_on_the_majority(rng: np.random.Generator) -> Evidence:
     """A share a of prompts has Q_x = p_1 and the rest p_2 = 1 - p_1.
@@ -105,8 +110,8 @@ def flat_methods_end_on_the_majority(rng: np.random.Generator) -> Evidence:
     p_1 at t = 1e6, by integration.
     """
     violations = []
-    for method in (advantages.reinforce, advantages.rloo, advantages.dr_grpo, advantages.grpo):
-        table = groups.advantage_table(method, int(rng.integers(2, 17)))
+    for method in (baselines.reinforce, baselines.rloo, baselines.dr_grpo, baselines.grpo):
+        table = expectations.advantage_table(method, int(rng.integers(2, 17)))
         start, num_first = policies.log_softmax([0.0, rng.uniform(0.0, 4.0)]), int(rng.integers(6, 10))
         end = _two_strategies(start, num_first, table)
         odds = strategies.stationary_odds(num_first / 10, strategies.balance_order(method.__name__))
@@ -122,7 +127,7 @@ def flat_methods_end_on_the_majority(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=INTEGRATED,
-    mutant=Mutant("theory.strategies:balance_order", "k - 1", "k"),
+    mutant=Mutant("sharpening.theory.flow.strategies:balance_order", "k - 1", "k"),
 )
 def pkpo_rests_at_odds(rng: np.random.Generator) -> Evidence:
     """At rest a c(p_1) = (1-a) c(p_2).
@@ -133,7 +138,7 @@ def pkpo_rests_at_odds(rng: np.random.Generator) -> Evidence:
     """
     violations = []
     for k, num_first in itertools.product((2, 3, 4), (6, 9)):
-        table = groups.advantage_table(advantages.pkpo, k + int(rng.integers(0, 6)), k=k)
+        table = expectations.advantage_table(baselines.pkpo, k + int(rng.integers(0, 6)), k=k)
         end = _two_strategies(policies.log_softmax(rng.normal(size=2)), num_first, table)
         claimed = strategies.stationary_odds(num_first / 10, strategies.balance_order("pkpo", k=k))
         violations.append(abs(float(end[0] - end[1]) - float(np.log(claimed))))
@@ -148,7 +153,7 @@ def pkpo_rests_at_odds(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=GROUP_LIMIT,
-    mutant=Mutant("theory.strategies:balance_order", '"f_grpo": gamma', '"f_grpo": 1 / gamma'),
+    mutant=Mutant("sharpening.theory.flow.strategies:balance_order", '"f_grpo": gamma', '"f_grpo": 1 / gamma'),
 )
 def maxrl_and_f_grpo_rest_at_odds(rng: np.random.Generator) -> Evidence:
     """MaxRL has c -> 1/Q.
@@ -159,14 +164,14 @@ def maxrl_and_f_grpo_rest_at_odds(rng: np.random.Generator) -> Evidence:
     nearer than at G = 128, unless both are at rounding, counts as well.
     """
     violations = []
-    cases: list[tuple[str, Callable[..., Any], dict[str, Any]]] = [("maxrl", advantages.maxrl, {})]
-    cases += [("f_grpo", advantages.f_grpo, {"gamma": gamma}) for gamma in (0.5, 2.0)]
+    cases: list[tuple[str, Callable[..., Any], dict[str, Any]]] = [("maxrl", baselines.maxrl, {})]
+    cases += [("f_grpo", baselines.f_grpo, {"gamma": gamma}) for gamma in (0.5, 2.0)]
     for name, method, parameters in cases:
         share = float(rng.uniform(0.55, 0.8))
         claimed = np.log(strategies.stationary_odds(share, strategies.balance_order(name, **parameters)))
         gaps = []
         for group_size in (128, LARGE_GROUP):
-            table = groups.advantage_table(method, group_size, epsilon=0.0, **parameters)
+            table = expectations.advantage_table(method, group_size, epsilon=0.0, **parameters)
             gaps.append(abs(_resting_log_odds(table, share) - float(claimed)))
         violations += [gaps[1], gaps[1] - max(gaps[0], FLOAT64)]
     return ledger.worst(violations)
@@ -180,7 +185,7 @@ def maxrl_and_f_grpo_rest_at_odds(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=INTEGRATED,
-    mutant=Mutant("theory.vanilla_path:inverse_growth", "gap) * remaining", "gap) * remaining**2"),
+    mutant=Mutant("sharpening.theory.flow.vanilla_path:inverse_growth", "gap) * remaining", "gap) * remaining**2"),
 )
 def methods_share_one_path(rng: np.random.Generator) -> Evidence:
     """The field c_G(Q) p (r - Q) is the vanilla one times a positive number.
@@ -191,14 +196,14 @@ def methods_share_one_path(rng: np.random.Generator) -> Evidence:
     """
     violations = []
     methods: list[tuple[Callable[..., Any], dict[str, Any]]] = [
-        (advantages.grpo, {}),
-        (advantages.f_grpo, {}),
-        (advantages.maxrl, {}),
-        (advantages.pkpo, {"k": 3}),
+        (baselines.grpo, {}),
+        (baselines.f_grpo, {}),
+        (baselines.maxrl, {}),
+        (baselines.pkpo, {"k": 3}),
     ]
     for problem in instances.problems(rng, 4, max_arms=6):
         for method, parameters in methods:
-            table = groups.advantage_table(method, 8, **parameters)
+            table = expectations.advantage_table(method, 8, **parameters)
             end = _integrated(problem, table, time=30.0)
             logit = policies.logit_correctness(end, problem.correct)
             claimed = matched.log_policy_at_logit(problem, logit)
@@ -215,7 +220,9 @@ def methods_share_one_path(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=POWER_LAW,
-    mutant=Mutant("theory.matched:collapse_exponent", "(num_wrong + num_top)", "(num_wrong + num_top + 1)"),
+    mutant=Mutant(
+        "sharpening.theory.flow.matched:collapse_exponent", "(num_wrong + num_top)", "(num_wrong + num_top + 1)"
+    ),
 )
 def collapse_is_a_power_law(rng: np.random.Generator) -> Evidence:
     """Let the top logits rise by u.
@@ -244,7 +251,7 @@ def collapse_is_a_power_law(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=POWER_LAW,
-    mutant=Mutant("theory.matched:late_failure", "(num_top + num_wrong)", "(num_top + num_wrong + 1)"),
+    mutant=Mutant("sharpening.theory.flow.matched:late_failure", "(num_top + num_wrong)", "(num_top + num_wrong + 1)"),
 )
 def failure_falls_as_one_over_time(rng: np.random.Generator) -> Evidence:
     """The top logit rises by dz/dt = c p_top (1-Q) ~ c (1-Q)/k.
@@ -255,11 +262,11 @@ def failure_falls_as_one_over_time(rng: np.random.Generator) -> Evidence:
     """
     violations = []
     for index, (problem, num_top, num_wrong) in enumerate(_tied_problems(rng, 9)):
-        method = (advantages.grpo, advantages.f_grpo, advantages.maxrl)[index % 3]
-        table = groups.advantage_table(method, int(rng.integers(2, 17)))
+        method = (baselines.grpo, baselines.f_grpo, baselines.maxrl)[index % 3]
+        table = expectations.advantage_table(method, int(rng.integers(2, 17)))
         path = vanilla_path.vanilla_path(problem, [DEEP_TIME], _weight_of(table))
         failure = np.exp(policies.log_partition(path[0, ~problem.is_correct]))
-        weight = float(groups.prompt_weight(table, 1.0))
+        weight = float(expectations.prompt_weight(table, 1.0))
         violations.append(abs(failure / matched.late_failure(DEEP_TIME, num_top, num_wrong, weight) - 1))
     return ledger.worst(violations)
 
@@ -272,7 +279,7 @@ def failure_falls_as_one_over_time(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=POWER_LAW,
-    mutant=Mutant("theory.matched:late_failure", "(1 / power)", "(2 / power)"),
+    mutant=Mutant("sharpening.theory.flow.matched:late_failure", "(1 / power)", "(2 / power)"),
 )
 def pkpo_slows_down(rng: np.random.Generator) -> Evidence:
     """With e = 1 - Q, de/dt = -K (1/k + 1/w) e^(K+1), so e^(-K) grows by K^2 (k+w)/(k w) per unit of time.
@@ -304,7 +311,7 @@ def _rational_policy(rng: np.random.Generator, num_arms: int) -> list[Fraction]:
 
 def _weight_of(table: Any) -> strategies.PromptWeight:
     """The prompt weight of a method from its table; rounding may put a correctness above 1."""
-    return lambda mass: groups.prompt_weight(table, np.minimum(mass, 1.0))
+    return lambda mass: expectations.prompt_weight(table, np.minimum(mass, 1.0))
 
 
 def _enumerated_step(policy: Any, correct: Any, scores: Any, table: Any, group_size: int) -> Any:
@@ -331,7 +338,7 @@ def _resting_log_odds(table: Any, share: float) -> float:
     """The log-odds p_1/p_2 at which share c(p_1) = (1 - share) c(p_2)."""
 
     def push(log_odds: float) -> float:
-        first, second = groups.prompt_weight(table, expit(np.array([log_odds, -log_odds])))
+        first, second = expectations.prompt_weight(table, expit(np.array([log_odds, -log_odds])))
         return float(share * first - (1 - share) * second)
 
     return float(brentq(push, 0.0, 10.0, xtol=1e-13))
@@ -342,7 +349,7 @@ def _integrated(problem: Problem, table: Any, time: float) -> Floats:
 
     def advantage_of(log_policy: Floats) -> Floats:
         mass = policies.correctness(log_policy, problem.correct)
-        return np.asarray(groups.prompt_weight(table, mass) * problem.correct)
+        return np.asarray(expectations.prompt_weight(table, mass) * problem.correct)
 
     return np.asarray(dynamics.integrate(problem.base_log_policy, advantage_of, [0.0, time])[-1])
 

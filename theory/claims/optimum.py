@@ -9,11 +9,13 @@ import numpy as np
 import sympy as sp
 from scipy.optimize import minimize
 
-from theory import divergences, dynamics, optima, policies, shaping
-from theory.claims import instances, ledger
-from theory.claims.ledger import EXACT, FLOAT64, OPTIMISER, Evidence, Mutant
-from theory.optima import Strengths
-from theory.policies import Floats, Problem
+from sharpening.theory import policies, shaping
+from sharpening.theory.claims import instances, ledger
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, OPTIMISER, Evidence, Mutant
+from sharpening.theory.flow import dynamics
+from sharpening.theory.optimum import divergences, optima
+from sharpening.theory.optimum.optima import Strengths
+from sharpening.theory.policies import Floats, Problem
 
 OURS = "ours"
 PAPER = "our reading of arXiv 2511.19942"
@@ -30,7 +32,9 @@ beta, g, g_c, g_w = sp.symbols("beta g g_c g_w", positive=True)
     source=TEXTBOOK,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.optima:optimum_log_weights", "reward / kl_strength", "reward * kl_strength"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.optima:optimum_log_weights", "reward / kl_strength", "reward * kl_strength"
+    ),
 )
 def tilt_is_the_optimum(rng: np.random.Generator) -> Evidence:
     """Write log p* = w - log Z with w = log b + s/beta.
@@ -56,7 +60,9 @@ def tilt_is_the_optimum(rng: np.random.Generator) -> Evidence:
     source=TEXTBOOK,
     kind="numeric",
     tolerance=OPTIMISER,
-    mutant=Mutant("theory.optima:optimum_log_weights", "reward / kl_strength", "reward * kl_strength"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.optima:optimum_log_weights", "reward / kl_strength", "reward * kl_strength"
+    ),
 )
 def optimiser_agrees(rng: np.random.Generator) -> Evidence:
     """L-BFGS on logits from the base and three random starts; some stop at a vertex, where softmax logits saturate.
@@ -93,7 +99,7 @@ def optimiser_agrees(rng: np.random.Generator) -> Evidence:
     source="arXiv 2510.20817, Remark 4.3 as summarised",
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.shaping:vanilla", "return reward", "return reward - log_prob * correct / 10"),
+    mutant=Mutant("sharpening.theory.shaping:vanilla", "return reward", "return reward - log_prob * correct / 10"),
 )
 def vanilla_keeps_the_correct_conditional(rng: np.random.Generator) -> Evidence:
     """Log p*_i - log p*_j = log b_i - log b_j + (r_i - r_j)/beta, and r_i = r_j = 1 on C."""
@@ -110,7 +116,9 @@ def vanilla_keeps_the_correct_conditional(rng: np.random.Generator) -> Evidence:
     source=TEXTBOOK,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.optima:base_optimum", "gap * problem.correct", "gap * problem.correct / 2"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.optima:base_optimum", "gap * problem.correct", "gap * problem.correct / 2"
+    ),
 )
 def vanilla_moves_correctness(rng: np.random.Generator) -> Evidence:
     """Z_C e^(1/beta) / Z_W. Relative to 1 + |logit|, which reaches 1/beta = 50."""
@@ -132,7 +140,9 @@ def vanilla_moves_correctness(rng: np.random.Generator) -> Evidence:
     source=PAPER + " (exponents as summarised for DS; global terms ours)",
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.optima:base_exponents", "1 - strengths.gamma_correct", "1 + strengths.gamma_correct"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.optima:base_exponents", "1 - strengths.gamma_correct", "1 + strengths.gamma_correct"
+    ),
 )
 def base_reference_tempers(rng: np.random.Generator) -> Evidence:
     """The shaped reward is affine in log b.
@@ -162,7 +172,7 @@ def base_reference_tempers(rng: np.random.Generator) -> Evidence:
     kind="symbolic",
     tolerance=EXACT,
     mutant=Mutant(
-        "theory.optima:sampling_exponents",
+        "sharpening.theory.optimum.optima:sampling_exponents",
         "(kl_strength - strengths.gamma_i",
         "(kl_strength + strengths.gamma_i",
     ),
@@ -194,7 +204,7 @@ def sampling_reference_tempers(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
+    mutant=Mutant("sharpening.theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
 )
 def strong_base_smoothing_inverts(rng: np.random.Generator) -> Evidence:
     """The exponent 1 - g_c/beta is negative exactly when g_c > beta. The margin counts wrongly ordered pairs."""
@@ -221,7 +231,11 @@ def strong_base_smoothing_inverts(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.optima:sampling_fixed_point", "+ gap * problem.correct", "+ 2 * gap * problem.correct"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.optima:sampling_fixed_point",
+        "+ gap * problem.correct",
+        "+ 2 * gap * problem.correct",
+    ),
 )
 def sampling_fixed_point_is_the_maximum(rng: np.random.Generator) -> Evidence:
     """The update follows the gradient of the potential of B6 minus beta KL.
@@ -258,7 +272,9 @@ def sampling_fixed_point_is_the_maximum(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dynamics:smoothing_potential", "gain - gamma_incorrect", "gain + gamma_incorrect"),
+    mutant=Mutant(
+        "sharpening.theory.flow.dynamics:smoothing_potential", "gain - gamma_incorrect", "gain + gamma_incorrect"
+    ),
 )
 def strong_charges_destabilise(rng: np.random.Generator) -> Evidence:
     """Moving mass between two wrong answers gains at second order.

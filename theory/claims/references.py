@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from theory import dominance, dynamics, optima, policies
-from theory.claims import instances, ledger
-from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
-from theory.optima import Strengths
-from theory.policies import Problem
+from sharpening.theory import policies
+from sharpening.theory.claims import instances, ledger
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory.flow import dynamics
+from sharpening.theory.optimum import dominance, optima
+from sharpening.theory.optimum.optima import Strengths
+from sharpening.theory.policies import Problem
 
 OURS = "ours"
 
@@ -22,7 +24,11 @@ OURS = "ours"
     source="our reading of App. B.3 of arXiv 2511.19942",
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.dominance:exponents_correspond", "ours.wrong - theirs.wrong", "ours.wrong + theirs.wrong"),
+    mutant=Mutant(
+        "sharpening.theory.optimum.dominance:exponents_correspond",
+        "ours.wrong - theirs.wrong",
+        "ours.wrong + theirs.wrong",
+    ),
 )
 def exponents_of_references(rng: np.random.Generator) -> Evidence:
     """Two linear equations, one solution.
@@ -46,7 +52,7 @@ def exponents_of_references(rng: np.random.Generator) -> Evidence:
     kind="numeric",
     tolerance=FLOAT64,
     mutant=Mutant(
-        "theory.dominance:equivalent_inverse_strength",
+        "sharpening.theory.optimum.dominance:equivalent_inverse_strength",
         "(exponents.wrong - exponents.correct) * multiplier",
         "0",
     ),
@@ -94,7 +100,7 @@ def references_are_equivalent(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.dominance:equivalent_base", "inverse <= 0", "inverse <= 1e9"),
+    mutant=Mutant("sharpening.theory.optimum.dominance:equivalent_base", "inverse <= 0", "inverse <= 1e9"),
 )
 def neither_family_contains_the_other(rng: np.random.Generator) -> Evidence:
     """With g_w = 0, t = 1 and mu >= 0 (Z_C(s) >= Z_C(1)), so 1/beta' > 0.

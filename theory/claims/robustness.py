@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theory import dynamics, optima, policies, shaping, smoothing
-from theory.claims import ledger
-from theory.claims.ledger import EXACT, Evidence, Mutant
-from theory.policies import Floats
+from sharpening.theory import policies, shaping
+from sharpening.theory.claims import ledger
+from sharpening.theory.claims.ledger import EXACT, Evidence, Mutant
+from sharpening.theory.flow import dynamics, smoothing
+from sharpening.theory.optimum import optima
+from sharpening.theory.policies import Floats
 
 OURS = "ours"
 
@@ -32,7 +34,7 @@ STANDARD_ERRORS = 5.0  # one false alarm in 1.7 million
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:noisy_advantage", "(1 - marked) * gamma", "gamma"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:noisy_advantage", "(1 - marked) * gamma", "gamma"),
 )
 def noise_mixes_the_advantages(rng: np.random.Generator) -> Evidence:
     """The step is linear in the advantage, so it is that of the mean over marks.
@@ -55,7 +57,7 @@ def noise_mixes_the_advantages(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:gamma_window", "/ (1 - positive)", "* (1 - positive)"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:gamma_window", "/ (1 - positive)", "* (1 - positive)"),
 )
 def noise_leaves_a_window(rng: np.random.Generator) -> Evidence:
     """The coefficient of -log p is rho g_c - (1-rho) g_w on W and (1-nu) g_c - nu g_w on C.
@@ -85,7 +87,7 @@ def noise_leaves_a_window(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=UNIFORM,
-    mutant=Mutant("theory.smoothing:noisy_advantage", "* log_policy", "* -log_policy"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:noisy_advantage", "* log_policy", "* -log_policy"),
 )
 def flow_under_noise_ends_where_claimed(rng: np.random.Generator) -> Evidence:
     """The flow climbs sum_i (s_i + k_i) p_i - k_i p_i log p_i, k_i the coefficient of -log p.
@@ -122,7 +124,7 @@ def flow_under_noise_ends_where_claimed(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:consensus_factor", "/ num_correct", "* num_correct"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:consensus_factor", "/ num_correct", "* num_correct"),
 )
 def consensus_is_first_order(rng: np.random.Generator) -> Evidence:
     """The step is eta p_i (A_i - mean A) with A_i = -g_c log p_i.
@@ -157,7 +159,7 @@ def consensus_is_first_order(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="enumeration",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:stationary_variance", "pull = 2 -", "pull = 2 +"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:stationary_variance", "pull = 2 -", "pull = 2 +"),
 )
 def noise_balances_the_pull(rng: np.random.Generator) -> Evidence:
     """One step adds eta A (N_i - N_j)/G, N the counts of the answers in a group of G uniform draws.
@@ -191,7 +193,7 @@ def noise_balances_the_pull(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=STANDARD_ERRORS,
-    mutant=Mutant("theory.smoothing:stationary_variance", "pull = 2 -", "pull = 2 +"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:stationary_variance", "pull = 2 -", "pull = 2 +"),
 )
 def sampled_training_has_the_variance(rng: np.random.Generator) -> Evidence:
     """Monte Carlo: 4,000 chains of the sampled update at Q = 1, reward centred to 0 and bonus added.
@@ -227,7 +229,7 @@ def sampled_training_has_the_variance(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:log_ratio_change", "paid[0] - paid[1]", "paid[0] + paid[1]"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:log_ratio_change", "paid[0] - paid[1]", "paid[0] + paid[1]"),
 )
 def sum_form_ignores_length(rng: np.random.Generator) -> Evidence:
     """At the optimum log p = log b + s/beta up to a constant, with s = 1 - g log b on C.
@@ -248,7 +250,7 @@ def sum_form_ignores_length(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:token_mean_strength", "* num_tokens", "* num_tokens**2"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:token_mean_strength", "* num_tokens", "* num_tokens**2"),
 )
 def token_mean_needs_strength_times_length(rng: np.random.Generator) -> Evidence:
     """A mean over L tokens is the sum divided by L.
@@ -271,7 +273,7 @@ def token_mean_needs_strength_times_length(rng: np.random.Generator) -> Evidence
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:log_ratio_change", "-relative_strength", "relative_strength"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:log_ratio_change", "-relative_strength", "relative_strength"),
 )
 def token_mean_follows_surprisal_per_token(rng: np.random.Generator) -> Evidence:
     """Put log b = -d L into the optimum with s = 1 - g log b/L = 1 + g d.

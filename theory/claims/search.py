@@ -9,10 +9,10 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, given, seed, settings, target
 from hypothesis import strategies as st
 
-from theory import hypothesis_storage, policies
-from theory.claims import ledger
-from theory.claims.ledger import Evidence
-from theory.policies import Floats, Problem
+from sharpening.theory import hypothesis_storage, policies
+from sharpening.theory.claims import ledger
+from sharpening.theory.claims.ledger import Evidence
+from sharpening.theory.policies import Floats, Problem
 
 Instance = TypeVar("Instance")
 

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theory import dynamics, groups, policies, smoothing
-from theory.claims import instances, ledger, search
-from theory.claims.ledger import EXACT, FLOAT64, PRINTED, Evidence, Mutant
-from theory.policies import Problem
+from sharpening.theory import policies
+from sharpening.theory.claims import instances, ledger, search
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, PRINTED, Evidence, Mutant
+from sharpening.theory.flow import dynamics, smoothing
+from sharpening.theory.groups import expectations
+from sharpening.theory.policies import Problem
 
 OURS = "ours"
 
@@ -30,7 +32,7 @@ NEARBY = 0.01  # in logits of Q: how near the onset the sign is tested
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:added_bracket", "(1 - correctness)", "correctness"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:added_bracket", "(1 - correctness)", "correctness"),
 )
 def added_bonus_moves_the_ratio(rng: np.random.Generator) -> Evidence:
     """The expected advantage is c_G r - g_c r log p + g_w (1-r) log p up to a constant.
@@ -65,7 +67,7 @@ def added_bonus_moves_the_ratio(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="enumeration",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:centring_factor", "range(group_size - 1)", "range(group_size)[1:]"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:centring_factor", "range(group_size - 1)", "range(group_size)[1:]"),
 )
 def centred_bonus_moves_the_ratio(rng: np.random.Generator) -> Evidence:
     """Given X correct samples, drawn from q, answer a collects -g_c (X-1) q_a (log q_a + H) in the mean.
@@ -87,7 +89,7 @@ def centred_bonus_moves_the_ratio(rng: np.random.Generator) -> Evidence:
         claimed = smoothing.log_ratio_rate(
             policy[0] - policy[1],
             mass,
-            groups.dr_grpo_weight(Fraction(group_size)),
+            expectations.dr_grpo_weight(Fraction(group_size)),
             gamma,
             smoothing.centred_bracket(entropy, slope),
             factor=smoothing.centring_factor(mass, group_size),
@@ -104,7 +106,7 @@ def centred_bonus_moves_the_ratio(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="search",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.smoothing:centred_bracket", "entropy + secant", "entropy / 2 + secant"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:centred_bracket", "entropy + secant", "entropy / 2 + secant"),
 )
 def centred_bracket_is_not_negative(rng: np.random.Generator) -> Evidence:
     """H >= -log max q = -log q_i, and L_ij = log q_i + q_j (log q_i - log q_j)/(q_i - q_j) >= log q_i.
@@ -138,7 +140,7 @@ def centred_bracket_is_not_negative(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=PRINTED,
-    mutant=Mutant("theory.smoothing:turning_strength", "(1 - correctness)", "correctness"),
+    mutant=Mutant("sharpening.theory.flow.smoothing:turning_strength", "(1 - correctness)", "correctness"),
 )
 def uncentred_bonus_can_sharpen(rng: np.random.Generator) -> Evidence:
     """Here Q = .4, q = (.75, .25), H = .562 and L = .262.
@@ -172,7 +174,9 @@ def uncentred_bonus_can_sharpen(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
-    mutant=Mutant("theory.smoothing:smoothing_onset", "failure * prompt_weight", "mass * prompt_weight"),
+    mutant=Mutant(
+        "sharpening.theory.flow.smoothing:smoothing_onset", "failure * prompt_weight", "mass * prompt_weight"
+    ),
 )
 def smoothing_sets_in_at_one_correctness(rng: np.random.Generator) -> Evidence:
     """The bracket increases with Q, since its derivative is H - log Q + (1-Q)/Q > 0.
@@ -183,9 +187,9 @@ def smoothing_sets_in_at_one_correctness(rng: np.random.Generator) -> Evidence:
     """
     weights = (
         lambda _: 1.0,
-        lambda q: groups.grpo_weight(q, 8),
-        lambda q: groups.maxrl_weight(q, 8),
-        lambda q: groups.pkpo_weight(q, 3),
+        lambda q: expectations.grpo_weight(q, 8),
+        lambda q: expectations.maxrl_weight(q, 8),
+        lambda q: expectations.pkpo_weight(q, 3),
     )
     violations = []
     for index, weight in enumerate(weights * 4):

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from theory import advantages, groups, sampling, shaping
-from theory.claims import enumeration, ledger
-from theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory import shaping
+from sharpening.theory.claims import enumeration, ledger
+from sharpening.theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
+from sharpening.theory.groups import expectations, sampling
+from sharpening.theory.methods import baselines
 
 OURS = "ours"
 PKPO = "arXiv 2505.15201 (as summarised)"
@@ -21,7 +23,7 @@ Q, weight = sp.symbols("Q lambda")
 STEP = 1e-3  # standard deviation of the log-ratio step of B5.3
 FOURTH_ORDER = 1e-4  # next to the second order the fourth is STEP^2 times a kurtosis, below 100 here
 IPS_TERM = Mutant(
-    "theory.sampling:sampled_step",
+    "sharpening.theory.groups.sampling:sampled_step",
     "counts * advantage",
     "np.minimum(counts, 1) * counts.sum(-1, keepdims=True) * advantage",
 )
@@ -39,16 +41,16 @@ def _mean_step(policy: Any, correct: Any, table: Any) -> Any:
 
 def _method_tables(group_size: int) -> Iterator[tuple[str, Any]]:
     """The table of every correctness-only method, epsilon 0."""
-    plain = (advantages.reinforce, advantages.rloo, advantages.dr_grpo, advantages.psr, advantages.nsr)
-    divided = (advantages.grpo, advantages.dapo, advantages.f_grpo, advantages.maxrl)
-    method: advantages.Advantage
-    for method in (*plain, advantages.w_reinforce):
-        yield method.__name__, groups.advantage_table(method, group_size)
+    plain = (baselines.reinforce, baselines.rloo, baselines.dr_grpo, baselines.psr, baselines.nsr)
+    divided = (baselines.grpo, baselines.dapo, baselines.f_grpo, baselines.maxrl)
+    method: baselines.Advantage
+    for method in (*plain, baselines.w_reinforce):
+        yield method.__name__, expectations.advantage_table(method, group_size)
     for method in divided:
-        yield method.__name__, groups.advantage_table(method, group_size, epsilon=0.0)
+        yield method.__name__, expectations.advantage_table(method, group_size, epsilon=0.0)
     for k in range(1, group_size + 1):
-        yield f"pkpo k={k}", groups.advantage_table(advantages.pkpo, group_size, k=k)
-        trained = groups.advantage_table(advantages.pass_at_k_training, group_size, k=k, epsilon=0.0)
+        yield f"pkpo k={k}", expectations.advantage_table(baselines.pkpo, group_size, k=k)
+        trained = expectations.advantage_table(baselines.pass_at_k_training, group_size, k=k, epsilon=0.0)
         yield f"pass_at_k_training k={k}", trained
 
 
@@ -73,7 +75,7 @@ def universality(rng: np.random.Generator) -> Evidence:
         correct = enumeration.exact(*labels)
         policy = enumeration.symbolic_policy(len(correct))
         table = enumeration.exact(*(sp.symbols(f"f{label}_0:{group_size + 1}") for label in (0, 1)))
-        claimed = groups.expected_step(policy, correct, table)
+        claimed = expectations.expected_step(policy, correct, table)
         residuals += [sp.expand(value) for value in _mean_step(policy, correct, table) - claimed]
     return ledger.symbolic(residuals, rng)
 
@@ -87,7 +89,7 @@ def universality(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.groups:maxrl_weight", "range(group_size - 1)", "range(group_size)"),
+    mutant=Mutant("sharpening.theory.groups.expectations:maxrl_weight", "range(group_size - 1)", "range(group_size)"),
 )
 def closed_forms(rng: np.random.Generator) -> Evidence:
     """Insert the tables in the definition.
@@ -100,19 +102,19 @@ def closed_forms(rng: np.random.Generator) -> Evidence:
     for group_size in range(2, 6):
 
         def difference(method: Callable[..., Any], claimed: Any, size: int = group_size, **own: Any) -> Any:
-            table = groups.advantage_table(method, size, is_exact=True, **own)
-            return groups.prompt_weight(table, Q) - claimed
+            table = expectations.advantage_table(method, size, is_exact=True, **own)
+            return expectations.prompt_weight(table, Q) - claimed
 
         size = sp.Integer(group_size)
-        plain = (advantages.reinforce, advantages.rloo, advantages.psr, advantages.nsr)
-        residuals += [difference(method, groups.reinforce_weight()) for method in plain]
-        weighted = groups.w_reinforce_weight(weight)
-        residuals.append(difference(advantages.w_reinforce, weighted, positive_weight=weight))
-        residuals.append(difference(advantages.dr_grpo, groups.dr_grpo_weight(size)))
-        maxrl = groups.maxrl_weight(Q, group_size)
-        residuals += [difference(advantages.maxrl, maxrl, epsilon=0), maxrl - (1 - (1 - Q) ** (size - 1)) / Q]
+        plain = (baselines.reinforce, baselines.rloo, baselines.psr, baselines.nsr)
+        residuals += [difference(method, expectations.reinforce_weight()) for method in plain]
+        weighted = expectations.w_reinforce_weight(weight)
+        residuals.append(difference(baselines.w_reinforce, weighted, positive_weight=weight))
+        residuals.append(difference(baselines.dr_grpo, expectations.dr_grpo_weight(size)))
+        maxrl = expectations.maxrl_weight(Q, group_size)
+        residuals += [difference(baselines.maxrl, maxrl, epsilon=0), maxrl - (1 - (1 - Q) ** (size - 1)) / Q]
         orders = range(1, group_size + 1)
-        residuals += [difference(advantages.pkpo, groups.pkpo_weight(Q, k), k=k) for k in orders]
+        residuals += [difference(baselines.pkpo, expectations.pkpo_weight(Q, k), k=k) for k in orders]
     return ledger.symbolic(residuals, rng)
 
 
@@ -124,7 +126,7 @@ def closed_forms(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="enumeration",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.advantages:nsr", "correct - 1", "1 - correct"),
+    mutant=Mutant("sharpening.theory.methods.baselines:nsr", "correct - 1", "1 - correct"),
 )
 def no_method_lifts_the_rare(rng: np.random.Generator) -> Evidence:
     """By B4.1 the log-ratio moves by c_G (1-Q)(p_i - p_j).
@@ -173,7 +175,7 @@ def _centred(reward: Any, counts: Any, *, is_normalised: bool = False) -> Any:
     source="ours; IPS arXiv 2601.21669, unlikeliness arXiv 2506.02355, UCPO arXiv 2605.00365, all as summarised",
     kind="enumeration",
     tolerance=EXACT,
-    mutant=Mutant("theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
+    mutant=Mutant("sharpening.theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
 )
 def answer_dependent_methods_lift_the_rare(rng: np.random.Generator) -> Evidence:
     """One policy and one group size are enough for "can"; that A is no f(r, X) follows, by B4.3.
@@ -222,7 +224,11 @@ def answer_dependent_methods_lift_the_rare(rng: np.random.Generator) -> Evidence
     source=OURS,
     kind="numeric",
     tolerance=FLOAT64,
-    mutant=Mutant("theory.groups:grpo_weight", "given_correct - given_wrong", "given_correct + given_wrong"),
+    mutant=Mutant(
+        "sharpening.theory.groups.expectations:grpo_weight",
+        "given_correct - given_wrong",
+        "given_correct + given_wrong",
+    ),
 )
 def grpo_weights(rng: np.random.Generator) -> Evidence:
     """C3.2 gives a_W = -Q a_C/(1-Q), so a_C - a_W = a_C/(1-Q).
@@ -234,13 +240,13 @@ def grpo_weights(rng: np.random.Generator) -> Evidence:
     rare = 10.0 ** rng.uniform(-12, -1, 4)
     mass = np.concatenate([rare, 1 - rare, rng.uniform(0.01, 0.99, 8)])
     for group_size in (2, 3, 8, 64, 1024):
-        claimed = groups.grpo_weight(mass, group_size)
-        others = [groups.grpo_expected_advantages(mass, group_size)[0] / (1 - mass)]
-        for method in (advantages.grpo, advantages.dapo):
-            table = groups.advantage_table(method, group_size, epsilon=0.0)
-            others.append(groups.prompt_weight(table, mass))
-        trained = groups.advantage_table(advantages.pass_at_k_training, group_size, k=1, epsilon=0.0)
-        others.append(groups.prompt_weight(trained, mass))
+        claimed = expectations.grpo_weight(mass, group_size)
+        others = [expectations.grpo_expected_advantages(mass, group_size)[0] / (1 - mass)]
+        for method in (baselines.grpo, baselines.dapo):
+            table = expectations.advantage_table(method, group_size, epsilon=0.0)
+            others.append(expectations.prompt_weight(table, mass))
+        trained = expectations.advantage_table(baselines.pass_at_k_training, group_size, k=1, epsilon=0.0)
+        others.append(expectations.prompt_weight(trained, mass))
         violations += [float(np.abs(other / claimed - 1).max()) for other in others]
     return ledger.worst(violations)
 
@@ -254,7 +260,7 @@ def grpo_weights(rng: np.random.Generator) -> Evidence:
     kind="enumeration",
     tolerance=EXACT,
     mutant=Mutant(
-        "theory.sampling:natural_sampled_step",
+        "sharpening.theory.groups.sampling:natural_sampled_step",
         "(policy * counts.sum(-1, keepdims=True))",
         "counts.sum(-1, keepdims=True)",
     ),
@@ -288,7 +294,7 @@ def natural_steps_keep_log_ratios(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="enumeration",
     tolerance=FOURTH_ORDER,
-    mutant=Mutant("theory.sampling:expected_share_shift", "(1 - 2 * share)", "(1 + 2 * share)"),
+    mutant=Mutant("sharpening.theory.groups.sampling:expected_share_shift", "(1 - 2 * share)", "(1 + 2 * share)"),
 )
 def natural_steps_move_shares(rng: np.random.Generator) -> Evidence:
     """The share is s = logistic(L) and E[dL] = 0 (B5.2), so E[ds] = s'' Var/2.
@@ -303,7 +309,7 @@ def natural_steps_move_shares(rng: np.random.Generator) -> Evidence:
         share = float(policy[0] / (policy[0] + policy[1]))
         moments = sampling.natural_drift(policy[0], policy[1], 1 - policy[2], group_size, 1)
         rate = STEP / math.sqrt(moments.variance)
-        table = groups.advantage_table(advantages.dr_grpo, group_size, is_exact=True)
+        table = expectations.advantage_table(baselines.dr_grpo, group_size, is_exact=True)
         shift = 0.0
         for counts, chance in enumeration.outcomes(policy, group_size):
             values = enumeration.advantages_of(table, correct, counts)
@@ -325,7 +331,7 @@ def natural_steps_move_shares(rng: np.random.Generator) -> Evidence:
     source="textbook; arXiv 2503.20783",
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.groups:dr_grpo_weight", "1 - 1 / group_size", "1 + 1 / group_size"),
+    mutant=Mutant("sharpening.theory.groups.expectations:dr_grpo_weight", "1 - 1 / group_size", "1 + 1 / group_size"),
 )
 def centring_shrinks_the_gradient(rng: np.random.Generator) -> Evidence:
     """A draw's own reward enters its baseline with weight 1/G, and E[r score] is the exact gradient.
@@ -339,7 +345,7 @@ def centring_shrinks_the_gradient(rng: np.random.Generator) -> Evidence:
         def step(counts: Any, size: int = group_size) -> Any:
             return sampling.sampled_step(policy, counts, reward - (counts * reward).sum() / size)
 
-        claimed = groups.centred_expected_step(policy, reward, sp.Integer(group_size))
+        claimed = expectations.centred_expected_step(policy, reward, sp.Integer(group_size))
         mean = enumeration.expectation(policy, group_size, step)
         residuals += [sp.expand(value) for value in mean - claimed]
     return ledger.symbolic(residuals, rng)
@@ -353,7 +359,7 @@ def centring_shrinks_the_gradient(rng: np.random.Generator) -> Evidence:
     source=PKPO,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.advantages:pkpo", "num_wrong - 1, group_size", "num_wrong, group_size"),
+    mutant=Mutant("sharpening.theory.methods.baselines:pkpo", "num_wrong - 1, group_size", "num_wrong, group_size"),
 )
 def pkpo_is_unbiased(rng: np.random.Generator) -> Evidence:
     """A subset of k draws with this draw in it counts 1 if that is correct, else pass@(k-1) of the others.
@@ -365,8 +371,8 @@ def pkpo_is_unbiased(rng: np.random.Generator) -> Evidence:
     residuals: list[Any] = []
     for group_size in (2, 3, 4):
         for k in range(1, group_size + 1):
-            table = groups.advantage_table(advantages.pkpo, group_size, is_exact=True, k=k)
-            claimed = groups.pkpo_weight(mass, k) * policy * (correct - mass)
+            table = expectations.advantage_table(baselines.pkpo, group_size, is_exact=True, k=k)
+            claimed = expectations.pkpo_weight(mass, k) * policy * (correct - mass)
             residuals += [sp.expand(value) for value in _mean_step(policy, correct, table) - claimed]
     return ledger.symbolic(residuals, rng)
 
@@ -379,7 +385,7 @@ def pkpo_is_unbiased(rng: np.random.Generator) -> Evidence:
     source=PKPO,
     kind="symbolic",
     tolerance=EXACT,
-    mutant=Mutant("theory.groups:pkpo_weight", "(k - 1)", "k"),
+    mutant=Mutant("sharpening.theory.groups.expectations:pkpo_weight", "(k - 1)", "k"),
 )
 def pkpo_climbs_pass_at_k(rng: np.random.Generator) -> Evidence:
     """Chain rule: d/dQ of 1-(1-Q)^k is k(1-Q)^(k-1), and dQ/dz_i = p_i (r_i - Q) for a softmax."""
@@ -388,7 +394,7 @@ def pkpo_climbs_pass_at_k(rng: np.random.Generator) -> Evidence:
     mass = (policy * correct).sum()
     residuals = []
     for k in range(1, 6):
-        claimed = groups.pkpo_weight(mass, k) * policy * (correct - mass)
+        claimed = expectations.pkpo_weight(mass, k) * policy * (correct - mass)
         slopes = [e * sp.diff(1 - (1 - mass) ** k, e) for e in scale]
         residuals += [slope - value for slope, value in zip(slopes, claimed, strict=True)]
     return ledger.symbolic(residuals, rng)

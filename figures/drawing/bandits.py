@@ -1,0 +1,120 @@
+"""Figures of the bandit surveys, drawn from their tables alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from sharpening.figures.style import LOOKS, PAGE, Look
+
+Row = Mapping[str, Any]
+STOPPED = "vanilla stopped early"
+GREY = "#999999"
+CLOSE = 0.9  # correctness from which on its distance from 1 is what matters
+FAMILIES = {
+    STOPPED: Look(STOPPED, "#000000", "", "-"),
+    "vanilla": LOOKS["vanilla"],
+    "vanilla at rate / 3": Look("vanilla at rate / 3", "#000000", "1", ""),
+    "vanilla with KL": Look("vanilla with KL", "#000000", "x", ":"),
+    "grpo": Look("GRPO", GREY, "p", ""),
+    "entropy bonus": LOOKS["entropy_bonus"],
+    "entropy penalty": LOOKS["entropy_penalty"],
+    "ds": LOOKS["ds"],
+    "ds on both sides": Look("DS on both sides", "#009E73", "D", "-."),
+    "ds centred": Look("DS centred", "#E69F00", "v", "-"),
+    "mara with KL": Look("MARA with KL", "#56B4E9", "P", "--"),
+    "unlikeliness": Look("unlikeliness", GREY, "*", "-"),
+    "ucpo": Look("UCPO", GREY, "<", ":"),
+    "ips": Look("IPS", GREY, "h", "--"),
+    "f_grpo": Look("F-GRPO", GREY, "d", "-."),
+    "maxrl": Look("MaxRL", GREY, "X", ""),
+    "pkpo": Look("PKPO", GREY, ">", ":"),
+}
+AXES = {"solution_diversity": "solution diversity", "pass_at_k:8": "pass@8", "pass_at_k:64": "pass@64"}
+AXES |= {"pass_at_k:256": "pass@256"}
+
+
+def draw_frontier(rows: Sequence[Row]) -> Figure:
+    """One panel for each instance and measure: where every method ends, a line through its strengths.
+
+    Right is better: where correctness comes close to 1 the axis is 1 - Q, logarithmic and reversed.
+    """
+    panels = list(dict.fromkeys((row["instance"], row["measure"]) for row in rows))
+    num_columns = 2 if len(panels) > 1 else 1
+    is_close = max(row["correctness"] for row in rows) > CLOSE
+    num_rows = -(-len(panels) // num_columns)
+    fig, grid = plt.subplots(num_rows, num_columns, figsize=(PAGE[0], 2.3 * num_rows), squeeze=False)
+    for ax, (instance, measure) in zip(grid.flat, panels, strict=False):
+        own = [row for row in rows if (row["instance"], row["measure"]) == (instance, measure)]
+        for name, look in FAMILIES.items():
+            points = sorted(
+                (row["strength"], row["correctness"], row["other"]) for row in own if row["variant"] == name
+            )
+            if points:
+                _, correctness, other = zip(*points, strict=True)
+                place = 1 - np.array(correctness) if is_close else correctness
+                ax.plot(place, other, label=look.label, **look.line())
+        where = f", {instance.replace('_', ' ')}" if len({row["instance"] for row in rows}) > 1 else ""
+        ax.set(ylabel=f"{AXES[measure]}{where}", xlabel="1 - correctness" if is_close else "correctness (pass@1)")
+        if is_close:
+            ax.set_xscale("log")
+            ax.invert_xaxis()
+    for ax in grid.flat[len(panels) :]:
+        ax.set_axis_off()
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside right upper")
+    return fig
+
+
+def draw_phase_diagram(rows: Sequence[Row]) -> Figure:
+    """The winner of each cell, and its lead over the second where there is one."""
+    widths = sorted({row["num_correct"] for row in rows})
+    heights = sorted({row["base_correctness"] for row in rows})
+    counts = [row["winner"] for row in rows]
+    winners = sorted(set(counts), key=lambda name: -counts.count(name))
+    colors = ["#FFFFFF" if name == "tie" else FAMILIES[name].color for name in winners]
+    fig, ax = plt.subplots(figsize=(PAGE[0] * 0.75, PAGE[1] * 0.85))
+    codes = np.full((len(heights), len(widths)), np.nan)
+    for row in rows:
+        x, y = widths.index(row["num_correct"]), heights.index(row["base_correctness"])
+        codes[y, x] = winners.index(row["winner"])
+        ax.annotate(f"{row['lead']:.2f}", (x, y), ha="center", va="center", fontsize=6)
+    ax.imshow(codes, origin="lower", cmap=ListedColormap(colors), vmin=-0.5, vmax=len(winners) - 0.5, alpha=0.45)
+    ax.set(xlabel="number of correct answers m", ylabel="correctness of the base policy")
+    ax.set_xticks(range(len(widths)), [str(value) for value in widths])
+    ax.set_yticks(range(len(heights)), [f"{value:g}" for value in heights])
+    labels = [name if name == "tie" else FAMILIES[name].label for name in winners]
+    handles = [
+        Patch(facecolor=color, alpha=0.45, edgecolor="black", linewidth=0.4, label=label)
+        for color, label in zip(colors, labels, strict=True)
+    ]
+    fig.legend(handles=handles, loc="outside right upper")
+    return fig
+
+
+def frontier_caption(preset: str, run: str) -> str:
+    """The caption of `draw_frontier`."""
+    return (
+        "Where every method ends after the same number of steps, a marker for each strength, joined in their order; "
+        "right and up is better. Means of sampled runs of groups of 8, the same seeds for all methods. The black line "
+        "is vanilla (group mean as baseline) stopped early. DS on both sides charges rare wrong answers as much as it "
+        "pays rare correct ones; DS centred takes the mean off the bonus within the correct answers. "
+        f"Preset {preset}, table {run}."
+    )
+
+
+def phase_caption(preset: str, run: str) -> str:
+    """The caption of `draw_phase_diagram`."""
+    return (
+        "Who reaches the largest share of m correct answers with m samples after 60 steps of the exact mean field "
+        "(groups of 4, learning rate 1, 4 wrong answers, probabilities falling as 1/rank). Every method at its best "
+        "strength; vanilla at its best stop, at a third of the rate, or with KL. The number is the "
+        "lead over the second best; a tie is a lead below .005. "
+        f"Preset {preset}, table {run}."
+    )

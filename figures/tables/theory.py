@@ -1,0 +1,354 @@
+"""Text tables: what `check` and `predict` print, and the ledger as Markdown and LaTeX. Strings from rows, no files."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sharpening.figures.drawing.theory import select, series
+
+Row = Mapping[str, Any]
+OUTCOME_HEADER = "id      status  margin   <= tol    kind         instances seconds  statement"
+METHOD_NAMES = {
+    "vanilla": "vanilla",
+    "entropy_bonus": "entropy bonus",
+    "entropy_penalty": "entropy penalty",
+    "ds": "DS",
+    "ds_with_charge": "DS + charge (g_w = g_c)",
+}
+
+
+def result_line(result: Row) -> str:
+    """One claim's result as one line of `check`."""
+    return (
+        f"{result['id']:<7} {result['status']:<6}  {result['worst_margin']:<8.2g} {result['tolerance']:<9.2g} "
+        f"{result['kind']:<12} {result['instances']:>9} {result['seconds']:>7.2f}  {result['statement']}"
+    )
+
+
+def claims_markdown(outcomes: Iterable[Row]) -> str:
+    """The ledger as a Markdown table, without times."""
+    lines = ["| claim | statement | source | check | status |", "|---|---|---|---|---|"]
+    for outcome in outcomes:
+        cells = (outcome["id"], outcome["statement"], outcome["source"], outcome["kind"], outcome["status"])
+        lines.append("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def claims_latex(outcomes: Iterable[Row]) -> str:
+    """The ledger as a LaTeX longtable (package `longtable`), without times."""
+    lines = [r"\begin{longtable}{l p{0.62\linewidth} l l}", r"claim & formula & check & status \\ \hline"]
+    for outcome in outcomes:
+        lines.append(f"{outcome['id']} & ${outcome['latex']}$ & {outcome['kind']} & {outcome['status']} \\\\")
+    return "\n".join([*lines, r"\end{longtable}", ""])
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Right-aligned columns; floats with four significant digits."""
+    cells = [list(header), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[k]) for row in cells) for k in range(len(header))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join("  " + line for line in lines)
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def prediction_report(rows: Sequence[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
+    """What `predict` prints: sections with a sentence on how to read each; `likeliest` is the top correct answer."""
+    kl_strengths = list(dict.fromkeys(row["kl_strength"] for row in select(rows, section="optimum")))
+    sections = [_base_section(rows, likeliest, num_samples, num_singletons), _path_section(rows, likeliest)]
+    for kl_strength in kl_strengths:
+        sections.append(_optimum_section(rows, kl_strength))
+        sections.append(_dominance_section(rows, kl_strength))
+    sections += [_global_section(rows, kl_strengths), _selection_section(rows)]
+    return "\n\n".join(sections) + "\n"
+
+
+def _value(rows: Sequence[Row], **where: Any) -> Any:
+    return select(rows, **where)[0]["value"]
+
+
+def _base_section(rows: Sequence[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
+    base = {row["quantity"]: row["value"] for row in select(rows, section="base")}
+    lines = [
+        "BASE POLICY",
+        f"  {base['num_answers']:.0f} distinct answers, {base['num_correct']:.0f} of them correct; correctness Q = "
+        f"{base['correctness']:.4g}.",
+        f"  Solution diversity {base['solution_diversity']:.4g} (exp of the entropy among correct answers); the "
+        f"likeliest, {likeliest!r}, has {base['top_share']:.1%} of the correct mass.",
+    ]
+    if num_samples is not None:
+        lines.append(
+            f"  From {num_samples} samples; {num_singletons} answers were seen once, so about "
+            f"{num_singletons / num_samples:.1%} of the model's mass is on answers that are not in this file"
+            " (Good-Turing). They are left out of everything below."
+        )
+    return "\n".join(lines)
+
+
+def _path_section(rows: Sequence[Row], likeliest: str) -> str:
+    flows = {(row["method"], row["strength"]): None for row in select(rows, section="path")}
+    times = [0.0, 1.0, 10.0, 100.0, 1000.0, 10000.0]
+    body = []
+    for method, strength in flows:
+        where = {"section": "path", "method": method, "strength": strength}
+        q = dict(zip(*series(rows, "at", quantity="correctness", **where), strict=True))
+        diversity = dict(zip(*series(rows, "at", quantity="solution_diversity", **where), strict=True))
+        name = METHOD_NAMES[method] + ("" if method == "vanilla" else f" {strength:g}")
+        body.append([name, *(f"{_nearest(q, time):.3f} / {_nearest(diversity, time):.3g}" for time in times)])
+    levels, matched = _matched(rows)
+    milestones = {row["quantity"]: row["value"] for row in select(rows, section="milestone")}
+    marks = [
+        f"{name.removeprefix('time_to_').replace('_', ' ')} at t = {value:.4g}"
+        for name, value in milestones.items()
+        if name.startswith("time_to")
+    ]
+    return "\n".join(
+        [
+            "SHARPENING PATH without KL (claims B1-B3, B6, B7): correctness / solution diversity at time t",
+            "  Exact flow of a tabular softmax policy; t = number of updates times learning rate. DS and the bonus",
+            "  use the sampling policy as reference and are added after the baseline.",
+            table(["method, strength", *(f"t = {time:g}" for time in times)], body),
+            "  Compare at equal correctness, not at equal time (claim E2): solution diversity / time where Q is first",
+            table(["method, strength", *(f"Q = {level:g}" for level in levels)], matched),
+            f"  Vanilla: {', '.join(marks)}." if marks else "  Vanilla: already past every milestone.",
+            f"  In the end all mass is on {_end(milestones['num_top'], likeliest)}; "
+            f"1 - Q falls like {milestones['collapse_constant']:.3g}/t.",
+        ]
+    )
+
+
+def _matched(rows: Sequence[Row]) -> tuple[list[float], list[list[str]]]:
+    """The levels of correctness that some flow rises to, and each flow's diversity and time there."""
+    found = select(rows, section="matched")
+    levels = sorted({row["at"] for row in found})
+    body = []
+    for method, strength in {(row["method"], row["strength"]): None for row in select(rows, section="path")}:
+        line = [METHOD_NAMES[method] + ("" if method == "vanilla" else f" {strength:g}")]
+        for level in levels:
+            chosen = select(found, method=method, strength=strength, at=level)
+            values = {row["quantity"]: row["value"] for row in chosen}
+            line.append(f"{values['solution_diversity']:.3g} / {values['time']:.3g}" if values else "never")
+        body.append(line)
+    return levels, body
+
+
+def matched_markdown(rows: Sequence[Row]) -> str:
+    """The comparison at equal correctness as a Markdown table: solution diversity and time."""
+    levels, body = _matched(rows)
+    header = ["flow, strength", *(f"Q = {level:g}" for level in levels)]
+    lines = [header, ["---"] * len(header), *([cell.replace(" / ", " at t = ") for cell in line] for line in body)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _end(num_top: float, likeliest: str) -> str:
+    return (
+        repr(likeliest)
+        if num_top == 1
+        else f"the {num_top:.0f} tied likeliest correct answers, {likeliest!r} among them"
+    )
+
+
+def _nearest(values: Mapping[float, float], at: float) -> float:
+    return values[min(values, key=lambda key: abs(key - at))]
+
+
+def _optimum_section(rows: Sequence[Row], kl_strength: float) -> str:
+    body = []
+    found = select(rows, section="optimum", kl_strength=kl_strength)
+    keys = {(row["method"], row["reference"], row["strength"]): None for row in found}
+    shown = {0.0, 0.1, 0.3, 1.0}
+    for method, reference, strength in keys:
+        if round(strength / kl_strength, 9) not in shown:
+            continue
+        chosen = select(found, method=method, reference=reference, strength=strength)
+        values = {row["quantity"]: row["value"] for row in chosen}
+        columns = ("correctness", "solution_diversity", "top_share", "kl_to_base")
+        body.append([METHOD_NAMES[method], reference, strength, *(values[column] for column in columns)])
+    return "\n".join(
+        [
+            f"OPTIMUM at KL strength {kl_strength:g} (claims A2, A3, A5)",
+            "  Where training ends if it runs to the optimum of reward minus KL strength x KL(p||b). Vanilla keeps",
+            "  the base's diversity there: its collapse comes from finite, KL-free training (the path above).",
+            table(["method", "reference", "strength", "Q", "diversity", "top share", "KL(p||b)"], body),
+        ]
+    )
+
+
+def _dominance_section(rows: Sequence[Row], kl_strength: float) -> str:
+    body = []
+    found = select(rows, section="dominance", kl_strength=kl_strength)
+    for strength in dict.fromkeys(row["strength"] for row in found):
+        values = {row["quantity"]: row["value"] for row in select(found, strength=strength)}
+        reach = "yes" if values["literal_slack_base"] > 0 else "no"
+        columns = ("solution_diversity", "kl_to_base", "correctness", "ds_correctness", "saving")
+        body.append([strength, *(values[column] for column in columns), reach])
+    return "\n".join(
+        [
+            f"DOMINANCE at equal KL, KL strength {kl_strength:g} (claim A7)",
+            "  Each entropy bonus (H form) against DS with the same diversity at the same KL(p||b). DS always has at",
+            "  least its Q if the reward gap may be chosen; 'gap 1' says whether the literal reward of 1 reaches the",
+            "  bonus's Q too; where not, it has this diversity at a larger Q only.",
+            table(["strength", "diversity", "KL(p||b)", "Q bonus", "Q DS", "KL saved at equal Q", "gap 1"], body),
+        ]
+    )
+
+
+def _global_section(rows: Sequence[Row], kl_strengths: Sequence[float]) -> str:
+    lines = ["DOES A GLOBAL ENTROPY TERM HELP CORRECTNESS HERE? (claims A4, B11)"]
+    for kl_strength in kl_strengths:
+        where = {"section": "global_term", "kl_strength": kl_strength}
+        for quantity, form in (("reward_form_slope", "reward form"), ("entropy_form_slope", "H form")):
+            slope = _value(rows, quantity=quantity, **where)
+            lines.append(
+                f"  KL strength {kl_strength:g}, {form}: a small {_helper(slope)}; d logit Q / d strength = "
+                f"{slope:+.4g}."
+            )
+    for quantity, geometry in (("no_kl_softmax_slope", "softmax"), ("no_kl_natural_slope", "natural")):
+        slope = _value(rows, quantity=quantity, kl_strength=kl_strengths[0])
+        lines.append(
+            f"  No KL, first moment, {geometry} gradient: a {_helper(slope)}; it adds {slope:+.4g} x strength"
+            " to d logit Q / dt."
+        )
+    correct, wrong = (_value(rows, quantity=f"surprisal_{side}") for side in ("correct", "wrong"))
+    lines.append(f"  Mean surprisal of correct answers {correct:.4g}, of wrong ones {wrong:.4g} nats.")
+    return "\n".join(lines)
+
+
+def _helper(slope: float) -> str:
+    if slope == 0:
+        return "bonus or penalty has no first-order effect on Q"
+    return "bonus raises Q, a penalty lowers it" if slope > 0 else "bonus lowers Q, a penalty raises it"
+
+
+def _selection_section(rows: Sequence[Row]) -> str:
+    found = select(rows, section="selection")
+    tail = _value(found, quantity="tail_mass")
+    columns = ("inclusion_top", "inclusion_middle", "inclusion_rarest", "coverage", "tail_miss")
+    body = []
+    for group_size in sorted({row["at"] for row in found if row["at"] > 0}):
+        values = {row["quantity"]: row["value"] for row in select(found, at=group_size)}
+        body.append([f"{group_size:.0f}", *(values.get(column, "-") for column in columns)])
+    return "\n".join(
+        [
+            "SELECTION BIAS (claims C1, C2): what one group of G samples contains",
+            f"  The tail: the rarest correct answers that hold at most a tenth of the correct mass (mass {tail:.4g}).",
+            "  'tail missed' is the probability of a group with a signal (0 < correct < G) and nothing of the tail.",
+            table(["G", "likeliest drawn", "middle drawn", "rarest drawn", "coverage", "tail missed"], body),
+        ]
+    )
+
+
+def simulation_report(rows: Sequence[Row], num_runs: int) -> str:
+    """What `simulate` prints: the last record, each quantity beside its prediction."""
+    last = max(row["step"] for row in rows)
+    body = []
+    for row in select(rows, step=last):
+        name = row["quantity"] + (f" k = {row['k']}" if row["k"] else "")
+        shown = row["predicted"] if row["prediction_source"] else "-"
+        body.append([name, row["mean"], row["standard_error"], shown])
+    source = select(rows, step=last)[0]["prediction_source"] or "there is none for this method and optimizer"
+    return "\n".join(
+        [
+            f"AFTER {last} UPDATES, mean and standard error over {num_runs} runs",
+            table(["quantity", "mean", "standard error", "predicted"], body),
+            f"  Prediction: {source}.",
+        ]
+    )
+
+
+def diagnosis_report(name: str, headline: str, verdicts: Sequence[Row]) -> str:
+    """What `check-shaper` prints for one method: the headline, then a verdict a property and its counterexample."""
+    lines = [f"{name}: {headline}"]
+    for verdict in verdicts:
+        told = f"{verdict['property']}: {verdict['verdict']}"
+        detail = f" ({verdict['detail']})" if verdict["detail"] else ""
+        lines.append(textwrap.fill(told + detail, 116, initial_indent="  ", subsequent_indent="      "))
+        if verdict["counterexample"]:
+            found = f"counterexample {verdict['counterexample']}"
+            lines.append(textwrap.fill(found, 116, initial_indent="      ", subsequent_indent="      "))
+    return "\n".join([*lines, ""])
+
+
+VERDICT_COLUMNS = {
+    "correct set": "correct set",
+    "turning point": "turns, top share .75",
+    "end": "ends on",
+    "correctness": "correctness",
+    "wrong never above correct": "wrong never above correct",
+    "class of B4": "class of B4",
+    "noisy verifier": "end survives",
+}
+SHORTER = (  # in this order
+    ("the correct answer likeliest at the start", "the likeliest"),
+    (r"^on ", ""),
+    ("one mode, the likeliest", "likeliest correct answer"),
+    ("the rarest correct answer of the base policy", "rarest correct answer"),
+    (r"a mixture with wrong answers \(.*1 - Q = (.*)\)", r"mixture, 1 - Q = \1"),
+    (r" at every Q$", " always"),
+    (r"^(sharpens|smooths), ", ""),
+    (" at the shown policy, not everywhere", ", not everywhere"),
+    ("^keeps its end under ", ""),
+    (r"(no|any rate of) false positives, \1 false negatives", r"\1 noise"),
+    ("false positives", "FP"),
+    ("false negatives", "FN"),
+    ("any rate of ", "any "),
+)
+
+
+def shortened_verdict(verdict: str) -> str:
+    """A verdict of `check-shaper` in the words of the table of methods.
+
+    >>> shortened_verdict("on a mixture with wrong answers (Q = 0.999842, 1 - Q = 0.0001584)")
+    'mixture, 1 - Q = 0.000158'
+    """
+    for pattern, words in SHORTER:
+        verdict = re.sub(pattern, words, verdict)
+    return re.sub(r"\d\.\d{3,}(e-\d+)?", lambda found: f"{float(found[0]):.3g}", verdict)
+
+
+def verdict_rows(verdicts: Mapping[str, Row]) -> list[list[str]]:
+    """The rows of the table methods x verdicts; `verdicts` maps a method to its verdict per property."""
+    return [[name, *(shortened_verdict(found[key]) for key in VERDICT_COLUMNS)] for name, found in verdicts.items()]
+
+
+def verdicts_table(verdicts: Mapping[str, Row]) -> str:
+    """What `check-shaper --all` prints at its end: methods x verdicts, left-aligned."""
+    lines = [["method", *VERDICT_COLUMNS.values()], *verdict_rows(verdicts)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def verdicts_markdown(verdicts: Mapping[str, Row]) -> str:
+    """The same as a Markdown table."""
+    lines = [f"| method | {' | '.join(VERDICT_COLUMNS.values())} |", "|---" * (len(VERDICT_COLUMNS) + 1) + "|"]
+    lines += [f"| `{name}` | {' | '.join(cells)} |" for name, *cells in verdict_rows(verdicts)]
+    return "\n".join(lines) + "\n"
+
+
+def claim_explanation(claim: Row) -> str:
+    """What `check --explain` prints of one claim, from its fields."""
+
+    def paragraph(name: str, text: str) -> str:
+        return textwrap.fill(text, 110, initial_indent=f"  {name:<11} ", subsequent_indent=" " * 14)
+
+    mutant = claim["mutant"]
+    module, function = mutant["function"].split(":")
+    return "\n".join(
+        [
+            f"{claim['id']}  {claim['statement']}",
+            paragraph("formula", f"${claim['latex']}$"),
+            paragraph("hypotheses", claim["hypotheses"]),
+            paragraph("source", claim["source"]),
+            paragraph("check", f"{claim['kind']}, tolerance {claim['tolerance']:g}"),
+            paragraph("derivation", claim["derivation"]),
+            paragraph("lives in", f"{module.replace('.', '/')}.py, {function}"),
+            paragraph(
+                "break it", f"there, replace `{mutant['original']}` by `{mutant['mutated']}`: the check must fail"
+            ),
+        ]
+    )

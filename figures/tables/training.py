@@ -1,0 +1,103 @@
+"""What `llm` prints and stores of a run: its log as tidy rows, a summary, the plan. Strings from rows, no files."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sharpening.figures.tables.theory import table
+
+Row = Mapping[str, Any]
+TIMES = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "step_time")
+DROPPED = ("step", "epoch", "total_flos", "train_loss")
+SHOWN = {
+    "method/correct": "correct",
+    "method/unscorable": "could not be scored",
+    "reward": "reward",
+    "entropy": "entropy a token",
+    "completions/mean_length": "tokens",
+    "method/shaped_advantage": "mean |advantage|",
+    "method/bonus_ratio": "mean |term| over mean |advantage without it|",
+    "frac_reward_zero_std": "uniform groups",
+    "kl": "KL to the first policy",
+}
+OFTEN_0 = ("method/bonus_ratio", "method/unscorable")  # then they are left out
+HELD_OUT = "held_out/"
+DIVERSITY = f"{HELD_OUT}solution_diversity"
+
+
+def _is_time(name: str) -> bool:
+    return name in TIMES or name.startswith("profiling/")
+
+
+def rows(history: Iterable[Row]) -> list[dict[str, Any]]:
+    """The log as rows of step, quantity and value, without times, which differ from run to run."""
+    return [
+        {"step": entry["step"], "quantity": name, "value": float(value)}
+        for entry in history
+        for name, value in sorted(entry.items())  # a resumed run has its first entries in this order
+        if name not in DROPPED and not _is_time(name) and isinstance(value, int | float)
+    ]
+
+
+def timing_rows(history: Iterable[Row]) -> list[dict[str, Any]]:
+    """The times in the log, in seconds."""
+    found = [
+        {"step": entry["step"], "quantity": name, "value": float(value)}
+        for entry in history
+        for name, value in entry.items()
+        if _is_time(name)
+    ]
+    return found or [{"step": 0, "quantity": "none", "value": 0.0}]
+
+
+def summary(found: Sequence[Row]) -> str:
+    """The first and the last known value of what matters, with their steps; what is 0 throughout may be left out."""
+    body = []
+    curve = dict.fromkeys(row["quantity"] for row in found if row["quantity"].startswith(f"{HELD_OUT}pass@"))
+    held_out = {name: name.replace(HELD_OUT, "held-out ") for name in sorted(curve, key=_k)}
+    for quantity, label in {**SHOWN, **held_out, DIVERSITY: "held-out effective correct answers"}.items():
+        mine = [row for row in found if row["quantity"] == quantity and not math.isnan(row["value"])]
+        if mine and (quantity not in OFTEN_0 or any(row["value"] for row in mine)):
+            first, last = mine[0], mine[-1]
+            body.append([label, first["step"], first["value"], last["step"], last["value"]])
+    return table(["", "step", "value", "step", "value"], body)
+
+
+def _k(quantity: str) -> int:
+    return int(quantity.rpartition("@")[2])
+
+
+def plan(sizes: Mapping[str, int], config: Mapping[str, Any]) -> str:
+    """What a run will take, from `llm.training.preflight` and the configuration."""
+    completions = config["group_size"] * config["prompts_per_step"] * config["steps"] // config["updates_per_batch"]
+    gib = {name: f"{sizes[name] / 2**30:.2f} GiB" for name in ("memory", "memory_there", "disk", "disk_there")}
+    tried = f"{sizes['num_solutions']} known solutions" if sizes["num_solutions"] else "an empty completion only"
+    return "\n".join(
+        [
+            f"{sizes['num_weights']:,} weights, {sizes['num_trained']:,} of them trained, master weights in float32",
+            f"{sizes['num_prompts']:,} prompts of at most {sizes['longest_prompt']} tokens; {completions:,} "
+            f"completions of at most {config['max_tokens']} tokens in {config['steps']} updates",
+            f"memory: about {gib['memory']} (rough), there are {gib['memory_there']}",
+            f"disk: about {gib['disk']}, there are {gib['disk_there']}",
+            f"checked: the model's files, its tokenizer on a prompt, the verifier on {tried}",
+        ]
+    )
+
+
+def completions(found: Sequence[Row]) -> str:
+    """What the model writes before anything is trained."""
+    verdicts = {True: "correct", False: "wrong", None: "could not be scored"}
+    lines = [f"  {row['problem']}: {row['completion'][:80]!r}: {verdicts[row['correct']]}" for row in found]
+    return "\n".join(["BEFORE TRAINING, A COMPLETION OF EACH OF THE FIRST PROMPTS", *lines])
+
+
+def listing(named: Mapping[str, Mapping[str, Any]], not_tried: Sequence[str]) -> str:
+    """The named configurations, a line each."""
+    lines = []
+    for name, fields in named.items():
+        what = fields.get("model") or f"warm start {fields['warm_start']}"
+        note = " (not tried here)" if name in not_tried else ""
+        lines.append(f"{name:<24} {what}, {fields.get('method', 'ds')}{note}")
+    return "\n".join(lines)

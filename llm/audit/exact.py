@@ -1,0 +1,176 @@
+"""The exact probability of every answer that a model can give to a Countdown problem, and what follows from it.
+
+In the compact format an answer is a fixed sequence of whole-word tokens and the end token, and all well-formed answers
+can be listed and scored by teacher forcing. That gives, without sampling noise: correctness Q, the mass of completions
+that are no well-formed answer (1 less the sum), the distribution over correct answers, pass@k for every k, and, for two
+checkpoints, the gain of every correct answer. With any other tokenizer, or in the chat format, an answer has further
+spellings that are not listed: Q and all masses are then lower bounds, and `is_exact` is false.
+
+Departs: (1) "wrong" in the surprisal of wrong answers means the well-formed ones; the rest of the wrong mass is not
+listed. (2) Numbers are in the order of the prompt; two orders are two prompts. (3) Where the theory wants every wrong
+answer, for what plain RL would do, the unlisted mass is one more wrong answer, as if it were a single one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+
+from sharpening.llm.countdown import formats, solver
+from sharpening.llm.countdown.formats import Format
+from sharpening.llm.countdown.problems import Problem
+from sharpening.llm.sampling import models, scoring
+from sharpening.llm.sampling.models import LanguageModel
+from sharpening.samples import sharpening
+from sharpening.theory import estimators, policies
+from sharpening.theory.policies import Floats
+from sharpening.theory.policies import Problem as Table
+
+HILL_ORDERS = {"1": 1.0, "2": 2.0, "inf": np.inf}
+
+
+class Audited(NamedTuple):
+    """One problem's listed answers under one model.
+
+    Shapes:   tokens: one row an answer, the end token included; correct, log_prob: (num_answers,), nats.
+    """
+
+    problem: Problem
+    tokens: list[list[int]]
+    correct: Floats
+    log_prob: Floats
+    is_exact: bool
+
+
+def audit(
+    lm: LanguageModel,
+    problem: Problem,
+    *,
+    operators: str,
+    text_format: Format = "compact",
+    temperature: float = 1.0,
+    batch: int = 4096,
+) -> Audited:
+    """Every well-formed answer to a problem with its log-probability under softmax(logits / temperature)."""
+    tokens, correct, is_exact = listed_answers(lm.tokenizer, problem, operators, text_format)
+    prompt = models.prompt_ids(lm.tokenizer, formats.prompt(problem, text_format, operators))
+    log_prob = scoring.score_tree(lm, prompt, tokens, temperature=temperature, batch=batch)
+    return Audited(problem, tokens, correct, log_prob, is_exact)
+
+
+def listed_answers(
+    tokenizer: Any, problem: Problem, operators: str, text_format: Format
+) -> tuple[list[list[int]], Floats, bool]:
+    """The tokens of every distinct well-formed answer with the end token, marks, and whether the list is complete.
+
+    Answers are in the order of `solver.templates`, the same for all tokenizers.
+    """
+    templates = solver.templates(len(problem.numbers), operators)
+    (correct,) = solver.correct_templates([problem], operators)
+    end = tokenizer.eos_token_id
+    if text_format == "compact" and is_word_level(tokenizer):
+        words = np.array([_token_of(tokenizer, word) for word in (*map(str, problem.numbers), *operators)])
+        _, first = np.unique(words[templates], axis=0, return_index=True)  # equal numbers: equal texts
+        first.sort()
+        rows = np.hstack([words[templates[first]], np.full((len(first), 1), end)])
+        return rows.tolist(), correct[first].astype(np.float64), True
+    marks = dict(zip((formats.postfix(row, problem.numbers, operators) for row in templates), correct, strict=True))
+    texts = [formats.answer(text, text_format) for text in marks]
+    ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
+    return [[*row, end] for row in ids], np.array(list(marks.values()), dtype=np.float64), False
+
+
+def is_word_level(tokenizer: Any) -> bool:
+    """Whether every text has just one tokenization, word by word."""
+    return tokenizer.is_fast and isinstance(tokenizer.backend_tokenizer.model, tokenizers.models.WordLevel)
+
+
+def _token_of(tokenizer: Any, word: str) -> int:
+    token = tokenizer.convert_tokens_to_ids(word)
+    if token is None or token == tokenizer.unk_token_id:
+        raise ValueError(f"the model's tokenizer has no word {word!r}: want problems of the kind it was made for")
+    return int(token)
+
+
+def as_table(audited: Audited) -> Table | None:
+    """The answers as a table of the theory, the unlisted mass as one more wrong answer; None without both kinds."""
+    rest = np.log(max(1.0 - float(np.exp(audited.log_prob).sum()), np.finfo(np.float64).tiny))
+    log_policy = policies.log_softmax(np.append(audited.log_prob, rest))
+    correct = np.append(audited.correct, 0.0)
+    return Table(log_policy, correct) if correct.any() else None
+
+
+def problem_row(audited: Audited, base: Audited | None = None) -> dict[str, Any]:
+    """What the audit of one problem says of a model, as one row; surprisals also under a base model if one is given.
+
+    Entropies and surprisals in nats; NaN where there is nothing to average.
+    """
+    is_correct = audited.correct == 1
+    inside = audited.log_prob[is_correct]
+    row: dict[str, Any] = {
+        "problem": audited.problem.id,
+        "num_answers": len(audited.log_prob),
+        "num_correct": len(inside),
+        "correctness": float(np.exp(inside).sum()),
+        "unlisted_mass": 1.0 - float(np.exp(audited.log_prob).sum()),
+        "is_exact": audited.is_exact,
+        "entropy_correct": float(policies.entropy(policies.log_softmax(inside))) if inside.size else np.nan,
+    }
+    for name, order in HILL_ORDERS.items():
+        row[f"hill_{name}"] = float(estimators.hill_number(inside, order)) if inside.size else np.nan
+    for side, chosen in (("correct", is_correct), ("wrong", ~is_correct)):
+        row[f"surprisal_{side}"] = _mean_surprisal(audited.log_prob[chosen], audited.log_prob[chosen])
+        if base is not None:
+            row[f"base_surprisal_{side}"] = _mean_surprisal(audited.log_prob[chosen], base.log_prob[chosen])
+    return row
+
+
+def _mean_surprisal(log_prob: Floats, of: Floats) -> float:
+    """The mean of -of under the distribution in proportion to exp(log_prob)."""
+    return float(np.exp(policies.log_softmax(log_prob)) @ -of) if log_prob.size else np.nan
+
+
+def gains(before: Sequence[Audited], after: Sequence[Audited]) -> sharpening.Gains:
+    """All listed answers of all problems, before and after training, weighed by their probability before."""
+    pairs = list(zip(before, after, strict=True))
+    start = np.concatenate([old.log_prob for old, _ in pairs])
+    return sharpening.Gains(
+        problem=np.repeat(np.arange(len(pairs)), [len(old.log_prob) for old, _ in pairs]),
+        start=start,
+        end=np.concatenate([new.log_prob for _, new in pairs]),
+        correct=np.concatenate([old.correct for old, _ in pairs]),
+        weight=np.exp(start),
+        num_tokens=np.array([float(len(row)) for old, _ in pairs for row in old.tokens]),
+    )
+
+
+def expected_gains(before: Sequence[Audited], after: Sequence[Audited]) -> sharpening.Gains | None:
+    """The correct answers' gains if plain RL had moved each prompt on its own to the correctness it has afterwards.
+
+    Problems whose correctness fell, where plain RL does not go, and those with no correct answer are left out; None if
+    there are no others.
+    """
+    parts: list[tuple[int, NDArray[np.bool_], Floats, int]] = []
+    for place, (old, new) in enumerate(zip(before, after, strict=True)):
+        table, moved = as_table(old), as_table(new)
+        if table is None or moved is None:
+            continue
+        logit = policies.logit_correctness(moved.base_log_policy, moved.correct)
+        gain = sharpening.expected_gain(table, logit)
+        if np.isfinite(gain).all():
+            parts.append((place, old.correct == 1, gain, len(old.tokens[0])))
+    if not parts:
+        return None
+    start = np.concatenate([before[place].log_prob[chosen] for place, chosen, _, _ in parts])
+    return sharpening.Gains(
+        problem=np.repeat([place for place, *_ in parts], [len(gain) for _, _, gain, _ in parts]),
+        start=start,
+        end=start + np.concatenate([gain for _, _, gain, _ in parts]),
+        correct=np.ones(len(start)),
+        weight=np.exp(start),
+        num_tokens=np.repeat([float(size) for *_, size in parts], [len(gain) for _, _, gain, _ in parts]),
+    )

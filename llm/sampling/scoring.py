@@ -1,0 +1,123 @@
+"""Log-probabilities and entropies of given completions under a model, by teacher forcing.
+
+Two ways: `score` runs each completion as a whole, which suits long samples; `score_tree` runs each distinct prefix of
+short listed answers once, token after token, a quarter of the positions of all four-number Countdown answers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sharpening.llm.sampling.models import LanguageModel
+
+Floats = NDArray[np.float64]
+
+
+class Scores(NamedTuple):
+    """Of each completion its log-probability and the mean entropy of its tokens' distributions, both in nats."""
+
+    log_prob: Floats
+    entropy: Floats
+
+
+@torch.no_grad()
+def score(
+    lm: LanguageModel,
+    prompt: Sequence[int],
+    completions: Sequence[Sequence[int]],
+    *,
+    temperature: float = 1.0,
+    batch: int = 1024,
+) -> Scores:
+    """Scores of completions of one prompt, whose own tokens are run once.
+
+    Shapes:   prompt: (num_prompt_tokens,), at least 1; completions: any number, each with at least one token, the end
+              token included where it counts. Returns two arrays (num_completions,).
+    Units:    nats under the distribution softmax(logits / temperature); log-probabilities are sums over tokens.
+    """
+    first = _run_prompt(lm, prompt)
+    order = sorted(range(len(completions)), key=lambda place: len(completions[place]))  # little padding in a batch
+    log_prob, entropy = np.empty(len(completions)), np.empty(len(completions))
+    for begin in range(0, len(order), batch):
+        places = order[begin : begin + batch]
+        found = _score_batch(lm, first, [completions[place] for place in places], temperature)
+        log_prob[places], entropy[places] = found
+    return Scores(log_prob, entropy)
+
+
+def _run_prompt(lm: LanguageModel, prompt: Sequence[int]) -> Any:
+    if not len(prompt):
+        raise ValueError("prompt: it has no tokens: want at least one, a model cannot start from nothing")
+    return lm.model(torch.tensor([list(prompt)], device=lm.device), use_cache=True)
+
+
+def _score_batch(lm: LanguageModel, first: Any, rows: Sequence[Sequence[int]], temperature: float) -> Scores:
+    """Scores of completions that follow a prompt whose output, with its cache, is `first`."""
+    num_tokens = torch.tensor([len(row) for row in rows], device=lm.device)
+    longest = int(num_tokens.max())
+    padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=lm.device)
+    logits = first.logits[:, -1:].expand(len(rows), -1, -1)
+    if longest > 1:
+        cache = copy.deepcopy(first.past_key_values)
+        cache.batch_repeat_interleave(len(rows))
+        rest = lm.model(padded[:, :-1], past_key_values=cache, use_cache=True).logits  # padding comes last: unseen
+        logits = torch.cat([logits, rest], dim=1)
+    log_policy = torch.log_softmax(logits.float() / temperature, dim=-1)  # (num_rows, longest, vocabulary)
+    is_token = torch.arange(longest, device=lm.device) < num_tokens[:, None]
+    chosen = log_policy.gather(-1, padded[..., None])[..., 0].double()
+    entropies = -(log_policy.exp() * log_policy).sum(-1).double()
+    return Scores(
+        torch.where(is_token, chosen, 0.0).sum(1).cpu().numpy(),
+        (torch.where(is_token, entropies, 0.0).sum(1) / num_tokens).cpu().numpy(),
+    )
+
+
+@torch.no_grad()
+def score_tree(
+    lm: LanguageModel,
+    prompt: Sequence[int],
+    completions: Sequence[Sequence[int]],
+    *,
+    temperature: float = 1.0,
+    batch: int = 4096,
+) -> Floats:
+    """The log-probabilities of `score`, each prefix that completions share run once.
+
+    Shapes:   as for `score`. Returns (num_completions,), nats.
+    """
+    first = _run_prompt(lm, prompt)
+    order = sorted(range(len(completions)), key=lambda place: list(completions[place]))  # neighbours share prefixes
+    log_prob = np.empty(len(completions))
+    for begin in range(0, len(order), batch):
+        places = order[begin : begin + batch]
+        log_prob[places] = _score_prefixes(lm, first, [completions[place] for place in places], temperature)
+    return log_prob
+
+
+def _score_prefixes(lm: LanguageModel, first: Any, rows: Sequence[Sequence[int]], temperature: float) -> Floats:
+    """Log-probabilities of rows that follow a prompt whose output is `first`, one level of their tree at a time."""
+    cache, logits = copy.deepcopy(first.past_key_values), first.logits[:, -1]
+    total = np.zeros(len(rows))
+    num_tokens = np.array([len(row) for row in rows])
+    padded = np.array([[*row, *[0] * (num_tokens.max() - len(row))] for row in rows])
+    alive = np.arange(len(rows))  # rows that have a token at this level,
+    node = np.zeros(len(rows), np.int64)  # and of each the place of its prefix in the cache
+    for level in range(num_tokens.max()):
+        token = padded[alive, level]
+        log_policy = torch.log_softmax(logits.float() / temperature, dim=-1)  # (num_prefixes, vocabulary)
+        total[alive] += log_policy[node, token].double().cpu().numpy()
+        goes_on = num_tokens[alive] > level + 1
+        if not goes_on.any():
+            break
+        alive, size = alive[goes_on], log_policy.shape[-1]
+        pairs, node = np.unique((node * size + token)[goes_on], return_inverse=True)
+        parent, ids = torch.from_numpy(np.stack(np.divmod(pairs, size))).to(lm.device)
+        cache.batch_select_indices(parent)
+        logits = lm.model(ids[:, None], past_key_values=cache, use_cache=True).logits[:, -1]
+    return total

@@ -1,0 +1,238 @@
+"""Configurations of a training run: one typed model, YAML in and out, and the named ones.
+
+A configuration says everything that determines a run but the user's files and the number of processes. Every one of
+them keeps float32 master weights: with `dtype: bfloat16` the forward and backward passes are in bfloat16 and weights,
+moments and updates in float32, since updates of RL are smaller than what bfloat16 weights can hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from sharpening.theory.methods import calls
+
+Value = int | float | str
+
+
+class RunConfig(BaseModel):
+    """One training run: a model, its problems and their verifier, a method, and how long."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str = Field("", description="folder of a model, or a hub name; empty for a warm start")
+    warm_start: Literal["", "smoke", "laptop"] = Field("", description="preset of warm-start, instead of a model")
+    method: str = Field("ds", description="id of a method, a preset of ds, or FILE.py:FUNCTION")
+    parameters: dict[str, Value] = Field(default_factory=dict, description="parameters of the method")
+    task: Literal["countdown", "math", "own"] = Field(
+        "countdown", description="countdown, math, or own, which need problems"
+    )
+    problems: str = Field("", description="file of problems; drawn Countdown problems if empty")
+    countdown: dict[str, Value] = Field(
+        default_factory=dict, description="kind of drawn problems, over the model's own"
+    )
+    num_problems: int = Field(2_000, ge=1, description="number of drawn problems")
+    text_format: Literal["compact", "chat"] = Field("compact", description="format of Countdown")
+    problem_column: str = Field("problem", description="math: column with the problem; own: with the prompt")
+    answer_column: str = Field("answer", description="math and own: column with the answer")
+    solution_column: str = Field("", description="own: column with a correct completion, where one is known; or empty")
+    verifier: str = Field("", description="own: FILE.py:FUNCTION of completion and answer: True, False or None")
+    format_credit: float = Field(0.0, ge=0, allow_inf_nan=False, description="reward of a well-formed completion")
+    group_size: int = Field(8, ge=2, le=100_000, description="completions of a prompt")
+    prompts_per_step: int = Field(32, ge=1, description="prompts of a step, over all processes")
+    updates_per_batch: int = Field(1, ge=1, le=64, description="updates with each batch of completions")
+    micro_batch: int = Field(32, ge=1, description="completions in one forward pass of a process")
+    steps: int = Field(200, ge=1, description="updates")
+    learning_rate: float = Field(1e-6, gt=0, lt=1, description="of AdamW, constant after the rise")
+    rise: int = Field(0, ge=0, description="updates in which the learning rate rises")
+    temperature: float = Field(1.0, gt=0, le=100, description="of sampling, and of every log-probability")
+    max_tokens: int = Field(16, ge=1, description="most tokens of a completion")
+    kl_strength: float = Field(
+        0.0, ge=0, allow_inf_nan=False, description="weight of KL(policy || first policy), TRL's beta"
+    )
+    loss: Literal["dr_grpo", "grpo", "dapo", "bnpo"] = Field("dr_grpo", description="how TRL averages over tokens")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the passes; weights are always float32")
+    lora_rank: int = Field(0, ge=0, le=1024, description="rank of LoRA adapters; 0 trains all weights")
+    gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    vllm: bool = Field(False, description="sample with vLLM in the same process (not tried here)")
+    save_every: int = Field(50, ge=1, description="updates between checkpoints")
+    evaluate_every: int = Field(50, ge=1, description="updates between evaluations")
+    held_out: str = Field("", description="math and own: file of held-out problems, with the columns of problems")
+    evaluation_problems: int = Field(
+        50, ge=0, description="held-out problems of an evaluation: drawn for Countdown, the first of held_out; 0: none"
+    )
+    evaluation_samples: int = Field(16, ge=1, description="samples a problem, where the exact audit does not apply")
+    log_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="also log there")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the run")
+
+    @field_validator("parameters", "countdown", mode="before")
+    @classmethod
+    def _with_numbers(cls, values: object) -> object:
+        """Words of numbers as numbers: YAML takes 1e-3 for a word, and so do flags."""
+        return {name: _number(value) for name, value in values.items()} if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _fits(self) -> RunConfig:
+        if bool(self.model) == bool(self.warm_start):
+            raise ValueError(f"model: {self.model!r}, warm_start: {self.warm_start!r}: want one of them")
+        if self.task != "countdown" and not self.problems:
+            raise ValueError(f"problems: '': want a file of problems for task {self.task}")
+        if self.held_out and self.task == "countdown":
+            raise ValueError(f"held_out: {self.held_out!r}: want none with task countdown, whose problems are drawn")
+        if bool(self.verifier) != (self.task == "own"):
+            raise ValueError(f"verifier: {self.verifier!r}: want FILE.py:FUNCTION with task own, and only there")
+        completions = self.group_size * self.prompts_per_step
+        if completions % self.micro_batch:
+            raise ValueError(
+                f"micro_batch: {self.micro_batch}: want a divisor of group_size times prompts_per_step, {completions}"
+            )
+        if self.save_every % self.updates_per_batch or self.steps % self.updates_per_batch:
+            raise ValueError(
+                f"updates_per_batch: {self.updates_per_batch}: want a divisor of steps and save_every: checkpoints lie "
+                "between batches of completions"
+            )
+        chosen = calls.resolve(self.method)
+        values = calls.parameter_values(chosen, self.parameters)
+        if self.kl_strength and (chosen.id == "gspo" or (chosen.id == "kl_penalty" and values["form"] == "loss")):
+            why = "TRL's term for ratios of sequences is no KL" if chosen.id == "gspo" else "it is a KL term itself"
+            raise ValueError(f"kl_strength: {self.kl_strength}: {self.method}: {why}: want 0")
+        least = max(chosen.least_group_size, int(values.get(chosen.order, 1)))
+        if self.group_size < least:
+            raise ValueError(f"group_size: {self.group_size}: {self.method} wants {least} or more")
+        return self
+
+
+def _number(value: object) -> object:
+    if isinstance(value, str):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    return value
+
+
+_BIG: Mapping[str, Any] = MappingProxyType(  # an H100 or A100 with 80 GB; the rates are those of published runs
+    {
+        "method": "ds_reward",
+        "dtype": "bfloat16",
+        "gradient_checkpointing": True,
+        "vllm": True,
+        "micro_batch": 8,
+        "max_tokens": 1024,
+        "learning_rate": 1e-6,
+        "steps": 400,
+        "evaluation_samples": 8,
+    }
+)
+_COUNTDOWN: Mapping[str, Any] = MappingProxyType(
+    {
+        **_BIG,
+        "text_format": "chat",
+        "countdown": {"num_numbers": 4, "largest_number": 99, "operators": "+-*/", "max_target": 100},
+        "num_problems": 20_000,
+        "group_size": 8,
+        "prompts_per_step": 64,
+    }
+)
+CONFIGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "smoke": {
+            "warm_start": "smoke",
+            "method": "ds",
+            "parameters": {"gamma_correct": 0.1},
+            "num_problems": 400,
+            "group_size": 8,
+            "prompts_per_step": 16,
+            "micro_batch": 128,
+            "steps": 20,
+            "learning_rate": 2e-4,
+            "max_tokens": 8,
+            "save_every": 10,
+            "evaluate_every": 10,
+        },
+        "laptop": {
+            "warm_start": "laptop",
+            "method": "ds",
+            "parameters": {"gamma_correct": 0.1},
+            "num_problems": 5_000,
+            "group_size": 16,
+            "prompts_per_step": 16,
+            "micro_batch": 256,
+            "steps": 150,
+            "learning_rate": 2e-4,
+            "max_tokens": 10,
+        },
+        "qwen3_1.7b_countdown": {**_COUNTDOWN, "model": "Qwen/Qwen3-1.7B"},
+        "qwen2.5_3b_countdown": {**_COUNTDOWN, "model": "Qwen/Qwen2.5-3B-Instruct", "micro_batch": 4},
+        "qwen2.5_math_7b": {  # all weights would take 120 GB
+            **_BIG,
+            "model": "Qwen/Qwen2.5-Math-7B",
+            "task": "math",
+            "problems": "math_train.jsonl",
+            "group_size": 8,
+            "prompts_per_step": 32,
+            "micro_batch": 4,
+            "max_tokens": 2048,
+            "temperature": 0.7,
+            "lora_rank": 64,
+            "learning_rate": 1e-5,
+        },
+    }
+)
+NOT_TRIED = ("qwen3_1.7b_countdown", "qwen2.5_3b_countdown", "qwen2.5_math_7b")  # here: they need a GPU and a hub
+
+
+def named_or_read(spec: str, changes: Mapping[str, Any]) -> RunConfig:
+    """The configuration of a name or of a YAML file, with changes; one line names the field that is wrong.
+
+    Changes of a field that holds names and values keep its other names; another method has parameters of its own.
+
+    >>> named_or_read("smoke", {"method": "grpo", "parameters": {}}).method
+    'grpo'
+    """
+    if spec in CONFIGS:
+        given: dict[str, Any] = dict(CONFIGS[spec])
+    elif spec.endswith((".yaml", ".yml")):
+        given = _read(Path(spec))
+    else:
+        raise ValueError(f"CONFIG: {spec!r}: want a YAML file or one of {', '.join(CONFIGS)}")
+    if "method" in changes:
+        given.pop("parameters", None)
+    for name, value in changes.items():
+        there = given.get(name)
+        given[name] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
+    try:
+        return RunConfig(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(map(str, first["loc"]))
+        shown = f"{field}: {first['input']!r}: " if field else ""
+        wanted = f": want one of {', '.join(RunConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise ValueError(f"{spec}: {shown}{first['msg'].removeprefix('Value error, ')}{wanted}") from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: it is not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise ValueError(f"{path}: want fields and values, as `llm smoke --dry-run` prints them")
+    return found
+
+
+def as_yaml(config: RunConfig) -> str:
+    """The whole configuration, every field with what it says, as YAML that `named_or_read` reads back."""
+    import yaml
+
+    text = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=10**6)
+    found = [(line, RunConfig.model_fields.get(line.partition(":")[0])) for line in text.splitlines()]
+    return "".join(f"{line}  # {field.description}\n" if field else f"{line}\n" for line, field in found)

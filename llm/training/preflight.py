@@ -1,0 +1,159 @@
+"""What is checked before a run spends a minute, and what the run will take.
+
+Departs: (1) the memory estimate counts weights, gradients, moments, and the activations of a usual transformer or its
+cache while it samples. It is rough: at 11.5 million weights on a CPU 8.4 GiB were used where it says 8.8, and nothing
+was measured on a GPU or with vLLM. (2) Where no correct completion is known the verifier is only called, on an
+empty one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+from transformers.integrations import is_tensorboard_available, is_trackio_available, is_wandb_available
+
+from sharpening.llm.sampling import models
+from sharpening.llm.tasks import Task
+from sharpening.llm.training import trainer
+from sharpening.llm.training.configs import RunConfig
+from sharpening.theory.methods import calls, table, user_functions
+
+BYTES_PER_WEIGHT = 16  # float32 weight, gradient and the two moments of AdamW
+BYTES_PER_WEIGHT_ON_DISK = 12  # weight and the two moments
+CHECKPOINTS = 3  # two are kept while a third is written
+PROGRAM = 2**30  # bytes of Python, torch and TRL, or of a GPU's context
+KEPT, KEPT_WITH_CHECKPOINTING = 28, 1  # numbers a token, layer and hidden unit for the backward pass; 28 measured
+CACHED = 2  # key and value, of every token, layer and hidden unit
+VLLM_SHARE = 0.3  # of the GPU, TRL's default
+LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available, "trackio": is_trackio_available}
+
+
+class Plan(NamedTuple):
+    """Sizes of a run, and what is there: counts, bytes."""
+
+    num_weights: int
+    num_trained: int
+    num_prompts: int
+    longest_prompt: int
+    num_solutions: int
+    memory: int
+    memory_there: int
+    disk: int
+    disk_there: int
+
+
+def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str], folder: Path) -> Plan:
+    """The plan of a run; raises ValueError, one line, where the run cannot work.
+
+    `solutions` has a completion that is known to be correct for some places of the task's prompts.
+    """
+    _require_packages(config)
+    _try_method(config)
+    longest = _longest_prompt(model, task)
+    _try_verifier(task, solutions)
+    with torch.device("meta"):
+        skeleton = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model), trust_remote_code=False)
+    num_weights = sum(weight.numel() for weight in skeleton.parameters())
+    num_trained = _num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    plan = Plan(
+        num_weights,
+        num_trained,
+        len(task.prompts),
+        longest,
+        len(solutions),
+        _memory(config, skeleton.config.get_text_config(), longest, num_weights, num_trained),
+        memory_there(),
+        CHECKPOINTS * num_trained * BYTES_PER_WEIGHT_ON_DISK + 4 * num_weights,
+        shutil.disk_usage(nearest).free,
+    )
+    for what, needed, there in (("memory", plan.memory, plan.memory_there), ("disk", plan.disk, plan.disk_there)):
+        if needed > there:
+            smaller = "a smaller micro_batch, group_size or max_tokens, lora_rank" if what == "memory" else "lora_rank"
+            raise ValueError(
+                f"{what}: the run needs about {needed / 2**30:.1f} GiB, there are {there / 2**30:.1f}: want {smaller}, "
+                "or a larger machine"
+            )
+    return plan
+
+
+def _require_packages(config: RunConfig) -> None:
+    if config.log_to in LOGGERS and not LOGGERS[config.log_to]():
+        raise ValueError(f"log_to: {config.log_to!r}: it is not installed: want `pip install {config.log_to}`, or none")
+    if config.vllm and importlib.util.find_spec("vllm") is None:
+        raise ValueError("vllm: True: it is not installed: want `pip install vllm`, or false")
+
+
+def _try_method(config: RunConfig) -> None:
+    """Calls a method of the user's own on two groups; raises ValueError where its advantages are no finite numbers."""
+    chosen = calls.resolve(config.method)
+    if not user_functions.is_file_spec(config.method):
+        return
+    shape = (2, config.group_size)
+    place = torch.arange(2 * config.group_size, dtype=torch.float64).reshape(shape)
+    correct = (place % 2 == 0).double()
+    example = {"reward": correct, "correct": correct, "log_prob": -1 - place / 10, "base_log_prob": -1 - place / 20}
+    example |= {"num_tokens": torch.full(shape, 8), "answer": place.long()}
+    given = {name: example[name] for name in table.named(chosen.advantage, table.INPUTS)}
+    if not calls.group_advantages(chosen, given, config.parameters).isfinite().all():
+        raise ValueError(f"method: {config.method}: it gave an advantage that is NaN or infinite: want finite numbers")
+
+
+def _longest_prompt(model: str, task: Task) -> int:
+    """The most tokens of a prompt; refuses a tokenizer that does not give the first one back."""
+    tokenizer = models.load_tokenizer(model)
+    first = task.prompts[0]
+    text = first.text if isinstance(first.text, str) else first.text[-1]["content"]
+    shown = tokenizer.decode(models.prompt_ids(tokenizer, first), clean_up_tokenization_spaces=False)
+    if text.strip() not in shown:
+        raise ValueError(f"model: {model!r}: its tokenizer does not give back prompt {first.id!r}: {shown[:80]!r}")
+    return max(len(models.prompt_ids(tokenizer, prompt)) for prompt in task.prompts)
+
+
+def _try_verifier(task: Task, solutions: Mapping[int, str]) -> None:
+    task.marks([0], [""])
+    for place, mark in zip(solutions, task.marks(list(solutions), list(solutions.values())), strict=True):
+        if mark.correct != 1:
+            raise ValueError(
+                f"verifier: it does not accept the known solution of prompt {task.prompts[place].id!r}, "
+                f"{solutions[place][:80]!r}: {mark.reason}"
+            )
+
+
+def _memory(config: RunConfig, shape: Any, longest: int, num_weights: int, num_trained: int) -> int:
+    """Bytes, roughly: weights at rest, and the larger of the backward pass and the cache while it samples."""
+    of_method = "base_log_prob" in calls.needs(calls.resolve(config.method), config.parameters)
+    has_copy = config.kl_strength or of_method or trainer.grpo_options(config.method, config.parameters).get("beta")
+    frozen = num_weights - num_trained if config.lora_rank else num_weights * bool(has_copy)
+    unit: int = shape.num_hidden_layers * shape.hidden_size * (longest + config.max_tokens)
+    kept = KEPT_WITH_CHECKPOINTING if config.gradient_checkpointing else KEPT
+    backward = config.micro_batch * kept * unit * 4  # also in bfloat16: what is kept between layers is float32
+    completions = config.group_size * config.prompts_per_step // int(os.environ.get("WORLD_SIZE", "1"))
+    cache = completions * CACHED * unit * 4
+    if config.vllm:
+        device = int(os.environ.get("LOCAL_RANK", "0"))
+        total = torch.cuda.mem_get_info(device)[1] if torch.cuda.is_available() else 0
+        cache = int(VLLM_SHARE * total)
+    return PROGRAM + num_trained * BYTES_PER_WEIGHT + 4 * frozen + max(backward, cache)
+
+
+def memory_there() -> int:
+    """Free bytes on the GPU, or of the machine where there is none."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0])
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _num_lora_weights(skeleton: Any, rank: int) -> int:
+    """Weights of adapters on every linear layer but the head."""
+    layers = [
+        layer for name, layer in skeleton.named_modules() if isinstance(layer, torch.nn.Linear) and "head" not in name
+    ]
+    return sum(rank * (layer.in_features + layer.out_features) for layer in layers)

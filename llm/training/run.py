@@ -1,0 +1,337 @@
+"""One training run: from a configuration to TRL's trainer with a method, its data, verifier, callbacks and checks.
+
+Checkpoints are TRL's own, taken between batches of completions. A run goes on from the last one that counts, see
+`llm.training.checkpoints`, with the same completions, updates and weights as a run that was never stopped. What is
+looked at on the way, held-out problems and the first completions, draws from streams of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import TrainerCallback, TrainerState
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOConfig, GRPOTrainer
+
+from sharpening.llm.audit import exact
+from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.sampling import evaluate, models
+from sharpening.llm.sampling.models import LanguageModel
+from sharpening.llm.tasks import Task
+from sharpening.llm.training import checkpoints, trainer
+from sharpening.llm.training.configs import RunConfig
+from sharpening.theory import estimators
+
+Row = dict[str, float]
+SAMPLE_SHOWN = 4  # completions that are shown before the first step
+
+
+class Problems(NamedTuple):
+    """What is trained on and evaluated on, and what the reward is made of."""
+
+    train: Task
+    held_out: Task | None
+    solutions: Sequence[str]  # a known correct completion of some training prompts, "" where none is known
+
+
+def dataset(task: Task, tokenizer: Any) -> Dataset:
+    """The prompts as TRL reads them, with the place of each."""
+    prompts = [models.text_or_messages(tokenizer, one) for one in task.prompts]
+    return Dataset.from_list([{"prompt": prompt, "place": place} for place, prompt in enumerate(prompts)])
+
+
+def reward_functions(
+    task: Task, format_credit: float, answers: dict[str, str]
+) -> list[Callable[..., list[float | None]]]:
+    """The verifier, named `correct`, and a function that gives credit for form, if there is any.
+
+    The verifier leaves in `answers` what it took as the answer of each text: the texts of its last call.
+    """
+
+    def correct(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
+        texts = [text_of(one) for one in completions]
+        marks = task.marks(place, texts)
+        answers.clear()
+        answers.update((text, mark.answer or text) for text, mark in zip(texts, marks, strict=True))
+        return [None if np.isnan(mark.correct) else mark.correct for mark in marks]
+
+    def well_formed(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
+        marks = task.marks(place, [text_of(one) for one in completions])
+        return [format_credit * mark.well_formed for mark in marks]
+
+    return [correct, well_formed] if format_credit else [correct]
+
+
+def text_of(completion: Any) -> str:
+    """The text of a completion as TRL hands it to rewards: a string, or messages."""
+    text: str = completion if isinstance(completion, str) else completion[-1].get("content") or ""
+    return text.strip()
+
+
+def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
+    """TRL's arguments for a configuration, split over the processes that torchrun started."""
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    completions, rest = divmod(config.group_size * config.prompts_per_step, processes)
+    if rest or completions % min(config.micro_batch, completions):
+        raise ValueError(
+            f"micro_batch: {config.micro_batch}: want a divisor of group_size times prompts_per_step over the "
+            f"number of processes, {processes}"
+        )
+    options = {
+        "beta": config.kl_strength,
+        "use_bias_correction_kl": True,
+        "loss_type": config.loss,
+        "epsilon": 0.2,
+        **trainer.grpo_options(config.method, config.parameters),
+    }
+    return GRPOConfig(
+        output_dir=str(folder),
+        per_device_train_batch_size=min(config.micro_batch, completions),
+        gradient_accumulation_steps=max(1, completions // config.micro_batch),
+        num_generations=config.group_size,
+        num_iterations=config.updates_per_batch,
+        max_completion_length=config.max_tokens,
+        max_steps=config.steps,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=config.rise,
+        temperature=config.temperature,
+        top_p=1.0,
+        top_k=0,
+        bf16=config.dtype == "bfloat16",
+        disable_dropout=True,  # else no pass has the log-probabilities of the policy that sampled
+        gradient_checkpointing=config.gradient_checkpointing,
+        use_vllm=config.vllm,
+        vllm_mode="colocate",
+        vllm_enable_sleep_mode=config.vllm,
+        use_cpu=not torch.cuda.is_available(),
+        save_strategy="steps",
+        save_steps=config.save_every,
+        save_total_limit=None,  # TRL would remove an older one before the new one counts
+        logging_steps=1,
+        report_to=config.log_to,
+        disable_tqdm=True,  # the command has a bar of its own
+        seed=config.seed,
+        **options,
+    )
+
+
+def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path) -> Any:
+    """TRL's trainer with the method, float32 weights, and the callbacks that save, evaluate and stop."""
+    lm = models.load(model, device="cpu")
+    lora = None
+    if config.lora_rank:
+        from peft import LoraConfig
+
+        lora = LoraConfig(
+            r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
+        )
+    answers: dict[str, str] = {}
+    trained = trainer.with_method(
+        GRPOTrainer,
+        config.method,
+        config.parameters,
+        correct="correct",
+        answer=lambda text: answers.get(text.strip(), text.strip()),
+    )(
+        model=lm.model,
+        reward_funcs=reward_functions(problems.train, config.format_credit, answers),
+        args=grpo_config(config, folder),
+        train_dataset=dataset(problems.train, lm.tokenizer),
+        processing_class=lm.tokenizer,
+        peft_config=lora,
+    )
+    trained.create_model_card = lambda *_, **__: None  # TRL's would name neither the method nor the model
+    trained.remove_callback(PrinterCallback)
+    trained.add_callback(Checksums(trained.accelerator))
+    trained.add_callback(Stopper(trained.accelerator, config.updates_per_batch))
+    if problems.held_out is not None:
+        trained.add_callback(Evaluation(trained, problems.held_out, config))
+    return trained
+
+
+def run(trained: Any, config: RunConfig, last: Path | None) -> None:
+    """Trains from the start or from a checkpoint, to the end or to a signal; a run that is at its end is only opened.
+
+    Raises ValueError where memory runs out.
+    """
+    if last is not None and checkpoints.step_of(last) >= config.steps:
+        # stopped between its last checkpoint and what comes after: one more call of train would make one more step
+        trained._load_from_checkpoint(str(last))
+        trained.state = TrainerState.load_from_json(str(last / "trainer_state.json"))
+        return
+    try:
+        with _stopper(trained).listening():
+            trained.train(resume_from_checkpoint=str(last) if last else None)
+    except RuntimeError as error:
+        if not evaluate.is_out_of_memory(error):
+            raise
+        raise ValueError(
+            f"micro_batch: {config.micro_batch}: memory ran out: want fewer; or, if it ran out while sampling, fewer "
+            "prompts_per_step or max_tokens"
+        ) from None
+
+
+def save(trained: Any, folder: Path) -> None:
+    """The model and its tokenizer as `save_pretrained` writes them, adapters merged into the weights."""
+    if hasattr(trained.model, "merge_and_unload"):
+        if trained.accelerator.is_main_process:
+            trained.model.merge_and_unload().save_pretrained(folder)
+    else:
+        trained.save_model(str(folder))
+    if trained.accelerator.is_main_process:
+        trained.processing_class.save_pretrained(folder)
+
+
+def first_completions(trained: Any, task: Task, config: RunConfig) -> list[evaluate.Row]:
+    """A completion of each of the first prompts, marked, before anything is trained."""
+    accelerator = trained.accelerator
+    lm = LanguageModel(accelerator.unwrap_model(trained.model).eval(), trained.processing_class, accelerator.device)
+    settings = evaluate.Settings(
+        n=1, temperature=config.temperature, max_tokens=config.max_tokens, slice_size=SAMPLE_SHOWN, seed=config.seed
+    )
+    events = evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings)
+    return next(event.rows for event in events if isinstance(event, evaluate.Done))
+
+
+def on_step(called: Callable[[int], object]) -> TrainerCallback:
+    """A callback that calls a function with the number of updates made."""
+
+    class OnStep(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            called(state.global_step)
+
+    return OnStep()
+
+
+def signal_of(trained: Any) -> int:
+    """The signal that stopped a run, or 0."""
+    return _stopper(trained).received
+
+
+def _stopper(trained: Any) -> Stopper:
+    return next(one for one in trained.callback_handler.callbacks if isinstance(one, Stopper))
+
+
+class Checksums(TrainerCallback):
+    """Makes a checkpoint count when every process has written its files."""
+
+    def __init__(self, accelerator: Any) -> None:
+        """Takes the trainer's accelerator."""
+        self.accelerator = accelerator
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called by transformers after the checkpoint."""
+        self.accelerator.wait_for_everyone()
+        if state.is_world_process_zero:
+            checkpoints.complete(Path(args.output_dir) / f"{checkpoints.PREFIX}{state.global_step}")
+
+
+class Stopper(TrainerCallback):
+    """On Ctrl-C or SIGTERM: a checkpoint at the next boundary between batches of completions, and the end.
+
+    A second signal is not waited with: it does what it did before training. Under torchrun it changes nothing: torchrun
+    sends on a signal that the processes may have had already, and ends them itself when they take too long.
+    """
+
+    def __init__(self, accelerator: Any, updates_per_batch: int) -> None:
+        """Takes the trainer's accelerator and the number of updates between boundaries."""
+        self.accelerator = accelerator
+        self.updates_per_batch = updates_per_batch
+        self.received = 0
+
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Notes the first signal, and then does what was done before."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def restore() -> None:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+        def note(number: int, _: Any) -> None:
+            self.received = number
+            if "TORCHELASTIC_RUN_ID" not in os.environ:
+                restore()
+
+        for number in before:
+            signal.signal(number, note)
+        try:
+            yield
+        finally:
+            restore()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Saves and stops once any process was asked to."""
+        if state.global_step % self.updates_per_batch:
+            return
+        received = torch.tensor([self.received], device=self.accelerator.device)
+        if found := int(self.accelerator.gather(received).max()):
+            self.received = found  # and else it stays: a signal may have come since it was read
+            control.should_save = control.should_training_stop = True
+
+
+class Evaluation(TrainerCallback):
+    """Held-out pass@k before the first step, every so many, and after the last: exact where the audit applies."""
+
+    def __init__(self, trained: Any, task: Task, config: RunConfig) -> None:
+        """Takes the trainer whose model is looked at."""
+        self.trained, self.task, self.config = trained, task, config
+        self.rows: list[Row] = []
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Before the first step."""
+        if state.global_step == 0:
+            self._look(args, state, control)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """At the interval."""
+        if state.global_step % self.config.evaluate_every == 0 or state.global_step == state.max_steps:
+            self._look(args, state, control)
+
+    def _look(self, args: Any, state: Any, control: Any) -> None:
+        accelerator = self.trained.accelerator
+        model = accelerator.unwrap_model(self.trained.model)
+        was_training = model.training
+        lm = LanguageModel(model.eval(), self.trained.processing_class, accelerator.device)
+        found = {f"held_out/{name}": value for name, value in held_out(lm, self.task, self.config).items()}
+        model.train(was_training)
+        state.log_history.append({"step": state.global_step, **found})
+        logs_step = control.should_log  # on_log takes it back, and the step's own numbers are still to come
+        self.trained.callback_handler.on_log(args, state, control, dict(found))  # W&B and the like
+        control.should_log = logs_step
+
+
+def held_out(lm: LanguageModel, task: Task, config: RunConfig) -> Row:
+    """Mean pass@k on held-out problems: exact for Countdown in whole words, from samples otherwise."""
+    if isinstance(task, CountdownTask) and task.text_format == "compact" and exact.is_word_level(lm.tokenizer):
+        rows = [
+            exact.problem_row(exact.audit(lm, problem, operators=task.operators, temperature=config.temperature))
+            for problem in task.problems
+        ]
+        correctness = np.array([row["correctness"] for row in rows])
+        found = {f"pass@{k}": float(estimators.exact_pass_at_k(correctness, k).mean()) for k in (1, 8, 64)}
+        return found | {"solution_diversity": float(np.nanmean([row["hill_1"] for row in rows]))}
+    settings = evaluate.Settings(
+        n=config.evaluation_samples, temperature=config.temperature, max_tokens=config.max_tokens, seed=config.seed
+    )
+    drawn = [
+        row
+        for event in evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings)
+        if isinstance(event, evaluate.Done)
+        for row in event.rows
+    ]
+    counts = evaluate.problem_rows(drawn)
+    found = {}
+    for k in sorted({1, 8, config.evaluation_samples}):
+        if values := [float(estimators.pass_at_k(row["n"], row["c"], k)) for row in counts if row["n"] >= k]:
+            found[f"pass@{k}"] = float(np.mean(values))
+    return found

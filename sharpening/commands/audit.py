@@ -1,0 +1,219 @@
+"""`audit`: the exact distribution of language models over all answers, and whether training sharpened it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
+
+import numpy as np
+from pydantic import Field
+from tqdm import tqdm
+
+from sharpening.commands import language_models
+from sharpening.commands.language_models import ModelOptions
+from sharpening.commands.options import NonEmpty
+from sharpening.figures import render
+from sharpening.figures.drawing import audit as audit_figures
+from sharpening.figures.tables import audit as audit_tables
+from sharpening.storage import files, store
+
+if TYPE_CHECKING:
+    from sharpening.llm.audit.exact import Audited
+    from sharpening.llm.audit.samples import Samples
+
+Row = dict[str, Any]
+SCHEMA_VERSION = 1
+MOST_MODELS = 5
+ABOUT_COUNTDOWN = ("problems", "split", "set", "problem_seed", "text_format")
+DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+
+
+class AuditOptions(ModelOptions):
+    """List and score every answer of small models exactly, or samples under any two models: did training sharpen?"""
+
+    model: tuple[NonEmpty, ...] = Field(
+        (),
+        description="folders of models that save_pretrained wrote, or hub names; the first is the one before training",
+    )
+    samples: NonEmpty | None = Field(
+        None, description="verified samples of the first model, JSON lines as evaluate writes them, to score under all"
+    )
+    check: NonEmpty | None = Field(
+        None,
+        description="samples of the one model, as evaluate writes them, to hold against the exact audit: exit status 1 "
+        "if they differ",
+    )
+    k: tuple[int, ...] = Field(DEFAULT_KS, description="k of pass@k")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the resampling")
+    json_file: NonEmpty | None = Field(None, alias="json", description="write rows and reading as JSON to this file")
+
+
+def audit(options: AuditOptions) -> int:
+    """Scores answers or samples under every model, prints what follows, and stores rows, report and figure."""
+    _refuse(options)
+    language_models.need_torch()
+    clock = store.Clock()
+    names = _names(options.model)
+    rows, about, config, artefacts = _by_samples(options, names) if options.samples else _exact(options, names)
+    config = {
+        "command": "audit",
+        **config,
+        "temperature": options.temperature,
+        "dtype": options.dtype,
+        "seed": options.seed,
+    }
+    reading = audit_tables.reading(rows)
+    heading = f"{about}, temperature {options.temperature:g}"
+    report = f"{heading}\n\n{audit_tables.report(rows, reading)}"
+    caption = audit_figures.audit_caption(rows, about, store.run_id("llm", config))
+    artefacts |= render.render("audit", lambda: audit_figures.draw_audit(rows), caption)
+    artefacts["report.txt"] = report.encode()
+    if options.json_file is not None:
+        data = {"schema_version": SCHEMA_VERSION, "config": config, "reading": reading, "rows": rows}
+        store.write_text_atomically(Path(options.json_file), files.json_text(data))
+    run = store.write_run("llm", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
+    print(report)
+    print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'audit.png'} (and .pdf, caption in audit.txt)")
+    return int(any(row["quantity"] == "check_agrees" and not row["value"] for row in rows))
+
+
+Found = tuple[list[Row], str, dict[str, Any], dict[str, bytes]]  # rows, what of, configuration, artefacts
+
+
+def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
+    from sharpening.llm.audit import exact as audits
+    from sharpening.llm.audit import rows as audit_rows
+    from sharpening.llm.countdown.task import CountdownTask
+    from sharpening.llm.sampling import models
+
+    made_for = models.settings_of(options.model[0])
+    problems, operators, about = language_models.countdown_problems(options, made_for)
+    ks = sorted(set(options.k))
+    check = _read_check(options)
+    scored: dict[str, list[Audited]] = {}
+    for name, folder in zip(names, options.model, strict=True):
+        lm = language_models.opened(folder, options)
+        prompts = CountdownTask(problems, operators=operators, text_format=options.text_format).prompts
+        language_models.note_doubts(folder, lm.tokenizer, prompts, 0)
+        bar = tqdm(problems, unit=" problems", desc=name, disable=None, leave=False)
+        scored[name] = [
+            audits.audit(
+                lm,
+                problem,
+                operators=operators,
+                text_format=options.text_format,
+                temperature=options.temperature,
+                batch=options.batch,
+            )
+            for problem in bar
+        ]
+        texts = [lm.tokenizer.batch_decode([row[:-1] for row in one.tokens]) for one in scored[name]]
+    problem_rows = audit_rows.problem_rows(scored)
+    rows = list(audit_rows.summary_rows(scored, problem_rows, ks, rng=_rng(options)))
+    config: dict[str, Any] = {"models": _identities(options, names)}
+    if check is not None:
+        samples, config["check"] = check
+        rows += _check_rows(names[0], scored[names[0]], texts, samples)
+    artefacts = {"problems.csv": store.rows_to_csv(problem_rows).encode()}
+    if answers := list(audit_rows.answer_rows(scored, texts)):
+        artefacts["answers.csv"] = store.rows_to_csv(answers).encode()
+    what = f"{len(problems)} Countdown problems" + ("" if scored[names[0]][0].is_exact else ", lower bounds")
+    return rows, what, {**config, "problems": about, "format": options.text_format, "k": ks}, artefacts
+
+
+def _read_check(options: AuditOptions) -> tuple[Samples, str] | None:
+    """The samples to hold against the audit, and the SHA-256 of their file."""
+    if options.check is None:
+        return None
+    from sharpening.llm.audit import samples as audit_samples
+
+    path = Path(options.check)
+    text, sha256 = files.read(path)
+    return audit_samples.read(text, path.name), sha256
+
+
+def _check_rows(name: str, scored: Sequence[Audited], texts: Sequence[Sequence[str]], samples: Samples) -> list[Row]:
+    from sharpening.llm.audit import check as audit_check
+
+    found = audit_check.compare(scored, texts, samples)
+    values = {"z": found.z, "p_value": found.p_value, **found._asdict()}
+    plain = {
+        "model": name,
+        "at": 0.0,
+        "low": np.nan,
+        "high": np.nan,
+        "has_interval": False,
+        "num_problems": len(scored),
+    }
+    rows = [{**plain, "quantity": f"check_{key}", "value": float(value)} for key, value in values.items()]
+    return [*rows, {**plain, "quantity": "check_agrees", "value": float(found.agrees)}]
+
+
+def _by_samples(options: AuditOptions, names: Sequence[str]) -> Found:
+    from sharpening.llm.audit import samples as audit_samples
+
+    path = Path(str(options.samples))
+    text, sha256 = files.read(path)
+    samples = audit_samples.read(text, path.name, options.limit)
+    scores = {}
+    for name, folder in zip(names, options.model, strict=True):
+        lm = language_models.opened(folder, options)
+        bar = tqdm(total=samples.num_problems, unit=" problems", desc=name, disable=None, leave=False)
+        scores[name] = audit_samples.score(
+            lm, samples, temperature=options.temperature, batch=options.batch, on_problem=bar.update
+        )
+        bar.close()
+    for warning in audit_samples.warnings_about(samples, scores[names[0]]):
+        print(f"note: {warning}", file=sys.stderr)
+    rows = list(audit_samples.rows(samples, scores, rng=_rng(options)))
+    config = {
+        "models": _identities(options, names),
+        "samples": sha256,
+        "limit": options.limit,
+    }
+    return rows, f"the samples in {path.name}", config, {}
+
+
+def _identities(options: AuditOptions, names: Sequence[str]) -> dict[str, Any]:
+    from sharpening.llm.sampling import models
+
+    return {name: models.identity(folder) for name, folder in zip(names, options.model, strict=True)}
+
+
+def _rng(options: AuditOptions) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence([options.seed, crc32(b"audit")]))
+
+
+def _refuse(options: AuditOptions) -> None:
+    least = 2 if options.samples else 1
+    if not least <= len(options.model) <= MOST_MODELS:
+        raise ValueError(
+            f"--model: given {len(options.model)}: want {least} to {MOST_MODELS}{' with --samples' * (least > 1)}, the "
+            "first before training"
+        )
+    for name in options.model:
+        if options.model.count(name) > 1:
+            raise ValueError(f"--model: {name!r}: given twice: want distinct models")
+    if options.check is not None and (options.samples or len(options.model) > 1):
+        raise ValueError(f"--check: {options.check!r}: want one --model, and no --samples beside it")
+    for k in options.k:
+        if not 1 <= k <= 10**9:
+            raise ValueError(f"--k: {k}: want an integer from 1 to 1e9")
+    if options.samples is not None:
+        language_models.refuse_beside(options, "--samples", (*ABOUT_COUNTDOWN, "k"))
+    source = options.samples or options.check
+    files.refuse_as_file("json", options.json_file, Path(source) if source else None)
+    files.refuse_as_folder("out", options.out)
+
+
+def _names(folders: Sequence[str]) -> list[str]:
+    """Short names of the models: the last part of a path that is not `model`; the paths where two have the same."""
+    paths = [Path(folder) for folder in folders]
+    names = [(path.parent.name if path.name == "model" else path.name) or str(path) for path in paths]
+    return names if len(set(names)) == len(names) else list(folders)
+
+
+COMMAND = (AuditOptions, audit)

@@ -1,0 +1,163 @@
+"""`figures`: the first figures, each from stored rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+from pydantic import Field
+from tqdm import tqdm
+
+from sharpening.bandits import figure_rows as bandit_rows
+from sharpening.commands.options import NonEmpty, Options
+from sharpening.figures import render
+from sharpening.figures.drawing import comparisons as comparison_figures
+from sharpening.figures.drawing import flows as flow_figures
+from sharpening.storage import files, store
+from sharpening.theory import policies
+from sharpening.theory.policies import Problem
+from sharpening.theory.rows import figures as figure_rows
+
+Row = Mapping[str, Any]
+SHOWN: Mapping[str, Any] = {"base_policy": [0.3, 0.1, 0.4, 0.2], "correct": [1, 1, 0, 0]}
+
+
+class FiguresOptions(Options):
+    """Draw the first figures of the theory and the simulator: rows, PDF, PNG and caption of each in the store."""
+
+    only: tuple[str, ...] = Field((), description="figures to draw; all if not given")
+    list: bool = Field(False, description="print the names, with seconds and what each shows, and draw nothing")
+    out: NonEmpty = Field("results", description="folder of the result store")
+
+
+@dataclass(frozen=True)
+class FirstFigure:
+    """A figure as data: `rows` is called with the settings, which name the run; seconds measured on one core."""
+
+    layer: str
+    shows: str
+    seconds: float
+    rows: Callable[..., Iterable[Row]]
+    draw: Callable[[Sequence[Row]], Figure]
+    caption: Callable[[Sequence[Row], Row, str], str]
+    settings: Mapping[str, Any]
+
+
+def _of_policy(rows: Callable[..., Iterable[Row]]) -> Callable[..., Iterable[Row]]:
+    """Rows of a problem as rows of a base policy and the marks of its answers."""
+
+    def from_settings(*, base_policy: list[float], correct: list[int], **rest: Any) -> Iterable[Row]:
+        return rows(policies.problem_from_probabilities(base_policy, correct), **rest)
+
+    return from_settings
+
+
+def _frontier(*, kl_strength: float, exponents: list[float], **policy: Any) -> Iterable[Row]:
+    problem: Problem = figure_rows.power_law_problem(**policy)
+    return figure_rows.dominance_frontier(problem, kl_strength, exponents)
+
+
+FIGURES: Mapping[str, FirstFigure] = {
+    "phase_portrait": FirstFigure(
+        "theory",
+        "where vanilla and DS sharpen or smooth two correct answers, and the flow from the shown policy",
+        2,
+        _of_policy(figure_rows.phase_portrait),
+        flow_figures.draw_phase_portrait,
+        flow_figures.phase_portrait_caption,
+        {**SHOWN, "strengths": [0.0, 0.1, 1.0]},
+    ),
+    "ternary_flows": FirstFigure(
+        "theory",
+        "flow lines of vanilla, bonus, penalty and DS over two correct answers and a wrong one",
+        3,
+        _of_policy(figure_rows.ternary_flows),
+        flow_figures.draw_ternary_flows,
+        flow_figures.ternary_flows_caption,
+        {"base_policy": [0.3, 0.15, 0.55], "correct": [1, 1, 0], "strength": 0.5},
+    ),
+    "dominance_frontier": FirstFigure(
+        "theory",
+        "correctness against diversity and KL at optima: DS beside global bonus and penalty",
+        1,
+        _frontier,
+        comparison_figures.draw_dominance_frontier,
+        comparison_figures.dominance_frontier_caption,
+        {
+            "num_correct": 20,
+            "num_wrong": 60,
+            "correctness": 0.3,
+            "correct_power": 1.0,
+            "wrong_power": 1.5,
+            "kl_strength": 0.3,
+            "exponents": [0.7, 0.3],
+        },
+    ),
+    "multiplicity": FirstFigure(
+        "theory",
+        "where a global term helps correctness, by number of correct answers and base correctness; DS beside it",
+        2,
+        figure_rows.multiplicity,
+        comparison_figures.draw_multiplicity,
+        comparison_figures.multiplicity_caption,
+        {"num_wrong": 30, "kl_strength": 1.0},
+    ),
+    "theory_and_simulation": FirstFigure(
+        "bandits",
+        "exact curves through simulated points of vanilla, bonus and DS, and a prediction that misses them",
+        8,
+        bandit_rows.theory_and_simulation,
+        comparison_figures.draw_theory_and_simulation,
+        comparison_figures.theory_and_simulation_caption,
+        {
+            **SHOWN,
+            "strength": 0.1,
+            "group_size": 4,
+            "learning_rate": 0.02,
+            "num_steps": 5000,
+            "num_runs": 64,
+            "record_every": 25,
+        },
+    ),
+    "prompt_weights": FirstFigure(
+        "theory",
+        "how much each correctness-only method weighs a prompt, by its correctness",
+        1,
+        figure_rows.prompt_weights,
+        comparison_figures.draw_prompt_weights,
+        comparison_figures.prompt_weights_caption,
+        {"group_size": 8},
+    ),
+}
+
+
+def figures(options: FiguresOptions) -> int:
+    """Computes, stores and draws the figures asked for, or lists them."""
+    for name in options.only:
+        if name not in FIGURES:
+            raise ValueError(f"--only: {name!r} is not a figure: want some of {', '.join(FIGURES)}")
+    names = [name for name in FIGURES if name in options.only or not options.only]
+    if options.list:
+        for name in names:
+            print(f"{name:<22} {FIGURES[name].seconds:>3g} s  {FIGURES[name].shows}")
+        return 0
+    files.refuse_as_folder("out", options.out)
+    for name in tqdm(names, disable=None, leave=False):
+        print(f"{name}: {_drawn(name, options.out)}")
+    return 0
+
+
+def _drawn(name: str, out: str) -> str:
+    """Stores rows, drawing and caption of one figure; returns the path of its PNG."""
+    figure, clock = FIGURES[name], store.Clock()
+    config = {"command": "figures", "figure": name, **figure.settings}
+    rows = list(figure.rows(**figure.settings))
+    caption = figure.caption(rows, figure.settings, store.run_id(figure.layer, config))
+    artefacts = render.render(name, lambda: figure.draw(rows), caption)
+    run = store.write_run(figure.layer, config, rows, clock=clock, artefacts=artefacts, root=out, overwrite=True)
+    return str(run / f"{name}.png")
+
+
+COMMAND = (FiguresOptions, figures)

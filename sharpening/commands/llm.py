@@ -1,0 +1,283 @@
+"""`llm`: train a language model by a method, and keep what it did."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+from pydantic import Field
+from tqdm import tqdm
+
+from sharpening.commands import language_models, warm_start
+from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
+from sharpening.figures.tables import training as training_tables
+from sharpening.llm.training import configs
+from sharpening.llm.training.configs import RunConfig
+from sharpening.storage import files, store
+from sharpening.theory.methods import user_functions
+
+if TYPE_CHECKING:
+    from sharpening.llm.tasks import Task
+    from sharpening.llm.training.run import Problems
+
+Row = dict[str, Any]
+HELD_OUT_SEED, TRAIN_SEED = 1, 2
+NUM_SOLUTIONS = 20  # most known solutions that the verifier has to accept before a run
+
+
+class LlmOptions(Options):
+    """Train a language model with any method through TRL; goes on from its last checkpoint where it stopped."""
+
+    config: NonEmpty | None = Field(
+        None, description="name of a configuration, see --list, or a YAML file", json_schema_extra=OPTIONAL_WORD
+    )
+    method: NonEmpty | None = Field(None, description="another method than the configuration's, at its own parameters")
+    set: tuple[NonEmpty, ...] = Field((), description="fields, e.g. steps=50 parameters.gamma_correct=0.05")
+    seed: int | None = Field(None, ge=0, lt=2**32, description="another seed than the configuration's")
+    folder: NonEmpty | None = Field(None, description="folder of checkpoints and model (default: runs/ID)")
+    dry_run: bool = Field(
+        False, description="check everything, print the plan and the configuration; trains no more than a warm start"
+    )
+    list_only: bool = Field(False, alias="list", description="print the named configurations and stop")
+    out: NonEmpty = Field("results", description="folder of the result store")
+
+
+def llm(options: LlmOptions) -> int:
+    """Checks, trains or goes on, stores rows; 130 or 143 after a signal, with a checkpoint to go on from."""
+    if options.list_only or options.config is None:
+        if not options.list_only:
+            raise ValueError(f"CONFIG: want a YAML file or one of {', '.join(configs.CONFIGS)}")
+        print(training_tables.listing(configs.CONFIGS, configs.NOT_TRIED))
+        return 0
+    config = configs.named_or_read(options.config, _changes(options))
+    files.refuse_as_folder("out", options.out)
+    files.refuse_as_folder("folder", options.folder or ".")
+    language_models.need_torch()
+    _need_trl()
+    from sharpening.llm.sampling import models
+    from sharpening.llm.training import preflight
+
+    clock = store.Clock()
+    model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
+    identity: dict[str, Any] = {"command": "llm", "model": models.identity(model), "files": _files(config)}
+    identity |= {"num_processes": int(os.environ.get("WORLD_SIZE", "1")), **config.model_dump(mode="json")}
+    if not config.held_out:
+        del identity["held_out"]  # a field that came later: the runs from before keep their names
+    run = Path(options.out) / "llm" / store.run_id("llm", identity)
+    folder = Path(options.folder or Path("runs") / run.name)
+    if not store.verify_run(run) and not options.dry_run:
+        _print(_closing(store.read_rows(run / "rows.csv"), run, folder))
+        return 0
+    with contextlib.ExitStack() as stack:
+        problems = _problems(config, model, stack)
+        known = [(place, text) for place, text in enumerate(problems.solutions) if text][:NUM_SOLUTIONS]
+        plan = preflight.check(config, model, problems.train, dict(known), folder)
+        if options.dry_run:
+            _print(f"{training_tables.plan(plan._asdict(), config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
+            return 0
+        return _train(config, model, problems, folder, identity, clock, options.out, stack)
+
+
+def _print(text: str, *, end: str = "\n", to: TextIO | None = None) -> None:
+    """Prints in one of the processes that torchrun started."""
+    if _is_first_process():
+        print(text, end=end, file=to, flush=True)
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"
+
+
+def _files(config: RunConfig) -> dict[str, str]:
+    """What stands for the user's files in a stored configuration: their SHA-256."""
+    names = {"problems": config.problems, "held_out": config.held_out, "verifier": config.verifier.rpartition(":")[0]}
+    if user_functions.is_file_spec(config.method):
+        names["method"] = config.method.rpartition(":")[0]
+    return {what: files.read(Path(name))[1] for what, name in names.items() if name}
+
+
+def _need_trl() -> None:
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
+    try:
+        import datasets
+        import trl  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise ValueError(f"this needs {error.name}: want `pip install '.[llm]'` first") from None
+    datasets.disable_progress_bars()
+    # TRL says this of every completion that a verifier could not score
+    is_news = "All reward functions returned None"
+    logging.getLogger("trl.trainer.grpo_trainer").addFilter(lambda record: is_news not in str(record.msg))
+    # transformers says this of what TRL sets and calls
+    warnings.filterwarnings("ignore", ".*gradient_checkpointing(_enable|_disable)?` is deprecated", FutureWarning)
+
+
+def _changes(options: LlmOptions) -> dict[str, Any]:
+    """What the options change in a configuration."""
+    changes: dict[str, Any] = {}
+    if options.method is not None:
+        changes["method"] = options.method
+    if options.seed is not None:
+        changes["seed"] = options.seed
+    for text in options.set:
+        name, equals, value = text.partition("=")
+        head, _, tail = name.partition(".")
+        if not equals or not head:
+            raise ValueError(f"--set: {text!r}: want FIELD=VALUE, e.g. steps=50 or parameters.gamma_correct=0.05")
+        if tail:
+            changes.setdefault(head, {})
+            changes[head][tail] = value
+        else:
+            changes[name] = value
+    return changes
+
+
+def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Problems:
+    """Training and held-out problems, and known solutions of some."""
+    from sharpening.llm import own_task
+    from sharpening.llm.countdown import files as countdown_files
+    from sharpening.llm.countdown import formats, solver
+    from sharpening.llm.countdown import problems as countdown
+    from sharpening.llm.countdown.task import CountdownTask
+    from sharpening.llm.mathematics import problems as math_problems
+    from sharpening.llm.mathematics import scorer as math_scorer
+    from sharpening.llm.sampling import models
+    from sharpening.llm.training.run import Problems
+
+    path = Path(config.problems)
+    if config.task == "own":
+        verifier = own_task.load_verifier(config.verifier)
+        columns = (config.problem_column, config.answer_column)
+        task = own_task.load(path, *columns, verifier, solution_column=config.solution_column)
+        held_out = None
+        if config.held_out and config.evaluation_problems:
+            held_out = own_task.load(Path(config.held_out), *columns, verifier).first(config.evaluation_problems)
+        return Problems(task, _apart(task, held_out), task.solutions)
+    if config.task == "math":
+        named = math_problems.Columns(config.problem_column, config.answer_column)
+        given = math_problems.load(path, named)
+        others = (
+            math_problems.load(Path(config.held_out), named)[: config.evaluation_problems] if config.held_out else []
+        )
+        scorer = stack.enter_context(math_scorer.MathScorer())
+        math_problems.check_gold([*given, *others], scorer)
+        solutions = [rf"\boxed{{{problem.answer}}}" for problem in given[:NUM_SOLUTIONS]]
+        of_training = math_problems.MathTask(given, scorer)
+        return Problems(of_training, _apart(of_training, math_problems.MathTask(others, scorer)), solutions)
+    words = tuple(f"{name}={value}" for name, value in config.countdown.items())
+    parts = {}
+    for split, seed, name in (
+        ("train", TRAIN_SEED, "num_problems"),
+        ("validation", HELD_OUT_SEED, "evaluation_problems"),
+    ):
+        settings = language_models.problem_settings(words, {**models.settings_of(model), "split": split})
+        if config.problems and split == "train":
+            found, _ = countdown_files.load(path)
+            problems = [problem for problem in found if countdown.split_of(problem) == "train"]
+            if len(problems) < len(found):
+                _print(
+                    f"note: {len(found) - len(problems)} problems belong to held-out splits: left out", to=sys.stderr
+                )
+        else:
+            rng, count = np.random.default_rng([config.seed, seed]), getattr(config, name)
+            problems = countdown.distinct(settings, rng, count, name=name) if count else []
+        if problems:
+            parts[split] = CountdownTask(problems, operators=settings.operators, text_format=config.text_format)
+    solutions = []
+    for problem in parts["train"].problems[:NUM_SOLUTIONS]:
+        texts = solver.canonical_solutions(problem, parts["train"].operators)
+        solutions.append(formats.answer(texts[0], config.text_format) if texts else "")
+    return Problems(parts["train"], parts.get("validation"), solutions)
+
+
+def _apart(train: Task, held_out: Task | None) -> Task | None:
+    """The held-out problems if there are any; refuses those that are trained on."""
+    if held_out is None or not held_out.prompts:
+        return None
+    known = {json.dumps(prompt.text): prompt.id for prompt in train.prompts}
+    for prompt in held_out.prompts:
+        if (trained := known.get(json.dumps(prompt.text))) is not None:
+            raise ValueError(f"held_out: {prompt.id!r}: it is {trained!r} of problems: want prompts of its own")
+    return held_out
+
+
+def _train(
+    config: RunConfig,
+    model: str,
+    problems: Problems,
+    folder: Path,
+    identity: dict[str, Any],
+    clock: store.Clock,
+    out: str,
+    stack: contextlib.ExitStack,
+) -> int:
+    """Trains to the end, or to a signal; stores the rows of a run that came to its end."""
+    from sharpening.llm.training import checkpoints
+    from sharpening.llm.training import run as train
+
+    path, text = folder / "config.yaml", f"# run {store.run_id('llm', identity)}\n{configs.as_yaml(config)}"
+    if path.exists() and path.read_text(encoding="utf-8").partition("\n")[0] != text.partition("\n")[0]:
+        raise ValueError(
+            f"--folder: {str(folder)!r}: another run is there, see its config.yaml, or a file that it names has "
+            "changed: want a new folder"
+        )
+    if _is_first_process() and not path.exists() and folder.exists() and any(folder.iterdir()):
+        raise ValueError(f"--folder: {str(folder)!r}: it has files that are not of a run: want a new or empty folder")
+    last, faults = checkpoints.last(folder)
+    for fault in faults:
+        _print(f"note: {folder}: {fault}", to=sys.stderr)
+    trained = train.make_trainer(config, model, problems, folder)
+    store.make_folder(folder)
+    if _is_first_process():
+        stack.enter_context(_alone_in(folder))
+    store.write_text_atomically(path, text)
+    if last is None:
+        _print(training_tables.completions(train.first_completions(trained, problems.train, config)))
+    else:
+        _print(f"note: goes on from {last}", to=sys.stderr)
+    hidden = None if _is_first_process() else True  # None: unless it is a terminal
+    with tqdm(total=config.steps, unit=" steps", disable=hidden, leave=False) as bar:
+        trained.add_callback(train.on_step(lambda step: bar.update(step - bar.n)))
+        train.run(trained, config, last)
+    if received := train.signal_of(trained):
+        step = trained.state.global_step
+        said = f"sharpening: stopped after {step} of {config.steps} steps: the same command goes on from there"
+        _print(said, to=sys.stderr)
+        return 128 + received
+    train.save(trained, folder / "model")
+    if _is_first_process():
+        rows = training_tables.rows(trained.state.log_history)
+        timing = store.rows_to_csv(training_tables.timing_rows(trained.state.log_history))
+        artefacts = {"config.yaml": text.encode(), "timing.csv": timing.encode()}
+        run = store.write_run("llm", identity, rows, clock=clock, artefacts=artefacts, root=out)
+        _print(_closing(rows, run, folder))
+    return 0
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Alone among all processes that train in this folder; raises ValueError if another one does."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(f"{folder}: another process is at work on this run: want to wait for it") from None
+        yield
+    finally:
+        os.close(lock)
+
+
+def _closing(rows: list[Row], run: Path, folder: Path) -> str:
+    return f"{training_tables.summary(rows)}\n\nrows:  {run / 'rows.csv'}\nmodel: {folder / 'model'}"
+
+
+COMMAND = (LlmOptions, llm)

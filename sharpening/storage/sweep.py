@@ -1,0 +1,98 @@
+"""Sweeps: tasks computed in processes and stored one by one, so that an interrupted sweep keeps what is finished."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+from joblib import Parallel, delayed, parallel_config
+from tqdm import tqdm
+
+from sharpening.storage import store
+
+Row = dict[str, Any]
+RowsOf = Callable[[Any], Iterable[Row]]
+
+
+class Task(Protocol):
+    """A pydantic model of one computation. `kind` names it in stored configurations: no path, so that code may move."""
+
+    kind: ClassVar[str]
+
+    def model_dump(self, **options: Any) -> dict[str, Any]:
+        """Its fields, as pydantic gives them."""
+
+
+def run(
+    tasks: Sequence[Task], rows_of: RowsOf, *, root: str, jobs: int, backend: str, layer: str = "bandits"
+) -> list[Sequence[Row]]:
+    """The rows of every task, in order: read where the store has them whole, else computed and stored.
+
+    `rows_of` is a function of a module, so that another process can find it. Rows do not depend on `jobs` or
+    `backend`. A damaged run is named on standard error and computed again.
+    """
+    config_of = {index: _config(task) for index, task in enumerate(tasks)}
+    folders = {index: Path(root) / layer / store.run_id(layer, config) for index, config in config_of.items()}
+    missing: dict[Path, int] = {}
+    for index, folder in folders.items():
+        problems = store.verify_run(folder) if folder.exists() else ["not there"]
+        if folder.exists() and problems:
+            print(f"note: {folder}: {problems[0]}: it is computed again", file=sys.stderr)
+        if problems:
+            missing.setdefault(folder, index)  # equal tasks of two experiments are one run
+    work = {index: tasks[index] for index in missing.values()}
+    with contextlib.closing(_computed(work, rows_of, jobs, backend)) as computed:
+        for index, rows, clock in tqdm(computed, total=len(work), unit=" runs", disable=None, leave=False):
+            store.write_run(layer, config_of[index], rows, clock=clock, root=root)
+    return [store.read_rows(folders[index] / "rows.csv") for index in range(len(tasks))]
+
+
+def _config(task: Task) -> dict[str, Any]:
+    return {"task": task.kind, **task.model_dump(mode="json", exclude_defaults=True)}
+
+
+def _computed(
+    work: Mapping[int, Task], rows_of: RowsOf, jobs: int, backend: str
+) -> Generator[tuple[int, list[Row], store.Clock]]:
+    if jobs == 1 or len(work) < 2:
+        for index, task in work.items():
+            yield _compute(index, task, rows_of)
+        return
+    calls = (delayed(_compute)(index, task, rows_of) for index, task in work.items())
+    with warnings.catch_warnings(), _backend(backend, jobs):
+        warnings.filterwarnings(
+            "ignore", "[0-9]+ tasks (which|have)|A worker stopped", UserWarning
+        )  # after Ctrl-C; idle
+        yield from Parallel(n_jobs=min(jobs, len(work)), return_as="generator_unordered")(calls)
+
+
+def _compute(index: int, task: Task, rows_of: RowsOf) -> tuple[int, list[Row], store.Clock]:
+    clock = store.Clock()
+    return index, list(rows_of(task)), clock
+
+
+@contextlib.contextmanager
+def _backend(name: str, jobs: int) -> Iterator[None]:
+    """The joblib back end of that name; for dask, on a cluster of processes of this machine."""
+    if name != "dask":
+        try:
+            config = parallel_config(backend=name)
+        except ValueError as error:
+            raise ValueError(f"--backend: {name!r}: joblib has no such back end: {error}") from None
+        with config:
+            yield
+        return
+    try:
+        from dask.distributed import Client, LocalCluster
+    except ImportError:
+        raise ValueError("--backend: 'dask': dask.distributed is not installed: pip install '.[cluster]'") from None
+    with (
+        LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster),
+        parallel_config(backend="dask"),
+    ):
+        yield

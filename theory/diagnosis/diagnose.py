@@ -1,0 +1,142 @@
+"""What any group-level advantage function does: one verdict per property, with the smallest counterexample found.
+
+`diagnose` is given the function and its parameters and never a name: a renamed copy gets the same verdicts. The flow
+is exact, on the shown policy (.3, .1 | .4, .2) of two correct and two wrong answers unless said, with that policy as
+base. "undecided" and "not applicable" are verdicts.
+
+Left out: sampling noise, momentum, clipping, shared parameters between prompts (claim E1's curve is among the
+numbers of the class of B4), answers of several tokens.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from sharpening.theory import policies
+from sharpening.theory.diagnosis import flow as diagnosis_flow
+from sharpening.theory.diagnosis import properties as diagnosis_properties
+from sharpening.theory.diagnosis.properties import Subject, Verdict
+from sharpening.theory.groups.expected_flow import ExpectedFlow, Function
+from sharpening.theory.methods import table
+
+SHOWN = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
+LARGEST_ORDERED = 5  # group size of a function that does not permute with the group: 1,024 groups
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """All verdicts about one advantage function, and the line that sums them up."""
+
+    headline: str
+    verdicts: tuple[Verdict, ...]
+    parameters: Mapping[str, Any]
+    strengths: tuple[str, ...]
+    group_size: int
+
+    def __getitem__(self, name: str) -> Verdict:
+        """The verdict about a property."""
+        return next(verdict for verdict in self.verdicts if verdict.property == name)
+
+
+def diagnose(
+    function: Function,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    group_size: int = 8,
+    kl_strength: float = 0.0,
+    as_tensor: Callable[[Any], Any] | None = None,
+    seed: int = 0,
+) -> Diagnosis:
+    """The verdicts about an advantage function.
+
+    Shapes:   function takes keyword arguments (num_groups, group_size) out of the inputs of a method that its
+              signature names, and its parameters; it returns that shape. `as_tensor` makes a tensor of a NumPy array
+              where torch is installed.
+    Requires: a function that accepts groups of `group_size`.      Raises ValueError otherwise, with its own message.
+    """
+    values = {**own_defaults(function), **(parameters or {})}
+    subject = Subject(function, values, least_group_size(function, values, group_size), seed)
+    rng = np.random.default_rng(seed)
+    strengths = diagnosis_properties.strengths_of(subject, rng)
+    properties = (
+        diagnosis_properties.finite(subject),
+        diagnosis_properties.permutes(subject),
+        diagnosis_properties.keeps_groups_apart(subject),
+        diagnosis_properties.zero_strength(subject, strengths, rng),
+        diagnosis_properties.same_in_tensors(subject, as_tensor),
+        diagnosis_properties.wrong_never_above_correct(subject),
+    )
+    is_ordered = properties[1].verdict != "holds"
+    size = min(group_size, LARGEST_ORDERED) if is_ordered else group_size
+    flow = ExpectedFlow(function, SHOWN, values, size, is_ordered, kl_strength=kl_strength)
+    if "fails" in (properties[0].verdict, properties[2].verdict):
+        why = "the expected step needs finite advantages of each group on its own"
+        moved = tuple(Verdict(name, "undecided", why) for name in diagnosis_flow.MOTIONS)
+    else:
+        moved = diagnosis_flow.motions(flow, subject.least_group_size, strengths, rng)
+    found = {verdict.property: verdict.verdict for verdict in moved}
+    headline = f"{found['correct set']}, ends {found['end']}"
+    return Diagnosis(headline, (*properties, *moved), values, strengths, size)
+
+
+def own_defaults(function: Function) -> dict[str, Any]:
+    """The parameters of a function that are no input, with their defaults."""
+    return {
+        name: argument.default
+        for name, argument in inspect.signature(function).parameters.items()
+        if name not in table.INPUTS and argument.default is not argument.empty
+    }
+
+
+def least_group_size(function: Function, parameters: Mapping[str, Any], largest: int) -> int:
+    """The smallest group that a function accepts, 1 or more.
+
+    Raises:   ValueError with the function's own message if it accepts none up to `largest`.
+    """
+    why = ""
+    for size in range(1, largest + 1):
+        inputs = diagnosis_properties.random_groups(size, np.random.default_rng(0), 4)
+        try:
+            Subject(function, parameters, size)(inputs)
+        except Exception as error:  # whatever the user's function raises is its answer
+            why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        else:
+            return size
+    raise ValueError(f"group_size is {largest}: the function refuses groups of 1 to {largest} samples ({why})")
+
+
+def report_lines(diagnosis: Diagnosis) -> list[dict[str, str]]:
+    """The verdicts as rows of text: property, verdict, detail, counterexample (JSON, empty if there is none)."""
+    return [
+        {
+            "property": verdict.property,
+            "verdict": verdict.verdict,
+            "detail": verdict.detail,
+            "counterexample": json.dumps(verdict.counterexample) if verdict.counterexample else "",
+        }
+        for verdict in diagnosis.verdicts
+    ]
+
+
+def summary(diagnosis: Diagnosis) -> dict[str, str]:
+    """One cell for each property, for a table of methods."""
+    return {verdict.property: verdict.verdict for verdict in diagnosis.verdicts}
+
+
+def as_data(diagnosis: Diagnosis) -> dict[str, Any]:
+    """The diagnosis as plain data that JSON can hold."""
+    return {
+        "headline": diagnosis.headline,
+        "parameters": dict(diagnosis.parameters),
+        "strengths": list(diagnosis.strengths),
+        "group_size": diagnosis.group_size,
+        "verdicts": [
+            {**dataclasses.asdict(verdict), "numbers": dict(verdict.numbers)} for verdict in diagnosis.verdicts
+        ],
+    }

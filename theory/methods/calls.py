@@ -1,0 +1,315 @@
+"""Every method once: find it, call it, and say what to be careful about.
+
+`METHODS` (theory/methods/table.py) is the one list that all layers share; `FILE.py:FUNCTION` and the four presets of
+`ds` are accepted wherever an id is (`resolve`). `group_advantages` and `weigh_tokens` are the entrances through which
+a method is called: they hand a function exactly the arrays that its signature names.
+
+Levels: `group`, one number per completion, from its group (what every command runs); `token`, what multiplies grad
+log pi at each token, on top of GRPO's advantages; `loss`, a term that sits in the loss and never in the advantage:
+`entropy_bonus`, `entropy_penalty` and `kl_penalty` with form loss.
+
+Left out: SimKO on correct completions (see `theory.methods.token_weights`); BroRL, which is GRPO with hundreds of
+samples; DPH-RL and entropy minimisation without labels, which need samples of the base policy or no reward at all.
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Collection, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from array_api_compat import array_namespace
+
+from sharpening.theory.methods import scorable, table, token_weights, user_functions
+from sharpening.theory.methods.table import INPUTS, METHODS, PRESETS, TOKEN_INPUTS, Level, Method, Parameter
+
+Array = Any  # an array of NumPy, torch or any array-API library
+Inputs = Mapping[str, Array]
+Values = Mapping[str, Any]
+
+NO_PARAMETERS: Values = MappingProxyType({})
+WHY_NOT = {
+    "token": "it weighs single tokens by ratios, covariances or entropies, which one number per completion cannot show",
+    "loss": "its term sits in the loss and not in the advantage",
+    "group": "it gives one number per completion and no token weight",
+}
+
+
+def resolve(spec: str) -> Method:
+    """The method of an id, of a preset of `ds`, or of FILE.py:FUNCTION.
+
+    Raises:   ValueError, one line, naming what exists.
+
+    >>> resolve("ds_reward").parameters["placement"].default
+    'reward'
+    """
+    if spec in METHODS:
+        return METHODS[spec]
+    if spec in PRESETS:
+        return table.preset(spec)
+    if not user_functions.is_file_spec(spec):
+        known = ", ".join((*METHODS, *PRESETS))
+        raise ValueError(f"{spec!r} is not a method: want FILE.py:FUNCTION or one of {known}")
+    function = user_functions.load(spec, INPUTS)
+    parameters = {
+        name: Parameter(default, spec)
+        for name, default in user_functions.defaults(function).items()
+        if name not in INPUTS
+    }
+    needs = table.named(function, INPUTS, only_required=True)
+    return Method(spec, "group", spec, function, parameters, needs)
+
+
+def parameter_values(method: Method, parameters: Values = NO_PARAMETERS) -> dict[str, Any]:
+    """All parameters of a method: those given, and the defaults of the others.
+
+    Raises:   ValueError for an unknown name, a word that is no choice, and a number that is none or not finite.
+
+    >>> parameter_values(resolve("grpo"), {"ddof": 1})
+    {'ddof': 1, 'epsilon': 1e-06}
+    """
+    for name, value in parameters.items():
+        if name not in method.parameters:
+            known = ", ".join(method.parameters) or "no parameter"
+            raise ValueError(f"{name!r} is not a parameter of {method.id}: it has {known}")
+        _require_value(name, value, method.parameters[name])
+    return {name: parameters.get(name, parameter.default) for name, parameter in method.parameters.items()}
+
+
+def _require_value(name: str, value: object, parameter: Parameter) -> None:
+    """Raises ValueError unless the value is of the kind of the default."""
+    if parameter.choices:
+        if value not in parameter.choices:
+            raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(parameter.choices)}")
+        return
+    if isinstance(parameter.default, bool) or not isinstance(parameter.default, int | float):
+        return
+    kind = numbers.Integral if isinstance(parameter.default, int) else numbers.Real
+    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(float(value)):
+        wanted = "an integer" if kind is numbers.Integral else "a finite number"
+        raise ValueError(f"{name} is {value!r}: it must be {wanted}")
+
+
+def needs(method: Method, parameters: Values = NO_PARAMETERS) -> tuple[str, ...]:
+    """The inputs that `group_advantages` needs for a method under these parameters.
+
+    >>> needs(resolve("ds"), {"reference": "base", "reduction": "mean"})
+    ('reward', 'correct', 'base_log_prob', 'num_tokens')
+    """
+    values = parameter_values(method, parameters)
+    if method.id in METHODS or method.id in PRESETS:
+        return table.needed(method.advantage, values)
+    return method.needs
+
+
+def level_of(method: Method, parameters: Values = NO_PARAMETERS) -> Level:
+    """The level of a method under these parameters: `loss` for a term whose form is loss.
+
+    >>> level_of(resolve("entropy_bonus")), level_of(resolve("entropy_bonus"), {"form": "loss"})
+    ('group', 'loss')
+    """
+    values = parameter_values(method, parameters)
+    is_in_loss = method.id in METHODS and values.get("form") == "loss"
+    return "loss" if is_in_loss else method.level
+
+
+def refuse_level(method: Method, allowed: Collection[Level], command: str, parameters: Values = NO_PARAMETERS) -> None:
+    """Raises ValueError with the reason if a command cannot run a method of this level."""
+    level = level_of(method, parameters)
+    if level not in allowed:
+        raise ValueError(
+            f"{command} cannot run {method.id}: it is a {level}-level method ({WHY_NOT[level]}); "
+            f"{command} runs methods of level {', '.join(allowed)}"
+        )
+
+
+def group_advantages(method: Method, inputs: Inputs, parameters: Values = NO_PARAMETERS) -> Array:
+    """The advantages of a method, one per completion.
+
+    NaN in reward or correct, whichever is given, marks an unscorable completion: its advantage is 0, it has no term,
+    and the group's statistics are those of its scorable completions alone. A group left with too few of them for the
+    method (one, where there is a group baseline) gets 0; a group drawn too small is refused.
+
+    Shapes:   inputs: (..., group_size) each, arrays of one library, floats but for `answer`. Returns the same shape.
+    Requires: what `needs` names; correct 0.0 or 1.0, everything else that is needed finite, num_tokens >= 1.
+              Raises ValueError naming the input, and what the caller has where one is missing.
+
+    >>> import numpy as np
+    >>> group_advantages(resolve("dr_grpo"), {"reward": np.array([[1.0, 0.0, np.nan]])})
+    array([[ 0.5, -0.5,  0. ]])
+    """
+    values = parameter_values(method, parameters)
+    is_valid = _checked(method, inputs, needs(method, parameters))
+    names = [name for name in table.named(method.advantage, INPUTS) if name in inputs]
+    given = {name: _as_float(name, inputs) for name in names}
+    own = table.named(method.advantage, tuple(values))
+    call = partial(_call, method, {name: values[name] for name in own})
+    if bool(array_namespace(is_valid).all(is_valid)):
+        return call(**given)
+    least = max(method.least_group_size, values[method.order] if method.order else 1)
+    return scorable.over_scorable(call, given, is_valid, least)
+
+
+def _call(method: Method, own: Values, **given: Array) -> Array:
+    """The method's advantages; raises ValueError if they have another shape than the inputs."""
+    advantage = method.advantage(**given, **own)
+    want = next(iter(given.values())).shape
+    shape = getattr(advantage, "shape", None)
+    if shape != want:
+        raise ValueError(f"{method.id} returned shape {shape} for inputs of shape {tuple(want)}")
+    return advantage
+
+
+def _as_float(name: str, inputs: Inputs) -> Array:
+    """The input, with `num_tokens` in the type of the reward or of another input that is a float array."""
+    values = inputs[name]
+    xp = array_namespace(values)
+    if name != "num_tokens" or xp.isdtype(values.dtype, "real floating"):
+        return values
+    floats = (other.dtype for key, other in inputs.items() if key not in ("num_tokens", "answer"))
+    return xp.astype(values, next(floats, xp.asarray(0.0).dtype))
+
+
+def _checked(method: Method, inputs: Inputs, required: Collection[str]) -> Array:
+    """Which completions are scorable; raises ValueError for inputs that are unknown, missing, misshapen or invalid."""
+    for name in inputs:
+        if name not in INPUTS:
+            raise ValueError(f"{name!r} is not an input of a method: want some of {', '.join(INPUTS)}")
+    for name in required:
+        if name not in inputs:
+            raise ValueError(f"{method.id} needs {name}: the caller has {', '.join(inputs) or 'nothing'}")
+    for name in set(inputs) - {"num_tokens", "answer"}:
+        if not array_namespace(inputs[name]).isdtype(inputs[name].dtype, "real floating"):
+            raise ValueError(f"{name} holds {inputs[name].dtype}: want floats")
+    shapes = {name: tuple(values.shape) for name, values in inputs.items()}
+    if len(set(shapes.values())) > 1 or () in shapes.values():
+        listed = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise ValueError(f"the inputs have shapes {listed}: want one shape (..., group_size)")
+    is_valid = scorable.is_scorable(inputs)
+    for name in required:
+        _require_valid(name, inputs[name], is_valid)
+    return is_valid
+
+
+def _require_valid(name: str, values: Array, is_valid: Array) -> None:
+    """Raises ValueError if the input of a scorable completion is not what it has to be."""
+    xp = array_namespace(values)
+    if name == "correct":
+        is_bad, allowed = (values != 0) & (values != 1), "0.0 or 1.0"
+    elif name == "num_tokens":
+        is_bad, allowed = ~(values >= 1), "at least 1"
+    else:
+        is_bad, allowed = ~xp.isfinite(values), "finite"
+    num_bad = int(xp.sum(xp.astype(is_bad & is_valid, xp.int64)))
+    if num_bad:
+        raise ValueError(f"{name} has {num_bad} values of scorable completions that are not {allowed}")
+
+
+def weigh_tokens(method: Method, inputs: Inputs, parameters: Values = NO_PARAMETERS) -> Array:
+    """What multiplies grad log pi at each token under a token-level method.
+
+    Shapes:   inputs: (..., num_completions, num_positions), see `theory.methods.token_weights`. Returns the same shape.
+    Requires: a method with a token weight, and its `token_needs`; else ValueError.
+    """
+    values = parameter_values(method, parameters)
+    if method.token_weight is None:
+        raise ValueError(f"{method.id} has no token weight: {WHY_NOT['group']}")
+    for name in inputs:
+        if name not in TOKEN_INPUTS:
+            raise ValueError(f"{name!r} is not an input of a token weight: want some of {', '.join(TOKEN_INPUTS)}")
+    for name in method.token_needs:
+        if name not in inputs:
+            raise ValueError(f"{method.id} needs {name}: the caller has {', '.join(inputs) or 'nothing'}")
+    names = table.named(method.token_weight, TOKEN_INPUTS)
+    given = {name: inputs[name] for name in names if name in inputs}
+    own = table.named(method.token_weight, tuple(values))
+    return method.token_weight(**given, **{name: values[name] for name in own})
+
+
+def loss_gradient(
+    method: Method, log_policy: Array, base_log_policy: Array, parameters: Values = NO_PARAMETERS
+) -> Array:
+    """The exact gradient, in softmax logits, of the objective's term that a loss-level method adds; to be ascended.
+
+    Shapes:   log_policy, base_log_policy: (..., num_arms), nats. Returns the same shape.
+    Requires: form loss.      Raises ValueError otherwise.
+    """
+    values = parameter_values(method, parameters)
+    if level_of(method, parameters) != "loss":
+        raise ValueError(f"{method.id} has no term in the loss: it is a {method.level}-level method here")
+    if method.id == "kl_penalty":
+        return -values["kl_strength"] * token_weights.kl_gradient(log_policy, base_log_policy)
+    sign = 1 if method.id == "entropy_bonus" else -1
+    return sign * values["strength"] * token_weights.entropy_gradient(log_policy)
+
+
+def caveats(
+    method: Method,
+    parameters: Values = NO_PARAMETERS,
+    *,
+    kl_strength: float = 0.0,
+    is_dynamic_sampling: bool = False,
+) -> tuple[str, ...]:
+    """What to be careful about, one sentence each with the claim behind it; empty for a user's own function.
+
+    `kl_strength` is that of the run's KL term. `is_dynamic_sampling` says that groups of equal correctness are
+    dropped, as DAPO does.
+    """
+    values = parameter_values(method, parameters)
+    if method.id == "ds" or method.id in PRESETS:
+        found = _smoothing_caveats(values, kl_strength)
+    else:
+        found = _other_caveats(method, values, kl_strength)
+    has_term = method.id in (*PRESETS, "ds", "entropy_bonus", "entropy_penalty", "kl_penalty")
+    if is_dynamic_sampling and has_term and level_of(method, parameters) == "group":
+        found.append(
+            f"dynamic sampling (DAPO) drops the groups of equal correctness, and with them the term of {method.id}, "
+            "which acts alone there"
+        )
+    return tuple(found)
+
+
+def _smoothing_caveats(values: Values, kl_strength: float) -> list[str]:
+    gamma_correct, gamma_incorrect = values["gamma_correct"], values["gamma_incorrect"]
+    found = []
+    if values["reference"] == "sampling" and 0 < kl_strength <= gamma_incorrect:
+        found.append(
+            f"gamma_incorrect {gamma_incorrect} is not below kl_strength {kl_strength}: with reference sampling the "
+            "wrong answers then have no stable full-support optimum (claim A3); without KL it would be sound (B6)"
+        )
+    if values["reference"] == "base" and gamma_correct > 0 and gamma_correct >= kl_strength:
+        what = "the optimum is the single correct answer least likely under the base policy"
+        if kl_strength > 0:
+            what = "the order of correct answers is no longer the base policy's, and is inverted above kl_strength"
+        found.append(
+            f"gamma_correct {gamma_correct} is not below kl_strength {kl_strength}: with reference base {what} "
+            "(claim B8)"
+        )
+    return found
+
+
+def _other_caveats(method: Method, values: Values, kl_strength: float) -> list[str]:
+    found = []
+    if method.id == "entropy_penalty" and 0 < kl_strength <= values["strength"]:
+        found.append(
+            f"strength {values['strength']} is not below kl_strength {kl_strength}: an entropy penalty then has no "
+            "stable full-support optimum (claim A3)"
+        )
+    if method.id == "mara" and values["strength"] > kl_strength:
+        found.append(
+            f"strength {values['strength']} is above kl_strength {kl_strength}: MARA is made for a KL term of its own "
+            "strength; above it the order of correct answers is inverted (claim B8)"
+        )
+    return found
+
+
+def preset_table() -> str:
+    """The presets of `ds` beside its defaults, every field, as a Markdown table for the README."""
+    columns: dict[str, Values] = {"ds": parameter_values(METHODS["ds"]), **PRESETS}
+    lines = [f"| field | {' | '.join(f'`{name}`' for name in columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for field in METHODS["ds"].parameters:
+        lines.append(f"| `{field}` | {' | '.join(str(values[field]) for values in columns.values())} |")
+    return "\n".join(lines)

@@ -1,0 +1,298 @@
+"""The table of methods: id -> functions, parameters with default and source, inputs and level. Plain data.
+
+A parameter's default stands in the function's signature alone; here is where it comes from. The presets are four
+readings of differential smoothing, each of which sets every field of `ds`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cache
+from types import MappingProxyType
+from typing import Any, Literal
+
+from sharpening.theory.methods import baselines, diversity, terms, token_weights
+
+Function = Callable[..., Any]
+Level = Literal["group", "token", "loss"]
+
+INPUTS = ("reward", "correct", "log_prob", "base_log_prob", "num_tokens", "answer")
+TOKEN_INPUTS = ("ratio", "advantage", "token_entropy", "token_log_prob", "is_top_token", "uniform", "is_token")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parameter:
+    """A parameter's default, where the default comes from, and the allowed words if it takes words."""
+
+    default: object
+    source: str
+    choices: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Method:
+    """One method. `needs` and `token_needs` hold at the default parameters; `calls.needs` knows the others.
+
+    `advantage` (`theory.methods.baselines` and its siblings) and `token_weight` (`theory.methods.token_weights`) take
+    keyword arguments. `least_group_size` is 2 with a group baseline, else 1; `order` names the parameter, if any, that
+    the group size must reach as well.
+    """
+
+    id: str
+    level: Level
+    source: str
+    advantage: Function
+    parameters: Mapping[str, Parameter]
+    needs: tuple[str, ...]
+    token_weight: Function | None = None
+    token_needs: tuple[str, ...] = ()
+    least_group_size: int = 1
+    order: str = ""
+
+
+@cache
+def named(function: Function, names: tuple[str, ...], *, only_required: bool = False) -> tuple[str, ...]:
+    """The arguments of a function that are among `names`, in the order of its signature."""
+    return tuple(
+        parameter.name
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name in names and (parameter.default is parameter.empty or not only_required)
+    )
+
+
+def own_parameters(function: Function, sources: Mapping[str, str]) -> dict[str, Parameter]:
+    """The arguments of a function that are no input, with their defaults; `sources` has one line for each."""
+    return {
+        parameter.name: Parameter(parameter.default, sources[parameter.name], terms.CHOICES.get(parameter.name, ()))
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name not in (*INPUTS, *TOKEN_INPUTS)
+    }
+
+
+CODE = "code of a co-author of arXiv 2511.19942 (inferred)"
+STD = {
+    "ddof": f"0, population: {CODE} and arXiv 2602.02710's; 1, sample, is the other convention",
+    "epsilon": "1e-6 is common in code; not published for every method",
+}
+LEFT_OPEN = {"k": "ours: no default is published, 2 is the least that differs from k = 1"}
+PLACING = {
+    "reduction": f"sum: the formula of arXiv 2511.19942 as summarised; mean and token: {CODE}",
+    "placement": f"advantage: arXiv 2511.19942, Eq. 6 as summarised; reward: its Eq. 4 and {CODE}",
+    "normalise": f"none: ours, as the theory has it; std: arXiv 2511.19942, Eq. 6; none in the last {CODE}",
+    "centre": "none: arXiv 2511.19942 as summarised; the others are ours (claim E3)",
+    "spread": f"whole: arXiv 2511.19942 as summarised; per_token_share: {CODE}",
+    **STD,
+}
+SMOOTHING = {
+    "gamma_correct": "ours: strong enough to be seen in a small simulation; code has .01 and .02",
+    "gamma_incorrect": "ours: the charge on wrong answers is off unless asked for; code has .002 and .01",
+    "reference": "sampling: arXiv 2511.19942, Eq. 6 as summarised; base: its Eq. 4",
+    **PLACING,
+}
+GLOBAL = {
+    "strength": "ours: that of ds, for comparison; published in the loss, per token: .001",
+    "form": "reward: ours, the form of ds, for comparison; loss: usual in code",
+    **PLACING,
+}
+BASELINE = {"normalise": "ours: the theory's reward is not divided by a standard deviation", **STD}
+CLIPPING = {"clip_low": "a convention: .2", "clip_high": "a convention: .2"}
+COVARIANCE = "arXiv 2505.22617"
+
+_GROUP: tuple[tuple[str, Function, str, int, Mapping[str, str]], ...] = (
+    ("reinforce", baselines.reinforce, "textbook", 1, {}),
+    ("rloo", baselines.rloo, "textbook", 2, {}),
+    ("grpo", baselines.grpo, "arXiv 2402.03300", 2, STD),
+    ("dr_grpo", baselines.dr_grpo, "arXiv 2503.20783", 2, {}),
+    ("dapo", baselines.dapo, "arXiv 2503.14476 (its filter; for its clipping see clip_higher)", 2, STD),
+    (
+        "maxrl",
+        baselines.maxrl,
+        "arXiv 2602.02710",
+        2,
+        {"epsilon": "1e-6 is common in code; the published value is not known to us"},
+    ),
+    ("psr", baselines.psr, "arXiv 2506.01347", 1, {}),
+    ("nsr", baselines.nsr, "arXiv 2506.01347", 1, {}),
+    ("w_reinforce", baselines.w_reinforce, "arXiv 2506.01347", 1, {"positive_weight": "arXiv 2506.01347"}),
+    (
+        "pass_at_k_training",
+        baselines.pass_at_k_training,
+        "arXiv 2508.10751",
+        2,
+        {**LEFT_OPEN, "epsilon": "arXiv 2508.10751's code"},
+    ),
+    ("pkpo", baselines.pkpo, "arXiv 2505.15201", 1, LEFT_OPEN),
+    ("f_grpo", baselines.f_grpo, "arXiv 2602.06717", 2, {"gamma": "arXiv 2602.06717 (.5 or 1 chosen)", **STD}),
+    (
+        "unlikeliness",
+        diversity.unlikeliness,
+        "arXiv 2506.02355",
+        2,
+        {
+            "rank_strength": "arXiv 2506.02355",
+            "ddof": "ours: not stated in what we read",
+            "epsilon": "arXiv 2506.02355",
+        },
+    ),
+    (
+        "ucpo",
+        diversity.ucpo,
+        "arXiv 2605.00365",
+        2,
+        {
+            "uniform_weight": "arXiv 2605.00365",
+            "floor": "arXiv 2605.00365's code",
+            "ddof": "arXiv 2605.00365's code",
+            "epsilon": "1e-6 is common in code",
+        },
+    ),
+    (
+        "mara",
+        diversity.mara,
+        "arXiv 2510.20817",
+        2,
+        {"strength": "ours; meant to equal the strength of the run's KL term", **BASELINE},
+    ),
+    (
+        "ips",
+        diversity.ips,
+        "arXiv 2601.21669",
+        2,
+        {
+            "exponent": "arXiv 2601.21669 (1 is its method, 0 plain RL)",
+            "floor": "ours: below every share of a group",
+            **BASELINE,
+        },
+    ),
+    ("entropy_bonus", terms.entropy_bonus, "arXiv 2511.19942 as summarised", 2, GLOBAL),
+    (
+        "entropy_penalty",
+        terms.entropy_penalty,
+        "arXiv 2511.19942 as summarised, arXiv 2505.15134",
+        2,
+        GLOBAL,
+    ),
+    (
+        "kl_penalty",
+        terms.kl_penalty,
+        "textbook",
+        2,
+        {**GLOBAL, "kl_strength": "arXiv 2402.03300, there in the loss"},
+    ),
+    ("ds", terms.ds, "arXiv 2511.19942, Eq. 4 and 6 as summarised", 2, SMOOTHING),
+)
+_TOKEN: tuple[tuple[str, Function, str, Mapping[str, str]], ...] = (
+    ("clip", token_weights.clip, "arXiv 2402.03300", CLIPPING),
+    (
+        "clip_higher",
+        token_weights.clip_higher,
+        "arXiv 2503.14476",
+        {"clip_low": "arXiv 2503.14476", "clip_high": "arXiv 2503.14476"},
+    ),
+    ("gspo", token_weights.gspo, "arXiv 2507.18071", {"clip_low": "arXiv 2507.18071", "clip_high": "arXiv 2507.18071"}),
+    (
+        "cispo",
+        token_weights.cispo,
+        "arXiv 2506.13585",
+        {"clip_low": "arXiv 2602.06717's runs", "clip_high": "arXiv 2602.06717's runs"},
+    ),
+    (
+        "clip_cov",
+        token_weights.clip_cov,
+        COVARIANCE,
+        dict.fromkeys(("share", "covariance_low", "covariance_high", "clip_low", "clip_high"), COVARIANCE),
+    ),
+    (
+        "kl_cov",
+        token_weights.kl_cov,
+        COVARIANCE,
+        {"share": f"{COVARIANCE} (7B; 2e-4 at 32B)", "strength": COVARIANCE},
+    ),
+    (
+        "entropy_advantage",
+        token_weights.entropy_advantage,
+        "arXiv 2506.14758",
+        {"strength": "arXiv 2506.14758 with GRPO", "kappa": "arXiv 2506.14758 with GRPO", **CLIPPING},
+    ),
+    (
+        "simko_penalty",
+        token_weights.simko_penalty,
+        "arXiv 2510.14807, its part on wrong completions",
+        {"quantile": "arXiv 2510.14807", "penalty": "arXiv 2510.14807", **CLIPPING},
+    ),
+)
+
+
+def is_conditional_needed(name: str, values: Mapping[str, object]) -> bool:
+    """Whether an input with default None is needed under the given options of a method of the table."""
+    if values.get("form") == "loss":
+        return False
+    if name == "log_prob":
+        return values.get("reference", "sampling") == "sampling"
+    if name == "base_log_prob":
+        return values.get("reference", "base") == "base"
+    if name == "num_tokens":
+        return values["reduction"] != "sum" or values["spread"] == "per_token_share"
+    return values["centre"] == "correct_only"  # `correct` of the global terms
+
+
+def needed(function: Function, values: Mapping[str, object]) -> tuple[str, ...]:
+    """The inputs that a function of the table needs under the given parameters."""
+    required = named(function, INPUTS, only_required=True)
+    return tuple(name for name in named(function, INPUTS) if name in required or is_conditional_needed(name, values))
+
+
+def _defaults(parameters: Mapping[str, Parameter]) -> dict[str, object]:
+    return {name: parameter.default for name, parameter in parameters.items()}
+
+
+def _group_method(id: str, function: Function, source: str, least: int, sources: Mapping[str, str]) -> Method:
+    parameters = own_parameters(function, sources)
+    needs = needed(function, _defaults(parameters))
+    order = "k" if "k" in parameters else ""
+    return Method(id, "group", source, function, parameters, needs, least_group_size=least, order=order)
+
+
+def _token_method(id: str, function: Function, source: str, sources: Mapping[str, str]) -> Method:
+    parameters = own_parameters(function, sources) | own_parameters(baselines.grpo, STD)
+    required = named(function, TOKEN_INPUTS, only_required=True)
+    return Method(id, "token", source, baselines.grpo, parameters, ("reward",), function, required, 2)
+
+
+METHODS: Mapping[str, Method] = MappingProxyType(
+    {row[0]: _group_method(*row) for row in _GROUP} | {row[0]: _token_method(*row) for row in _TOKEN}
+)
+
+_FOUND = {"gamma_correct": 0.01, "gamma_incorrect": 0.01, "reference": "sampling", "ddof": 0, "epsilon": 1e-6}
+_PLAIN = {"placement": "advantage", "normalise": "std", "centre": "none", "spread": "whole"}
+PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {
+        "ds_paper": {**_FOUND, **_PLAIN, "reduction": "sum"},
+        "ds_token": {**_FOUND, **_PLAIN, "reduction": "token"},
+        "ds_sequence": {**_FOUND, **_PLAIN, "reduction": "mean", "spread": "per_token_share"},
+        "ds_reward": {**_FOUND, **_PLAIN, "reduction": "mean", "placement": "reward", "normalise": "none"},
+    }
+)
+PRESET_SOURCES: Mapping[str, str] = MappingProxyType(
+    {
+        "ds_paper": "arXiv 2511.19942, Eq. 6 as summarised; strengths of a third-party implementation",
+        "ds_token": f"{CODE}, first form, until October 2025",
+        "ds_sequence": f"{CODE}, second form, October and November 2025; strengths as in the others",
+        "ds_reward": f"{CODE}, third form, from 14 November 2025",
+    }
+)
+
+
+def preset(id: str) -> Method:
+    """The method `ds` with the defaults of a preset."""
+    values = PRESETS[id]
+    parameters = {
+        name: dataclasses.replace(parameter, default=values[name], source=PRESET_SOURCES[id])
+        for name, parameter in METHODS["ds"].parameters.items()
+    }
+    needs = needed(terms.ds, values)
+    return dataclasses.replace(
+        METHODS["ds"], id=id, source=PRESET_SOURCES[id], parameters=MappingProxyType(parameters), needs=needs
+    )
