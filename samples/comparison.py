@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +84,19 @@ def _row(file: str, base: str, quantity: str, value: float, *, k: int = 0, bound
         "high": float(high),
         "has_interval": bounds is not None,
     }
+
+
+def rows(tables: Sequence[Samples], wanted: Iterable[int] = (), *, seed: int = 0) -> list[Row]:
+    """Every table's rows, then every later table's against the first; each part with random numbers of its own."""
+
+    def rng(part: str) -> np.random.Generator:
+        return np.random.default_rng(np.random.SeedSequence([seed, crc32(part.encode())]))
+
+    ks = tuple(wanted)
+    found = [row for table in tables for row in file_rows(table, ks, rng=rng(table.name))]
+    for other in tables[1:]:
+        found += pair_rows(tables[0], other, ks, rng=rng(f"{tables[0].name} {other.name}"))
+    return found
 
 
 def file_rows(samples: Samples, wanted: Iterable[int] = (), *, rng: np.random.Generator) -> Iterator[Row]:

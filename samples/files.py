@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,9 +12,18 @@ from sharpening.samples.tally import Samples
 
 PARQUET = b"PAR1"
 ROWS_AT_ONCE = 16_384
+NO_FIELDS = readers.Fields()
 
 
-def read(path: Path, name: str, file_format: str | None, fields: readers.Fields) -> tuple[Samples, str]:
+def names(paths: Sequence[Path]) -> list[str]:
+    """The files' names, or what was given where two have the same name."""
+    found = [path.name for path in paths]
+    return found if len(set(found)) == len(found) else [str(path) for path in paths]
+
+
+def read(
+    path: Path, name: str, file_format: str | None = None, fields: readers.Fields = NO_FIELDS
+) -> tuple[Samples, str]:
     """The counts in a file and the SHA-256 of its bytes; a text file is read once, line by line."""
     try:
         with path.open("rb") as stream:

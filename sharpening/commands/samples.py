@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 from typing import Literal
-from zlib import crc32
 
-import numpy as np
 from pydantic import Field
 
 from sharpening.commands.options import NonEmpty, Options
@@ -54,11 +52,11 @@ def samples(options: SamplesOptions) -> int:
     fields = Fields(options.metric, options.answer, options.threshold)
     read = [
         sample_files.read(path, name, options.file_format, fields)
-        for path, name in zip(paths, _names(paths), strict=True)
+        for path, name in zip(paths, sample_files.names(paths), strict=True)
     ]
     tables = [table for table, _ in read]
     shown = _shown_ks(options.k, tables)
-    rows = _rows(tables, options)
+    rows = comparison.rows(tables, options.k, seed=options.seed)
     warnings = comparison.warnings_about(tables)
     reading = sample_tables.reading(rows)
     report = sample_tables.report(rows, shown, warnings, reading)
@@ -90,18 +88,6 @@ def samples(options: SamplesOptions) -> int:
     return 0
 
 
-def _rows(tables: list[Samples], options: SamplesOptions) -> list[comparison.Row]:
-    """Every file's rows, then every later file's against the first; each part with random numbers of its own."""
-
-    def rng(part: str) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence([options.seed, crc32(part.encode())]))
-
-    rows = [row for table in tables for row in comparison.file_rows(table, options.k, rng=rng(table.name))]
-    for other in tables[1:]:
-        rows += comparison.pair_rows(tables[0], other, options.k, rng=rng(f"{tables[0].name} {other.name}"))
-    return rows
-
-
 def _refuse_files(paths: list[Path]) -> None:
     most = len(sample_figures.LOOKS_OF_FILES)
     if len(paths) > most:
@@ -109,12 +95,6 @@ def _refuse_files(paths: list[Path]) -> None:
     for path, count in Counter(paths).items():
         if count > 1:
             raise ValueError(f"FILES: {str(path)!r}: given twice: want distinct files")
-
-
-def _names(paths: list[Path]) -> list[str]:
-    """The files' names, or what was given where two have the same name."""
-    names = [path.name for path in paths]
-    return names if len(set(names)) == len(names) else [str(path) for path in paths]
 
 
 def _shown_ks(given: tuple[int, ...], tables: list[Samples]) -> list[int]:
