@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OPERATORS = "+-*/"
 NUM_REFERENCE = 10  # problems that a reference solves
 SIX = """
-from llm import countdown_solver
+from sharpening.llm.countdown import solver
 from sharpening.llm.countdown.problems import Problem
 problem = Problem({numbers}, {target})
 print(solver.num_canonical_solutions([problem])[0], solver.num_raw_solutions(problem))

@@ -6,6 +6,8 @@
 # that knows `# %%`.
 
 # %%
+"""A claim, a method, a bandit and samples of two models, in one minute."""
+
 import sharpening
 from sharpening.theory import claims
 from sharpening.theory.claims import ledger

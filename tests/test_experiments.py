@@ -19,35 +19,35 @@ from tests.tolerances import FLOAT64
 
 SMALL = Scale("test", 1, 2)
 MUTANTS = {
-    "reinforcement_bias": ("vanilla_path:logits_at_rise", "right + gain", "right - gain"),
+    "reinforcement_bias": ("flow.vanilla_path:logits_at_rise", "right + gain", "right - gain"),
     "universality": (
-        "groups:prompt_weight",
+        "groups.expectations:prompt_weight",
         "return given_correct - given_wrong",
         "return 2 * (given_correct - given_wrong)",
     ),
-    "natural_gradient": ("vanilla_path:logits_at_rise", "right + gain", "right - gain"),
+    "natural_gradient": ("flow.vanilla_path:logits_at_rise", "right + gain", "right - gain"),
     "smoothing_limit": ("shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
-    "selection_bias": ("sampling:absence_ratio", "log_absent_rarer - ", "log_absent_rarer + "),
-    "tail_miss": ("sampling:tail_miss", "- smaller**size", "+ smaller**size"),
-    "drift": ("sampling:drift", "- 2) - 2 *", "- 2) + 2 *"),
-    "potential": ("dynamics:smoothing_potential", "gain - gamma_incorrect", "gain + gamma_incorrect"),
-    "entropy_ceiling": ("dynamics:entropy_ceiling", "boost + num_wrong", "boost - num_wrong"),
-    "base_reference": ("dynamics:base_reference_limit", "np.inf).argmin()", "-np.inf).argmax()"),
-    "equivalence": ("dominance:equivalent_inverse_strength", "* multiplier", "* 0"),
-    "first_effect": ("dynamics:global_term_effect", "in_correct - in_wrong", "in_wrong - in_correct"),
-    "prompt_weights": ("strategies:stationary_odds", "share / (1 - share)", "(1 - share) / share"),
-    "pass_at_k_falls": ("strategies:shared_advantage", "[:, None] * solves", "[:, None] * (1 - solves)"),
+    "selection_bias": ("groups.sampling:absence_ratio", "log_absent_rarer - ", "log_absent_rarer + "),
+    "tail_miss": ("groups.sampling:tail_miss", "- smaller**size", "+ smaller**size"),
+    "drift": ("groups.sampling:drift", "- 2) - 2 *", "- 2) + 2 *"),
+    "potential": ("flow.dynamics:smoothing_potential", "gain - gamma_incorrect", "gain + gamma_incorrect"),
+    "entropy_ceiling": ("flow.dynamics:entropy_ceiling", "boost + num_wrong", "boost - num_wrong"),
+    "base_reference": ("flow.dynamics:base_reference_limit", "np.inf).argmin()", "-np.inf).argmax()"),
+    "equivalence": ("optimum.dominance:equivalent_inverse_strength", "* multiplier", "* 0"),
+    "first_effect": ("flow.dynamics:global_term_effect", "in_correct - in_wrong", "in_wrong - in_correct"),
+    "prompt_weights": ("flow.strategies:stationary_odds", "share / (1 - share)", "(1 - share) / share"),
+    "pass_at_k_falls": ("flow.strategies:shared_advantage", "[:, None] * solves", "[:, None] * (1 - solves)"),
     "matched_q": (
-        "matched:log_policy_at_logit",
+        "flow.matched:log_policy_at_logit",
         "np.asarray(vanilla_path.log_policy_at_rise(problem, ",
         "np.asarray(vanilla_path.log_policy_at_rise(problem, 2 * ",
     ),
-    "collapse_speed": ("matched:collapse_exponent", "num_wrong / (", "num_top / ("),
-    "turning_point": ("smoothing:smoothing_onset", "- failure *", "- 2 * failure *"),
-    "centring": ("smoothing:log_ratio_rate", "- gamma_correct", "+ gamma_correct"),
-    "noisy_verifier": ("smoothing:noisy_advantage", "- (1 - marked)", "+ (1 - marked)"),
-    "smoothing_against_drift": ("smoothing:consensus_factor", "1 - ", "1 + "),
-    "convergence": ("groups:dr_grpo_weight", "1 - 1", "1 + 1"),
+    "collapse_speed": ("flow.matched:collapse_exponent", "num_wrong / (", "num_top / ("),
+    "turning_point": ("flow.smoothing:smoothing_onset", "- failure *", "- 2 * failure *"),
+    "centring": ("flow.smoothing:log_ratio_rate", "- gamma_correct", "+ gamma_correct"),
+    "noisy_verifier": ("flow.smoothing:noisy_advantage", "- (1 - marked)", "+ (1 - marked)"),
+    "smoothing_against_drift": ("flow.smoothing:consensus_factor", "1 - ", "1 + "),
+    "convergence": ("groups.expectations:dr_grpo_weight", "1 - 1", "1 + 1"),
 }
 
 
@@ -60,7 +60,7 @@ def test_an_experiment_agrees_with_the_theory_and_not_with_a_mutant(name: str):
     assert [finding.label for finding in findings if finding.status == "differs"] == []
     assert len({finding.label for finding in findings}) == len(findings)
     function, original, mutated = MUTANTS[name]
-    with applied(Mutant(f"theory.{function}", original, mutated)):
+    with applied(Mutant(f"sharpening.theory.{function}", original, mutated)):
         assert framework.verdict(list(experiment.analyse(outcomes))) == "differs"
 
 

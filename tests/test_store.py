@@ -236,7 +236,7 @@ def test_artefact_names_are_short_and_free(tmp_path, name):
 
 
 WRITER = """
-import itertools, sys, store
+import itertools, sys; from sharpening.storage import store
 artefacts = {f"parts/{number}.bin": bytes(20_000) for number in range(6)}
 options = {"root": sys.argv[1], "artefacts": artefacts, "overwrite": True}
 for count in itertools.count():
@@ -354,7 +354,7 @@ def test_run_below_a_regular_file_is_one_line(tmp_path):
 
 
 FILE_TOO_LARGE = """
-import resource, sys, store
+import resource, sys; from sharpening.storage import store
 resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000))
 for write in (lambda: store.write_text_atomically(sys.argv[1] + "/out.json", "x" * 9_000),
               lambda: store.write_run("theory", {"seed": 0}, [{"a": "x" * 9_000}], root=sys.argv[1])):
@@ -383,7 +383,7 @@ def test_pipe_is_written_directly(tmp_path):
 
 
 TO_STANDARD_OUTPUT = """
-import sys, store
+import sys; from sharpening.storage import store
 sys.stdout.write("before ")
 store.write_text_atomically("/dev/stdout", "text")
 sys.stdout.write(" after")
