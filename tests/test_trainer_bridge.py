@@ -85,7 +85,7 @@ def is_correct(completion_ids: list[list[int]], **_: Any) -> list[float]:
 def by_trl(method: str, parameters: dict[str, Any], folder: Any, monkeypatch: Any) -> torch.Tensor:
     """The logits after two updates with the group."""
     monkeypatch.setattr("trl.trainer.grpo_trainer.create_model_from_path", lambda *_, **__: Tabular(BASE))
-    options = dict(loss_type="dr_grpo", epsilon=trainer.OPEN, epsilon_high=trainer.OPEN)
+    options = dict(loss_type="dr_grpo", epsilon=table.OPEN, epsilon_high=table.OPEN)
     arguments = {
         **dict(per_device_train_batch_size=8, num_generations=8, max_completion_length=1, temperature=1.0),
         **dict(num_iterations=2, max_steps=2, optim="sgd", learning_rate=LEARNING_RATE, max_grad_norm=0.0),

@@ -98,9 +98,8 @@ class RunConfig(BaseModel):
             )
         chosen = calls.resolve(self.method)
         values = calls.parameter_values(chosen, self.parameters)
-        if self.kl_strength and (chosen.id == "gspo" or (chosen.id == "kl_penalty" and values["form"] == "loss")):
-            why = "TRL's term for ratios of sequences is no KL" if chosen.id == "gspo" else "it is a KL term itself"
-            raise ValueError(f"kl_strength: {self.kl_strength}: {self.method}: {why}: want 0")
+        if self.kl_strength and chosen.no_kl and calls.level_of(chosen, values) != "group":
+            raise ValueError(f"kl_strength: {self.kl_strength}: {self.method}: {chosen.no_kl}: want 0")
         least = max(chosen.least_group_size, int(values.get(chosen.order, 1)))
         if self.group_size < least:
             raise ValueError(f"group_size: {self.group_size}: {self.method} wants {least} or more")

@@ -36,15 +36,11 @@ import torch
 from torch import Tensor
 
 from sharpening.theory.methods import calls, table
-from sharpening.theory.methods.table import METHODS, PRESETS, Method
+from sharpening.theory.methods.table import Method
 
 Values = Mapping[str, Any]
 TRL_EPSILON = 1e-4  # added to a group's standard deviation by TRL, which is a sample's (ddof 1)
-OPEN = 1e9  # a clip range that clips nothing
 CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")  # TRL's loss types that clip ratios
-IN_LOSS = ("clip_cov", "kl_cov", "entropy_advantage", "simko_penalty")  # token-level methods TRL has no option for
-STRENGTHS = ("gamma_correct", "gamma_incorrect", "strength", "kl_strength")  # of the terms added to an advantage
-WITH_TERM = ("ds", *PRESETS, "entropy_bonus", "entropy_penalty", "kl_penalty")
 
 
 def grpo_options(method: str | Method, parameters: Values = calls.NO_PARAMETERS) -> dict[str, Any]:
@@ -55,24 +51,13 @@ def grpo_options(method: str | Method, parameters: Values = calls.NO_PARAMETERS)
     """
     chosen = calls.resolve(method) if isinstance(method, str) else method
     values = calls.parameter_values(chosen, parameters)
-    scale = "group" if _is_scaled(chosen, values) else "none"
+    scale = "group" if chosen.is_normalised(values) else "none"
     options: dict[str, Any] = {"scale_rewards": scale, "multi_objective_aggregation": "sum_then_normalize"}
     if "base_log_prob" in calls.needs(chosen, parameters):
         options["sync_ref_model"] = False
-    if calls.level_of(chosen, parameters) == "loss":
-        if chosen.id == "kl_penalty":
-            is_exact = {"use_bias_correction_kl": True, "importance_sampling_level": "token", "sync_ref_model": False}
-            return options | {"beta": values["kl_strength"]} | is_exact
-        strength = values["strength"] * (1 if chosen.id == "entropy_bonus" else -1)
-        return options | {"entropy_coef": strength, "use_adaptive_entropy": False}
-    if chosen.level != "token":
-        return options
-    options |= {"importance_sampling_level": "sequence" if chosen.id == "gspo" else "token"}
-    if chosen.id == "cispo":
-        return options | {"loss_type": "cispo", "epsilon_high": 1 + values["clip_high"]}
-    is_open = chosen.id in IN_LOSS
-    low, high = (OPEN, OPEN) if is_open else (values["clip_low"], values["clip_high"])
-    return options | {"epsilon": low, "epsilon_high": high, "delta": None}
+    if calls.level_of(chosen, parameters) != "group":
+        options |= {name: wanted(values) if callable(wanted) else wanted for name, wanted in chosen.trl.items()}
+    return options
 
 
 def with_method(
@@ -91,15 +76,11 @@ def with_method(
     """
     chosen = calls.resolve(method) if isinstance(method, str) else method
     values = calls.parameter_values(chosen, parameters)
-    if chosen.id == "cispo" and values["clip_low"] != 1:
-        raise ValueError(f"clip_low is {values['clip_low']!r}: TRL's CISPO has no lower bound: want 1")
+    for name, (wanted, why) in chosen.trl_limits.items():
+        if values[name] != wanted:
+            raise ValueError(f"{name} is {values[name]!r}: {why}: want {wanted}")
     body = {"method": chosen, "values": values, "correct": correct, "answer_of": staticmethod(answer)}
     return type(f"{base.__name__}WithMethod", (_WithMethod, base), body)
-
-
-def _is_scaled(method: Method, values: Values) -> bool:
-    """Whether the advantage without a term is TRL's with division by the group's standard deviation."""
-    return method.id == "grpo" or method.level == "token" or values.get("normalise") == "std"
 
 
 class _WithMethod:
@@ -137,8 +118,8 @@ class _WithMethod:
         if self.num_generations < self._least:
             raise ValueError(f"num_generations is {self.num_generations}: {self.method.id} wants {self._least} or more")
         self._level = calls.level_of(self.method, self.values)
-        self._may_have_term = self.method.id in WITH_TERM and self._level == "group"
-        self._is_by_token = self._may_have_term and self.values["reduction"] == "token"
+        self._strengths = self.method.strengths if self._level == "group" else ()
+        self._is_by_token = bool(self._strengths) and self.values["reduction"] == "token"
         self._given = self._inputs_of_method()
         self._base = self._base_policy() if "base_log_prob" in self._given and not self.beta else None
         for line in calls.caveats(self.method, self.values, kl_strength=self.beta):
@@ -148,7 +129,7 @@ class _WithMethod:
         """What the method is called with: of log-probabilities only those it needs, or that a user's function names."""
         named = table.named(self.method.advantage, table.INPUTS)
         wanted = set(calls.needs(self.method, self.values)) | {"reward", "correct", "num_tokens", "answer"}
-        if self.method.id not in METHODS and self.method.id not in PRESETS:
+        if self.method.is_own:
             wanted |= {"log_prob", *(["base_log_prob"] if self.beta else [])}
         return tuple(name for name in named if name in wanted)
 
@@ -177,7 +158,7 @@ class _WithMethod:
         """TRL's batch with the method's advantages, unless they are TRL's own."""
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
         plain = batch["advantages"]
-        if self.method.id == "simko_penalty":
+        if "is_top_token" in self.method.token_needs:
             batch["is_top_token"] = self._top_tokens(batch)
         group_size = self.num_generations if self.model.training else self.num_generations_eval
         if self._is_trl_own() or group_size < self._least:
@@ -191,8 +172,8 @@ class _WithMethod:
         if not shaped.isfinite().all():
             raise ValueError(f"{self.method.id}: it gave an advantage that is NaN or infinite: want finite numbers")
         bare = shaped
-        if self._may_have_term:
-            none = {name: 0.0 for name in STRENGTHS if name in self.values}
+        if self._strengths:
+            none = dict.fromkeys(self._strengths, 0.0)
             bare = calls.group_advantages(self.method, grouped, {**self.values, **none}).reshape(-1)
         self._log(bare, shaped)
         first = self.accelerator.process_index * len(plain)
@@ -207,11 +188,9 @@ class _WithMethod:
 
     def _is_trl_own(self) -> bool:
         """Whether TRL's advantages are the method's already: no term, the same baseline, the same scorable rows."""
-        is_plain = self._may_have_term or self.method.id in ("grpo", "dr_grpo") or self._level != "group"
-        if not is_plain or (self._may_have_term and any(self.values.get(name) for name in STRENGTHS)):
+        if not self.method.keeps_baseline or any(self.values[name] for name in self._strengths):
             return False
-        is_scaled = _is_scaled(self.method, self.values)
-        if is_scaled and (self.values["ddof"], self.values["epsilon"]) != (1, TRL_EPSILON):
+        if self.method.is_normalised(self.values) and (self.values["ddof"], self.values["epsilon"]) != (1, TRL_EPSILON):
             return False
         is_nan = self._rewards.isnan()
         return bool((is_nan[:, self._verifier] == is_nan.all(dim=1)).all())
@@ -298,7 +277,7 @@ class _WithMethod:
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """TRL's loss; for a token-level method without an option of TRL's, with advantages of single tokens."""
-        if self.method.id in IN_LOSS:
+        if self.method.has_weight_of_its_own:
             self._in_loss = inputs = dict(inputs)
         try:
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
@@ -321,7 +300,7 @@ class _WithMethod:
                 "token_log_prob": now,
                 "token_entropy": entropies,
                 "is_top_token": inputs.get("is_top_token"),
-                "uniform": torch.rand_like(ratio) if self.method.id == "clip_cov" else None,
+                "uniform": torch.rand_like(ratio) if "uniform" in self.method.token_needs else None,
                 "is_token": _mask(inputs).to(ratio.dtype),
             }
             names = table.named(self.method.token_weight, table.TOKEN_INPUTS)
@@ -363,7 +342,8 @@ class _PromptOrder:
 
 def _require_options(method: Method, values: Values, found: Any) -> None:
     """Raises ValueError naming the first argument of GRPOConfig that the method cannot work with."""
-    for name, wanted in grpo_options(method, values).items():
+    fixed = grpo_options(method, values)
+    for name, wanted in fixed.items():
         value = getattr(found, name)
         if name == "epsilon_high" and value is None:
             value = found.epsilon
@@ -371,9 +351,9 @@ def _require_options(method: Method, values: Values, found: Any) -> None:
             raise ValueError(
                 f"{name} is {value!r}: {method.id} wants {wanted!r}: see llm.training.trainer.grpo_options"
             )
-    if method.id == "gspo" and found.beta:
-        raise ValueError(f"beta is {found.beta!r}: TRL's term for ratios of sequences, as of gspo, is no KL: want 0")
-    if method.level == "token" and method.id != "cispo" and found.loss_type not in CLIPPED:
+    if method.no_kl and calls.level_of(method, values) != "group" and found.beta and "beta" not in fixed:
+        raise ValueError(f"beta is {found.beta!r}: {method.no_kl}: {method.id} wants 0")
+    if method.level == "token" and "loss_type" not in fixed and found.loss_type not in CLIPPED:
         raise ValueError(f"loss_type is {found.loss_type!r}: {method.id} wants one of {', '.join(CLIPPED)}")
 
 

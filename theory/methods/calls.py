@@ -23,7 +23,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from sharpening.theory.methods import scorable, table, token_weights, user_functions
+from sharpening.theory.methods import scorable, table, user_functions
 from sharpening.theory.methods.table import INPUTS, METHODS, PRESETS, TOKEN_INPUTS, Level, Method, Parameter
 
 Array = Any  # an array of NumPy, torch or any array-API library
@@ -60,7 +60,7 @@ def resolve(spec: str) -> Method:
         if name not in INPUTS
     }
     needs = table.named(function, INPUTS, only_required=True)
-    return Method(spec, "group", spec, function, parameters, needs)
+    return Method(spec, "group", spec, function, parameters, needs, is_own=True)
 
 
 def parameter_values(method: Method, parameters: Values = NO_PARAMETERS) -> dict[str, Any]:
@@ -100,9 +100,7 @@ def needs(method: Method, parameters: Values = NO_PARAMETERS) -> tuple[str, ...]
     ('reward', 'correct', 'base_log_prob', 'num_tokens')
     """
     values = parameter_values(method, parameters)
-    if method.id in METHODS or method.id in PRESETS:
-        return table.needed(method.advantage, values)
-    return method.needs
+    return method.needs if method.is_own else table.needed(method.advantage, values)
 
 
 def level_of(method: Method, parameters: Values = NO_PARAMETERS) -> Level:
@@ -112,8 +110,7 @@ def level_of(method: Method, parameters: Values = NO_PARAMETERS) -> Level:
     ('group', 'loss')
     """
     values = parameter_values(method, parameters)
-    is_in_loss = method.id in METHODS and values.get("form") == "loss"
-    return "loss" if is_in_loss else method.level
+    return "loss" if method.loss_term is not None and values.get("form") == "loss" else method.level
 
 
 def refuse_level(method: Method, allowed: Collection[Level], command: str, parameters: Values = NO_PARAMETERS) -> None:
@@ -238,12 +235,9 @@ def loss_gradient(
     Requires: form loss.      Raises ValueError otherwise.
     """
     values = parameter_values(method, parameters)
-    if level_of(method, parameters) != "loss":
+    if method.loss_term is None or level_of(method, parameters) != "loss":
         raise ValueError(f"{method.id} has no term in the loss: it is a {method.level}-level method here")
-    if method.id == "kl_penalty":
-        return -values["kl_strength"] * token_weights.kl_gradient(log_policy, base_log_policy)
-    sign = 1 if method.id == "entropy_bonus" else -1
-    return sign * values["strength"] * token_weights.entropy_gradient(log_policy)
+    return method.loss_term(values, log_policy, base_log_policy)
 
 
 def caveats(
@@ -259,51 +253,13 @@ def caveats(
     dropped, as DAPO does.
     """
     values = parameter_values(method, parameters)
-    if method.id == "ds" or method.id in PRESETS:
-        found = _smoothing_caveats(values, kl_strength)
-    else:
-        found = _other_caveats(method, values, kl_strength)
-    has_term = method.id in (*PRESETS, "ds", "entropy_bonus", "entropy_penalty", "kl_penalty")
-    if is_dynamic_sampling and has_term and level_of(method, parameters) == "group":
+    found = method.caveat(values, kl_strength) if method.caveat else []
+    if is_dynamic_sampling and method.strengths and level_of(method, parameters) == "group":
         found.append(
             f"dynamic sampling (DAPO) drops the groups of equal correctness, and with them the term of {method.id}, "
             "which acts alone there"
         )
     return tuple(found)
-
-
-def _smoothing_caveats(values: Values, kl_strength: float) -> list[str]:
-    gamma_correct, gamma_incorrect = values["gamma_correct"], values["gamma_incorrect"]
-    found = []
-    if values["reference"] == "sampling" and 0 < kl_strength <= gamma_incorrect:
-        found.append(
-            f"gamma_incorrect {gamma_incorrect} is not below kl_strength {kl_strength}: with reference sampling the "
-            "wrong answers then have no stable full-support optimum (claim A3); without KL it would be sound (B6)"
-        )
-    if values["reference"] == "base" and gamma_correct > 0 and gamma_correct >= kl_strength:
-        what = "the optimum is the single correct answer least likely under the base policy"
-        if kl_strength > 0:
-            what = "the order of correct answers is no longer the base policy's, and is inverted above kl_strength"
-        found.append(
-            f"gamma_correct {gamma_correct} is not below kl_strength {kl_strength}: with reference base {what} "
-            "(claim B8)"
-        )
-    return found
-
-
-def _other_caveats(method: Method, values: Values, kl_strength: float) -> list[str]:
-    found = []
-    if method.id == "entropy_penalty" and 0 < kl_strength <= values["strength"]:
-        found.append(
-            f"strength {values['strength']} is not below kl_strength {kl_strength}: an entropy penalty then has no "
-            "stable full-support optimum (claim A3)"
-        )
-    if method.id == "mara" and values["strength"] > kl_strength:
-        found.append(
-            f"strength {values['strength']} is above kl_strength {kl_strength}: MARA is made for a KL term of its own "
-            "strength; above it the order of correct answers is inverted (claim B8)"
-        )
-    return found
 
 
 def preset_table() -> str:

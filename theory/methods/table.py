@@ -1,7 +1,8 @@
-"""The table of methods: id -> functions, parameters with default and source, inputs and level. Plain data.
+"""The table of methods: id -> functions, parameters with default and source, inputs, level, options of TRL. Plain data.
 
 A parameter's default stands in the function's signature alone; here is where it comes from. The presets are four
-readings of differential smoothing, each of which sets every field of `ds`.
+readings of differential smoothing, each of which sets every field of `ds`. A new method is a row here and a function
+beside its siblings: no other file knows methods by name.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sharpening.theory.methods import baselines, diversity, terms, token_weights
+from sharpening.theory.methods import baselines, caveats, diversity, terms, token_weights
 
 Function = Callable[..., Any]
 Level = Literal["group", "token", "loss"]
+Values = Mapping[str, Any]
 
+OPEN = 1e9  # a clip range of TRL's that clips nothing
 INPUTS = ("reward", "correct", "log_prob", "base_log_prob", "num_tokens", "answer")
 TOKEN_INPUTS = ("ratio", "advantage", "token_entropy", "token_log_prob", "is_top_token", "uniform", "is_token")
 
@@ -37,7 +40,12 @@ class Method:
 
     `advantage` (`theory.methods.baselines` and its siblings) and `token_weight` (`theory.methods.token_weights`) take
     keyword arguments. `least_group_size` is 2 with a group baseline, else 1; `order` names the parameter, if any, that
-    the group size must reach as well.
+    the group size must reach as well. `strengths` are the parameters that scale a term added to the group advantage,
+    which with all of them 0 is the plain one; `loss_term` is the exact gradient of that term where its form is loss.
+
+    Where a method acts on single tokens or in the loss, `trl` has the options of TRL's GRPOConfig that it asks for:
+    values, or functions of the parameters; `trl_limits` the parameters that TRL can run at one value only, and why;
+    `no_kl` says why such a run has no KL term besides. A user's function from a file `is_own`.
     """
 
     id: str
@@ -50,6 +58,27 @@ class Method:
     token_needs: tuple[str, ...] = ()
     least_group_size: int = 1
     order: str = ""
+    strengths: tuple[str, ...] = ()
+    loss_term: Function | None = None
+    caveat: Callable[[Values, float], list[str]] | None = None
+    trl: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    trl_limits: Mapping[str, tuple[object, str]] = dataclasses.field(default_factory=dict)
+    no_kl: str = ""
+    is_own: bool = False
+
+    def is_normalised(self, values: Values) -> bool:
+        """Whether the advantage without a term is divided by the group's standard deviation."""
+        return self.advantage is baselines.grpo or values.get("normalise") == "std"
+
+    @property
+    def has_weight_of_its_own(self) -> bool:
+        """Whether TRL has no option for the token weight, which the trainer then sets where TRL's clips nothing."""
+        return self.trl.get("epsilon") == OPEN
+
+    @property
+    def keeps_baseline(self) -> bool:
+        """Whether the advantage is a plain group advantage, with or without a term."""
+        return bool(self.strengths) or self.advantage in (baselines.grpo, baselines.dr_grpo)
 
 
 @cache
@@ -100,130 +129,6 @@ BASELINE = {"normalise": "ours: the theory's reward is not divided by a standard
 CLIPPING = {"clip_low": "a convention: .2", "clip_high": "a convention: .2"}
 COVARIANCE = "arXiv 2505.22617"
 
-_GROUP: tuple[tuple[str, Function, str, int, Mapping[str, str]], ...] = (
-    ("reinforce", baselines.reinforce, "textbook", 1, {}),
-    ("rloo", baselines.rloo, "textbook", 2, {}),
-    ("grpo", baselines.grpo, "arXiv 2402.03300", 2, STD),
-    ("dr_grpo", baselines.dr_grpo, "arXiv 2503.20783", 2, {}),
-    ("dapo", baselines.dapo, "arXiv 2503.14476 (its filter; for its clipping see clip_higher)", 2, STD),
-    (
-        "maxrl",
-        baselines.maxrl,
-        "arXiv 2602.02710",
-        2,
-        {"epsilon": "1e-6 is common in code; the published value is not known to us"},
-    ),
-    ("psr", baselines.psr, "arXiv 2506.01347", 1, {}),
-    ("nsr", baselines.nsr, "arXiv 2506.01347", 1, {}),
-    ("w_reinforce", baselines.w_reinforce, "arXiv 2506.01347", 1, {"positive_weight": "arXiv 2506.01347"}),
-    (
-        "pass_at_k_training",
-        baselines.pass_at_k_training,
-        "arXiv 2508.10751",
-        2,
-        {**LEFT_OPEN, "epsilon": "arXiv 2508.10751's code"},
-    ),
-    ("pkpo", baselines.pkpo, "arXiv 2505.15201", 1, LEFT_OPEN),
-    ("f_grpo", baselines.f_grpo, "arXiv 2602.06717", 2, {"gamma": "arXiv 2602.06717 (.5 or 1 chosen)", **STD}),
-    (
-        "unlikeliness",
-        diversity.unlikeliness,
-        "arXiv 2506.02355",
-        2,
-        {
-            "rank_strength": "arXiv 2506.02355",
-            "ddof": "ours: not stated in what we read",
-            "epsilon": "arXiv 2506.02355",
-        },
-    ),
-    (
-        "ucpo",
-        diversity.ucpo,
-        "arXiv 2605.00365",
-        2,
-        {
-            "uniform_weight": "arXiv 2605.00365",
-            "floor": "arXiv 2605.00365's code",
-            "ddof": "arXiv 2605.00365's code",
-            "epsilon": "1e-6 is common in code",
-        },
-    ),
-    (
-        "mara",
-        diversity.mara,
-        "arXiv 2510.20817",
-        2,
-        {"strength": "ours; meant to equal the strength of the run's KL term", **BASELINE},
-    ),
-    (
-        "ips",
-        diversity.ips,
-        "arXiv 2601.21669",
-        2,
-        {
-            "exponent": "arXiv 2601.21669 (1 is its method, 0 plain RL)",
-            "floor": "ours: below every share of a group",
-            **BASELINE,
-        },
-    ),
-    ("entropy_bonus", terms.entropy_bonus, "arXiv 2511.19942 as summarised", 2, GLOBAL),
-    (
-        "entropy_penalty",
-        terms.entropy_penalty,
-        "arXiv 2511.19942 as summarised, arXiv 2505.15134",
-        2,
-        GLOBAL,
-    ),
-    (
-        "kl_penalty",
-        terms.kl_penalty,
-        "textbook",
-        2,
-        {**GLOBAL, "kl_strength": "arXiv 2402.03300, there in the loss"},
-    ),
-    ("ds", terms.ds, "arXiv 2511.19942, Eq. 4 and 6 as summarised", 2, SMOOTHING),
-)
-_TOKEN: tuple[tuple[str, Function, str, Mapping[str, str]], ...] = (
-    ("clip", token_weights.clip, "arXiv 2402.03300", CLIPPING),
-    (
-        "clip_higher",
-        token_weights.clip_higher,
-        "arXiv 2503.14476",
-        {"clip_low": "arXiv 2503.14476", "clip_high": "arXiv 2503.14476"},
-    ),
-    ("gspo", token_weights.gspo, "arXiv 2507.18071", {"clip_low": "arXiv 2507.18071", "clip_high": "arXiv 2507.18071"}),
-    (
-        "cispo",
-        token_weights.cispo,
-        "arXiv 2506.13585",
-        {"clip_low": "arXiv 2602.06717's runs", "clip_high": "arXiv 2602.06717's runs"},
-    ),
-    (
-        "clip_cov",
-        token_weights.clip_cov,
-        COVARIANCE,
-        dict.fromkeys(("share", "covariance_low", "covariance_high", "clip_low", "clip_high"), COVARIANCE),
-    ),
-    (
-        "kl_cov",
-        token_weights.kl_cov,
-        COVARIANCE,
-        {"share": f"{COVARIANCE} (7B; 2e-4 at 32B)", "strength": COVARIANCE},
-    ),
-    (
-        "entropy_advantage",
-        token_weights.entropy_advantage,
-        "arXiv 2506.14758",
-        {"strength": "arXiv 2506.14758 with GRPO", "kappa": "arXiv 2506.14758 with GRPO", **CLIPPING},
-    ),
-    (
-        "simko_penalty",
-        token_weights.simko_penalty,
-        "arXiv 2510.14807, its part on wrong completions",
-        {"quantile": "arXiv 2510.14807", "penalty": "arXiv 2510.14807", **CLIPPING},
-    ),
-)
-
 
 def is_conditional_needed(name: str, values: Mapping[str, object]) -> bool:
     """Whether an input with default None is needed under the given options of a method of the table."""
@@ -248,22 +153,195 @@ def _defaults(parameters: Mapping[str, Parameter]) -> dict[str, object]:
     return {name: parameter.default for name, parameter in parameters.items()}
 
 
-def _group_method(id: str, function: Function, source: str, least: int, sources: Mapping[str, str]) -> Method:
+def _group(
+    id: str, function: Function, source: str, least: int = 2, sources: Values = MappingProxyType({}), **more: Any
+) -> Method:
+    """A method of group level."""
     parameters = own_parameters(function, sources)
     needs = needed(function, _defaults(parameters))
     order = "k" if "k" in parameters else ""
-    return Method(id, "group", source, function, parameters, needs, least_group_size=least, order=order)
+    return Method(id, "group", source, function, parameters, needs, least_group_size=least, order=order, **more)
 
 
-def _token_method(id: str, function: Function, source: str, sources: Mapping[str, str]) -> Method:
+def _token(id: str, function: Function, source: str, sources: Values, trl: Values, **more: Any) -> Method:
+    """A method of token level, on top of GRPO's advantages."""
     parameters = own_parameters(function, sources) | own_parameters(baselines.grpo, STD)
     required = named(function, TOKEN_INPUTS, only_required=True)
-    return Method(id, "token", source, baselines.grpo, parameters, ("reward",), function, required, 2)
+    given = {"token_weight": function, "token_needs": required, "least_group_size": 2, "trl": trl, **more}
+    return Method(id, "token", source, baselines.grpo, parameters, ("reward",), **given)
 
 
-METHODS: Mapping[str, Method] = MappingProxyType(
-    {row[0]: _group_method(*row) for row in _GROUP} | {row[0]: _token_method(*row) for row in _TOKEN}
+_TOKEN_RATIO = {"importance_sampling_level": "token"}
+_CLIPPED = {
+    "epsilon": lambda values: values["clip_low"],
+    "epsilon_high": lambda values: values["clip_high"],
+    "delta": None,
+}
+_OPENED = {**_TOKEN_RATIO, "epsilon": OPEN, "epsilon_high": OPEN, "delta": None}
+_ENTROPY = {"use_adaptive_entropy": False}
+
+_ROWS = (
+    _group("reinforce", baselines.reinforce, "textbook", 1),
+    _group("rloo", baselines.rloo, "textbook"),
+    _group("grpo", baselines.grpo, "arXiv 2402.03300", sources=STD),
+    _group("dr_grpo", baselines.dr_grpo, "arXiv 2503.20783"),
+    _group("dapo", baselines.dapo, "arXiv 2503.14476 (its filter; for its clipping see clip_higher)", sources=STD),
+    _group(
+        "maxrl",
+        baselines.maxrl,
+        "arXiv 2602.02710",
+        sources={"epsilon": "1e-6 is common in code; the published value is not known to us"},
+    ),
+    _group("psr", baselines.psr, "arXiv 2506.01347", 1),
+    _group("nsr", baselines.nsr, "arXiv 2506.01347", 1),
+    _group("w_reinforce", baselines.w_reinforce, "arXiv 2506.01347", 1, {"positive_weight": "arXiv 2506.01347"}),
+    _group(
+        "pass_at_k_training",
+        baselines.pass_at_k_training,
+        "arXiv 2508.10751",
+        sources={**LEFT_OPEN, "epsilon": "arXiv 2508.10751's code"},
+    ),
+    _group("pkpo", baselines.pkpo, "arXiv 2505.15201", 1, LEFT_OPEN),
+    _group(
+        "f_grpo",
+        baselines.f_grpo,
+        "arXiv 2602.06717",
+        sources={"gamma": "arXiv 2602.06717 (.5 or 1 chosen)", **STD},
+    ),
+    _group(
+        "unlikeliness",
+        diversity.unlikeliness,
+        "arXiv 2506.02355",
+        sources={
+            "rank_strength": "arXiv 2506.02355",
+            "ddof": "ours: not stated in what we read",
+            "epsilon": "arXiv 2506.02355",
+        },
+    ),
+    _group(
+        "ucpo",
+        diversity.ucpo,
+        "arXiv 2605.00365",
+        sources={
+            "uniform_weight": "arXiv 2605.00365",
+            "floor": "arXiv 2605.00365's code",
+            "ddof": "arXiv 2605.00365's code",
+            "epsilon": "1e-6 is common in code",
+        },
+    ),
+    _group(
+        "mara",
+        diversity.mara,
+        "arXiv 2510.20817",
+        sources={"strength": "ours; meant to equal the strength of the run's KL term", **BASELINE},
+        caveat=caveats.mara,
+    ),
+    _group(
+        "ips",
+        diversity.ips,
+        "arXiv 2601.21669",
+        sources={
+            "exponent": "arXiv 2601.21669 (1 is its method, 0 plain RL)",
+            "floor": "ours: below every share of a group",
+            **BASELINE,
+        },
+    ),
+    _group(
+        "entropy_bonus",
+        terms.entropy_bonus,
+        "arXiv 2511.19942 as summarised",
+        sources=GLOBAL,
+        strengths=("strength",),
+        loss_term=lambda values, log_policy, _: values["strength"] * token_weights.entropy_gradient(log_policy),
+        trl={"entropy_coef": lambda values: values["strength"], **_ENTROPY},
+    ),
+    _group(
+        "entropy_penalty",
+        terms.entropy_penalty,
+        "arXiv 2511.19942 as summarised, arXiv 2505.15134",
+        sources=GLOBAL,
+        strengths=("strength",),
+        loss_term=lambda values, log_policy, _: -values["strength"] * token_weights.entropy_gradient(log_policy),
+        caveat=caveats.entropy_penalty,
+        trl={"entropy_coef": lambda values: -values["strength"], **_ENTROPY},
+    ),
+    _group(
+        "kl_penalty",
+        terms.kl_penalty,
+        "textbook",
+        sources={**GLOBAL, "kl_strength": "arXiv 2402.03300, there in the loss"},
+        strengths=("kl_strength",),
+        loss_term=lambda values, *policies: -values["kl_strength"] * token_weights.kl_gradient(*policies),
+        trl={
+            "beta": lambda values: values["kl_strength"],
+            "use_bias_correction_kl": True,
+            **_TOKEN_RATIO,
+            "sync_ref_model": False,
+        },
+        no_kl="it is a KL term itself",
+    ),
+    _group(
+        "ds",
+        terms.ds,
+        "arXiv 2511.19942, Eq. 4 and 6 as summarised",
+        sources=SMOOTHING,
+        strengths=("gamma_correct", "gamma_incorrect"),
+        caveat=caveats.smoothing,
+    ),
+    _token("clip", token_weights.clip, "arXiv 2402.03300", CLIPPING, {**_TOKEN_RATIO, **_CLIPPED}),
+    _token(
+        "clip_higher",
+        token_weights.clip_higher,
+        "arXiv 2503.14476",
+        dict.fromkeys(CLIPPING, "arXiv 2503.14476"),
+        {**_TOKEN_RATIO, **_CLIPPED},
+    ),
+    _token(
+        "gspo",
+        token_weights.gspo,
+        "arXiv 2507.18071",
+        dict.fromkeys(CLIPPING, "arXiv 2507.18071"),
+        {"importance_sampling_level": "sequence", **_CLIPPED},
+        no_kl="TRL's term for ratios of sequences is no KL",
+    ),
+    _token(
+        "cispo",
+        token_weights.cispo,
+        "arXiv 2506.13585",
+        dict.fromkeys(CLIPPING, "arXiv 2602.06717's runs"),
+        {**_TOKEN_RATIO, "loss_type": "cispo", "epsilon_high": lambda values: 1 + values["clip_high"]},
+        trl_limits={"clip_low": (1, "TRL's CISPO has no lower bound")},
+    ),
+    _token(
+        "clip_cov",
+        token_weights.clip_cov,
+        COVARIANCE,
+        dict.fromkeys(("share", "covariance_low", "covariance_high", *CLIPPING), COVARIANCE),
+        _OPENED,
+    ),
+    _token(
+        "kl_cov",
+        token_weights.kl_cov,
+        COVARIANCE,
+        {"share": f"{COVARIANCE} (7B; 2e-4 at 32B)", "strength": COVARIANCE},
+        _OPENED,
+    ),
+    _token(
+        "entropy_advantage",
+        token_weights.entropy_advantage,
+        "arXiv 2506.14758",
+        {"strength": "arXiv 2506.14758 with GRPO", "kappa": "arXiv 2506.14758 with GRPO", **CLIPPING},
+        _OPENED,
+    ),
+    _token(
+        "simko_penalty",
+        token_weights.simko_penalty,
+        "arXiv 2510.14807, its part on wrong completions",
+        {"quantile": "arXiv 2510.14807", "penalty": "arXiv 2510.14807", **CLIPPING},
+        _OPENED,
+    ),
 )
+METHODS: Mapping[str, Method] = MappingProxyType({method.id: method for method in _ROWS})
 
 _FOUND = {"gamma_correct": 0.01, "gamma_incorrect": 0.01, "reference": "sampling", "ddof": 0, "epsilon": 1e-6}
 _PLAIN = {"placement": "advantage", "normalise": "std", "centre": "none", "spread": "whole"}
