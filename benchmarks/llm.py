@@ -31,7 +31,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.countdown.task import CountdownTask
-from sharpening.llm.training import run, trainer, warm_start
+from sharpening.llm.training import callbacks, run, trainer, warm_start
 
 Times = dict[str, float]  # seconds by section of a step, and by the clock on the wall
 SECTIONS = {
@@ -63,7 +63,7 @@ class Runner:
             if method:
                 self._time(method, section)
         trained.remove_callback(PrinterCallback)
-        trained.add_callback(run.on_step(self._end_step))
+        trained.add_callback(callbacks.on_step(self._end_step))
         self._end = pool.submit(self._train)
         self._end.add_done_callback(lambda _: self._answered.put([]))
         self._answer()

@@ -21,6 +21,7 @@ from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.countdown.task import CountdownTask
 from sharpening.llm.training import checkpoints, run
 from sharpening.llm.training.configs import RunConfig
+from sharpening.llm.training.problems import Problems
 from tests.language_models import SETTINGS
 
 MOST_STEPS = 4  # that an attempt begins before it is killed: ten attempts do not get to the end of a run of 16
@@ -41,7 +42,7 @@ def attempt(config: RunConfig, folder: Path, pipe: int) -> None:
     torch.set_num_threads(1)
     problems = countdown.distinct(SETTINGS, np.random.default_rng(0), 32)
     task = CountdownTask(problems, operators=SETTINGS.operators)
-    trained = run.make_trainer(config, config.model, run.Problems(task, None, []), folder)
+    trained = run.make_trainer(config, config.model, Problems(task, None, []), folder)
     trained.add_callback(Reports(pipe))
     last, _ = checkpoints.last(folder)
     sys.stdout.write(f"{last.name if last else 'start'}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -10,7 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,59 +16,26 @@ import pytest
 import torch
 import yaml
 
-from sharpening.commands import llm as llm_command
 from sharpening.figures.tables import training as training_tables
-from sharpening.llm.sampling import evaluate, models
+from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Prompt
-from sharpening.llm.training import configs, preflight, trainer
+from sharpening.llm.training import checkpoints, configs, problems, trainer
 from sharpening.llm.training import run as train
 from sharpening.storage import store
-from tests import command_line, training
+from tests import command_line, llm_folder, training
 from tests.command_line import Run, only_run
-from tests.language_models import byte_model, saved, saved_model
+from tests.language_models import byte_model, saved
 
 ROOT = Path(__file__).resolve().parent.parent
 MATH = ROOT / "examples" / "math_problems.jsonl"
 pytestmark = training.QUIET
-RUN: dict[str, Any] = {
-    **dict(model="model", parameters={"gamma_correct": 0.2}, num_problems=20, group_size=4, prompts_per_step=4),
-    **dict(micro_batch=16, steps=4, save_every=2, evaluate_every=2, evaluation_problems=3, max_tokens=6),
-    **dict(learning_rate=1e-3),
-}
-OWN: dict[str, Any] = {**RUN, "task": "own", "problems": "own.jsonl", "problem_column": "prompt"}
-OWN |= {"verifier": "verifier.py:even", "solution_column": "solution"}
-VERIFIERS = """
-def even(completion, answer):
-    return None if not completion else len(completion) % 2 == 0
-def fails(completion, answer):
-    return 1 / 0
-def three(completion, answer):
-    return 3
-def word(completion, answer):
-    return "True"
-def leaves(completion, answer):
-    raise SystemExit(3)
-def nan(reward):
-    return reward * float("nan")
-def never(completion, answer):
-    return False
-"""
 
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with a model, configurations, data and verifiers."""
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(saved_model(), tmp_path / "model")
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(RUN))
-    (tmp_path / "own.yaml").write_text(yaml.safe_dump(OWN))
-    lines = [{"prompt": f"numbers 1 2 target {n}", "answer": n, "solution": "1 2 "} for n in range(1, 9)]
-    (tmp_path / "own.jsonl").write_text("\n\n".join(map(json.dumps, lines)))
-    others = [{"prompt": f"numbers 2 1 target {n}", "answer": n} for n in range(1, 5)]
-    (tmp_path / "others.jsonl").write_text("\n".join(map(json.dumps, others)))
-    (tmp_path / "verifier.py").write_text(VERIFIERS)
-    (tmp_path / "file").write_text("kept")
-    return tmp_path
+    return llm_folder.fill(tmp_path)
 
 
 @pytest.fixture
@@ -81,10 +46,6 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 
 def weights(folder: str) -> bytes:
     return (Path(folder) / "model" / "model.safetensors").read_bytes()
-
-
-def names(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if "__pycache__" not in path.parts}
 
 
 # good input
@@ -125,13 +86,13 @@ def test_files_of_the_user_are_part_of_what_names_a_run(here, run) -> None:
 
 
 def test_a_dry_run_prints_a_plan_and_the_whole_configuration_and_writes_nothing(here, run) -> None:
-    before = names(here)
+    before = llm_folder.names(here)
     done = run("run.yaml", "--dry-run", "--set", "steps=8", "parameters.gamma_incorrect=1e-2", "--seed", "3")
     assert (done.status, done.err) == (0, "")
     plan, _, text = done.out.partition("\n\n")
     assert "20 prompts of at most 6 tokens; 128 completions of at most 6 tokens in 8 updates" in plan
     assert "the verifier on 20 known solutions" in plan
-    assert names(here) == before
+    assert llm_folder.names(here) == before
     (here / "printed.yaml").write_text(text)
     config = configs.named_or_read("printed.yaml", {})
     assert (config.steps, config.seed, config.parameters) == (8, 3, {"gamma_correct": 0.2, "gamma_incorrect": 0.01})
@@ -140,6 +101,18 @@ def test_a_dry_run_prints_a_plan_and_the_whole_configuration_and_writes_nothing(
 def test_the_named_configurations_are_listed(run) -> None:
     done = run("--list")
     assert (done.status, done.out) == (0, training_tables.listing(configs.CONFIGS, configs.NOT_TRIED) + "\n")
+
+
+def test_a_script_without_the_command_trains_the_same_model(here, run) -> None:
+    assert run("run.yaml", "--folder", "by_command").status == 0
+    config, folder = configs.named_or_read("run.yaml", {}), here / "by_script"
+    folder.mkdir()
+    with problems.opened(config, "model") as found, checkpoints.alone_in(folder):
+        trained = train.make_trainer(config, "model", found, folder)
+        train.run(trained, config, checkpoints.last(folder)[0])
+        train.save(trained, folder / "model")
+    assert weights("by_script") == weights("by_command")
+    assert [len(one.prompts) for one in (found.train, found.held_out)] == [20, 3]
 
 
 # stopped and damaged runs
@@ -195,7 +168,7 @@ def test_another_run_in_the_folder_is_refused_and_left_alone(here, run) -> None:
         "changed: want a new folder\n"
     )
     assert {path: path.read_bytes() for path in (here / "first").rglob("*") if path.is_file()} == before
-    with llm_command._alone_in(here / "first"):  # as another process that trains there
+    with checkpoints.alone_in(here / "first"):  # as another process that trains there
         done = run("run.yaml", "--folder", "first", "--set", "steps=2", "--out", "elsewhere")
     assert (done.status, done.out) == (2, "")
     assert done.err == "sharpening: first: another process is at work on this run: want to wait for it\n"
@@ -252,7 +225,14 @@ def test_messages_are_the_same_tokens_in_training_and_evaluation(here, run, monk
     plain = models.prompt_ids
     monkeypatch.setattr(trainer._WithMethod, "_token_log_probs", spy)
     monkeypatch.setattr(models, "prompt_ids", prompt_ids)
-    given = {**RUN, "model": "bytes", "evaluation_samples": 2, "steps": 2, "num_problems": 6, **of_task[task]}
+    given = {
+        **llm_folder.RUN,
+        "model": "bytes",
+        "evaluation_samples": 2,
+        "steps": 2,
+        "num_problems": 6,
+        **of_task[task],
+    }
     (here / "bytes.yaml").write_text(yaml.safe_dump(given))
     done = run("bytes.yaml")
     assert (done.status, done.err) == (0, "")
@@ -261,140 +241,3 @@ def test_messages_are_the_same_tokens_in_training_and_evaluation(here, run, monk
     assert seen <= wanted
     shown = lm.tokenizer.decode(next(iter(seen)))
     assert shown.startswith("[") == shown.endswith(">") == (template is not None)
-
-
-# bad input
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        ((), "CONFIG: want a YAML file or one of smoke, "),
-        (("nothing",), "CONFIG: 'nothing': want a YAML file or one of smoke, "),
-        (("none.yaml",), "none.yaml: cannot be read: "),
-        (("run.yaml", "--set", "steps"), "--set: 'steps': want FIELD=VALUE, e.g. "),
-        (("run.yaml", "--set", "step=3"), "run.yaml: step: '3': Extra inputs are not permitted: want one of model"),
-        (("run.yaml", "--set", "steps=x"), "run.yaml: steps: 'x': "),
-        (("run.yaml", "--set", "micro_batch=7"), "run.yaml: micro_batch: 7: want a divisor of "),
-        (("run.yaml", "--set", "parameters.gama=7"), "run.yaml: 'gama' is not a parameter of ds: "),
-        (("run.yaml", "--method", "missing.py:f"), "run.yaml: missing.py:f: there is no file 'missing.py'"),
-        (("run.yaml", "--set", "countdown.nums=7"), "--set: 'nums=7': want NAME=VALUE with one of "),
-        (("run.yaml", "--set", "model=gone"), "model: 'gone': "),
-        (("run.yaml", "--set", "problems=gone.jsonl"), "gone.jsonl: cannot be read: "),
-        (("run.yaml", "--set", "method=pkpo", "parameters.k=5"), "run.yaml: group_size: 4: pkpo wants 5 or more"),
-        (("run.yaml", "--folder", "file"), "--folder: 'file': "),
-        (("run.yaml", "--out", "file"), "--out: 'file': "),
-        (("own.yaml", "--set", "verifier=gone.py:f"), "gone.py: cannot be read: "),
-        (("own.yaml", "--set", "verifier=verifier.py:g"), "verifier.py:g: the file has no function 'g', it has even"),
-        (("own.yaml", "--set", "verifier=verifier.py:fails"), "verifier: prompt line 1: it raised ZeroDivisionError: "),
-        (("own.yaml", "--set", "verifier=verifier.py:three"), "verifier: prompt line 1: it returned 3: want True, "),
-        (("own.yaml", "--set", "verifier=verifier.py:three", "solution_column="), "verifier: prompt line 1: it "),
-        (("own.yaml", "--set", "verifier=verifier.py:word"), "verifier: prompt line 1: it returned 'True': want True"),
-        (("own.yaml", "--set", "verifier=verifier.py:never"), "verifier: it does not accept the known solution of "),
-        (("run.yaml", "--folder", "model"), "--folder: 'model': it has files that are not of a run: want a new or "),
-        (("own.yaml", "--set", "verifier=verifier.py:leaves"), "verifier: prompt line 1: it raised SystemExit: 3"),
-        (("run.yaml", "--method", "verifier.py:nan"), "method: verifier.py:nan: it gave an advantage that is NaN "),
-        (("own.yaml", "--set", "held_out=gone.jsonl"), "gone.jsonl: cannot be read: "),
-        (("own.yaml", "--set", "held_out=own.jsonl"), "held_out: 'line 1': it is 'line 1' of problems: want prompts "),
-        (("own.yaml", "--set", "problem_column=text"), "own.jsonl line 1: no column 'text': found prompt, answer"),
-        (("own.yaml", "--set", "solution_column=text"), "own.jsonl: solution_column: 'text': no line has it: want one"),
-        (("own.yaml", "--set", "problems=verifier.py"), "verifier.py line 2: it is not JSON: want one object per line"),
-    ],
-)
-def test_bad_input_is_one_line_and_writes_nothing(here, run, words: tuple[str, ...], message: str) -> None:
-    before = names(here)
-    done = run(*words)
-    assert (done.status, done.out) == (2, "")
-    assert done.err.startswith(f"sharpening: {message}")
-    assert done.err.count("\n") == 1
-    assert names(here) == before
-
-
-def break_tokenizer(here: Path, _: pytest.MonkeyPatch) -> None:
-    path = here / "model" / "tokenizer.json"
-    content = json.loads(path.read_text())
-    content["model"]["vocab"] = {("n" if word == "numbers" else word): at for word, at in _vocab(content).items()}
-    path.write_text(json.dumps(content))
-
-
-def _vocab(content: dict[str, Any]) -> dict[str, int]:
-    return dict[str, int](content["model"]["vocab"])
-
-
-def drop_weights(here: Path, _: pytest.MonkeyPatch) -> None:
-    (here / "model" / "model.safetensors").rename(here / "model" / "pytorch_model.bin")
-
-
-def drop_one_weight(here: Path, _: pytest.MonkeyPatch) -> None:
-    from safetensors.torch import load_file, save_file
-
-    path = here / "model" / "model.safetensors"
-    tensors = load_file(path)
-    del tensors["model.norm.weight"]
-    save_file(tensors, path, metadata={"format": "pt"})
-
-
-def no_memory(_: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(preflight, "memory_there", lambda: 2**20)
-
-
-def no_disk(_: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(2**20, 2**20, 2**10))
-
-
-def no_wandb(_: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.setitem(preflight.LOGGERS, "wandb", lambda: False)
-
-
-@pytest.mark.parametrize(
-    ("breaks", "message"),
-    [
-        (break_tokenizer, "model: 'model': its tokenizer does not give back prompt "),
-        (drop_weights, "model: 'model': its weights are pickle files (pytorch_model.bin), which can run code: refused"),
-        (drop_one_weight, "model: 'model': its files lack 1 weights, such as model.norm.weight: want them all"),
-        (no_memory, "memory: the run needs about 1.0 GiB, there are 0.0: want a smaller micro_batch, "),
-        (no_disk, "disk: the run needs about 0.0 GiB, there are 0.0: want lora_rank, or a larger machine"),
-        (no_wandb, "log_to: 'wandb': it is not installed: want `pip install wandb`, or none"),
-    ],
-)
-def test_what_the_machine_or_the_model_lacks_is_said_before_anything_is_written(
-    here, run, monkeypatch, breaks: Callable[[Path, pytest.MonkeyPatch], None], message: str
-) -> None:
-    breaks(here, monkeypatch)
-    before = names(here)
-    done = run("run.yaml", "--set", f"log_to={'wandb' if breaks is no_wandb else 'none'}")
-    assert (done.status, done.out) == (2, "")
-    assert done.err.startswith(f"sharpening: {message}")
-    assert done.err.count("\n") == 1
-    assert names(here) == before
-
-
-def test_vllm_that_is_not_there_is_refused(here, run, monkeypatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    done = run("run.yaml", "--set", "vllm=true")
-    assert (done.status, done.err) == (
-        2,
-        "sharpening: vllm: True: it is not installed: want `pip install vllm`, or false\n",
-    )
-
-
-def test_a_verifier_that_raises_in_training_stops_the_run_with_one_line(here, run) -> None:
-    (here / "verifier.py").write_text("def f(completion, answer):\n    return completion in ('', '1 2') or 1 / 0\n")
-    done = run("own.yaml", "--set", "verifier=verifier.py:f")
-    assert done.status == 2
-    assert re.fullmatch(
-        r"sharpening: verifier: prompt line \d: it raised ZeroDivisionError: division by zero\n", done.err
-    )
-
-
-def test_memory_that_runs_out_in_the_first_completions_is_no_traceback(here, run, monkeypatch) -> None:
-    def sampler(_: object) -> Callable[..., Any]:
-        def draws(*_: Any) -> Any:
-            raise torch.OutOfMemoryError("CUDA out of memory")
-
-        return draws
-
-    monkeypatch.setattr(evaluate, "transformers_sampler", sampler)
-    done = run("run.yaml")
-    assert done.status == 2
-    assert done.err.count("\n") == 1

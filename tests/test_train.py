@@ -24,8 +24,9 @@ from sharpening.llm.countdown.task import CountdownTask
 from sharpening.llm.own_task import OwnTask
 from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Prompt
-from sharpening.llm.training import checkpoints, preflight, run
+from sharpening.llm.training import callbacks, checkpoints, preflight, run
 from sharpening.llm.training.configs import RunConfig
+from sharpening.llm.training.problems import Problems
 from tests import training
 from tests.language_models import SETTINGS, saved_model
 
@@ -44,12 +45,12 @@ def config_of(**changes: Any) -> RunConfig:
 
 
 @functools.cache
-def problems(held_out: str = "exact") -> run.Problems:
+def problems(held_out: str = "exact") -> Problems:
     """Five prompts to train on, so that an epoch ends within a batch, and four held out."""
     drawn = countdown.distinct(SETTINGS, np.random.default_rng(0), 9)
     task, other = (CountdownTask(part, operators=SETTINGS.operators) for part in (drawn[:5], drawn[5:]))
     sampled = OwnTask([Prompt(one.id, one.text) for one in other.prompts], [""] * 4, lambda completion, answer: True)
-    return run.Problems(task, {"exact": other, "sampled": sampled}.get(held_out), [])
+    return Problems(task, {"exact": other, "sampled": sampled}.get(held_out), [])
 
 
 def made(config: RunConfig, folder: Path, held_out: str = "exact") -> Any:
@@ -222,7 +223,7 @@ def test_a_second_signal_stops_at_once(tmp_path: Path) -> None:
 
 def test_a_signal_that_comes_while_others_are_asked_counts_at_the_next_boundary() -> None:
     control = SimpleNamespace(should_save=False, should_training_stop=False)
-    stopper = run.Stopper(SimpleNamespace(device="cpu"), 1)
+    stopper = callbacks.Stopper(SimpleNamespace(device="cpu"), 1)
 
     def gather(received: torch.Tensor) -> torch.Tensor:
         stopper.received = signal.SIGTERM
@@ -373,7 +374,7 @@ def test_a_method_that_counts_answers_gets_those_of_the_verifier_and_not_the_rea
     (problem,) = countdown.distinct(SETTINGS, np.random.default_rng(0), 1)
     task = CountdownTask([problem], operators=SETTINGS.operators, text_format="chat")
     trained = run.make_trainer(
-        config_of(method="ips", parameters={}), str(saved_model()), run.Problems(task, None, []), tmp_path
+        config_of(method="ips", parameters={}), str(saved_model()), Problems(task, None, []), tmp_path
     )
     texts = [f"<think>{thought}</think> <answer>1 + {number}</answer>" for thought, number in ("a2", "b2", "c3")]
     trained.reward_funcs[0](texts, [0, 0, 0])

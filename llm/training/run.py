@@ -7,39 +7,26 @@ looked at on the way, held-out problems and the first completions, draws from st
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import TrainerCallback, TrainerState
+from transformers import TrainerState
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from sharpening.llm.audit import exact
-from sharpening.llm.countdown.task import CountdownTask
 from sharpening.llm.sampling import evaluate, models
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.tasks import Task
-from sharpening.llm.training import checkpoints, trainer
+from sharpening.llm.training import callbacks, checkpoints, trainer
 from sharpening.llm.training.configs import RunConfig
-from sharpening.theory import estimators
+from sharpening.llm.training.problems import Problems
 
-Row = dict[str, float]
 SAMPLE_SHOWN = 4  # completions that are shown before the first step
-
-
-class Problems(NamedTuple):
-    """What is trained on and evaluated on, and what the reward is made of."""
-
-    train: Task
-    held_out: Task | None
-    solutions: Sequence[str]  # a known correct completion of some training prompts, "" where none is known
 
 
 def dataset(task: Task, tokenizer: Any) -> Dataset:
@@ -151,10 +138,10 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
     )
     trained.create_model_card = lambda *_, **__: None  # TRL's would name neither the method nor the model
     trained.remove_callback(PrinterCallback)
-    trained.add_callback(Checksums(trained.accelerator))
-    trained.add_callback(Stopper(trained.accelerator, config.updates_per_batch))
+    trained.add_callback(callbacks.Checksums(trained.accelerator))
+    trained.add_callback(callbacks.Stopper(trained.accelerator, config.updates_per_batch))
     if problems.held_out is not None:
-        trained.add_callback(Evaluation(trained, problems.held_out, config))
+        trained.add_callback(callbacks.Evaluation(trained, problems.held_out, config))
     return trained
 
 
@@ -202,136 +189,10 @@ def first_completions(trained: Any, task: Task, config: RunConfig) -> list[evalu
     return next(event.rows for event in events if isinstance(event, evaluate.Done))
 
 
-def on_step(called: Callable[[int], object]) -> TrainerCallback:
-    """A callback that calls a function with the number of updates made."""
-
-    class OnStep(TrainerCallback):
-        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-            called(state.global_step)
-
-    return OnStep()
-
-
 def signal_of(trained: Any) -> int:
     """The signal that stopped a run, or 0."""
     return _stopper(trained).received
 
 
-def _stopper(trained: Any) -> Stopper:
-    return next(one for one in trained.callback_handler.callbacks if isinstance(one, Stopper))
-
-
-class Checksums(TrainerCallback):
-    """Makes a checkpoint count when every process has written its files."""
-
-    def __init__(self, accelerator: Any) -> None:
-        """Takes the trainer's accelerator."""
-        self.accelerator = accelerator
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Called by transformers after the checkpoint."""
-        self.accelerator.wait_for_everyone()
-        if state.is_world_process_zero:
-            checkpoints.complete(Path(args.output_dir) / f"{checkpoints.PREFIX}{state.global_step}")
-
-
-class Stopper(TrainerCallback):
-    """On Ctrl-C or SIGTERM: a checkpoint at the next boundary between batches of completions, and the end.
-
-    A second signal is not waited with: it does what it did before training. Under torchrun it changes nothing: torchrun
-    sends on a signal that the processes may have had already, and ends them itself when they take too long.
-    """
-
-    def __init__(self, accelerator: Any, updates_per_batch: int) -> None:
-        """Takes the trainer's accelerator and the number of updates between boundaries."""
-        self.accelerator = accelerator
-        self.updates_per_batch = updates_per_batch
-        self.received = 0
-
-    @contextlib.contextmanager
-    def listening(self) -> Iterator[None]:
-        """Notes the first signal, and then does what was done before."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-        def restore() -> None:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-        def note(number: int, _: Any) -> None:
-            self.received = number
-            if "TORCHELASTIC_RUN_ID" not in os.environ:
-                restore()
-
-        for number in before:
-            signal.signal(number, note)
-        try:
-            yield
-        finally:
-            restore()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Saves and stops once any process was asked to."""
-        if state.global_step % self.updates_per_batch:
-            return
-        received = torch.tensor([self.received], device=self.accelerator.device)
-        if found := int(self.accelerator.gather(received).max()):
-            self.received = found  # and else it stays: a signal may have come since it was read
-            control.should_save = control.should_training_stop = True
-
-
-class Evaluation(TrainerCallback):
-    """Held-out pass@k before the first step, every so many, and after the last: exact where the audit applies."""
-
-    def __init__(self, trained: Any, task: Task, config: RunConfig) -> None:
-        """Takes the trainer whose model is looked at."""
-        self.trained, self.task, self.config = trained, task, config
-        self.rows: list[Row] = []
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Before the first step."""
-        if state.global_step == 0:
-            self._look(args, state, control)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """At the interval."""
-        if state.global_step % self.config.evaluate_every == 0 or state.global_step == state.max_steps:
-            self._look(args, state, control)
-
-    def _look(self, args: Any, state: Any, control: Any) -> None:
-        accelerator = self.trained.accelerator
-        model = accelerator.unwrap_model(self.trained.model)
-        was_training = model.training
-        lm = LanguageModel(model.eval(), self.trained.processing_class, accelerator.device)
-        found = {f"held_out/{name}": value for name, value in held_out(lm, self.task, self.config).items()}
-        model.train(was_training)
-        state.log_history.append({"step": state.global_step, **found})
-        logs_step = control.should_log  # on_log takes it back, and the step's own numbers are still to come
-        self.trained.callback_handler.on_log(args, state, control, dict(found))  # W&B and the like
-        control.should_log = logs_step
-
-
-def held_out(lm: LanguageModel, task: Task, config: RunConfig) -> Row:
-    """Mean pass@k on held-out problems: exact for Countdown in whole words, from samples otherwise."""
-    if isinstance(task, CountdownTask) and task.text_format == "compact" and exact.is_word_level(lm.tokenizer):
-        rows = [
-            exact.problem_row(exact.audit(lm, problem, operators=task.operators, temperature=config.temperature))
-            for problem in task.problems
-        ]
-        correctness = np.array([row["correctness"] for row in rows])
-        found = {f"pass@{k}": float(estimators.exact_pass_at_k(correctness, k).mean()) for k in (1, 8, 64)}
-        return found | {"solution_diversity": float(np.nanmean([row["hill_1"] for row in rows]))}
-    settings = evaluate.Settings(
-        n=config.evaluation_samples, temperature=config.temperature, max_tokens=config.max_tokens, seed=config.seed
-    )
-    drawn = [
-        row
-        for event in evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings)
-        if isinstance(event, evaluate.Done)
-        for row in event.rows
-    ]
-    counts = evaluate.problem_rows(drawn)
-    found = {}
-    for k in sorted({1, 8, config.evaluation_samples}):
-        if values := [float(estimators.pass_at_k(row["n"], row["c"], k)) for row in counts if row["n"] >= k]:
-            found[f"pass@{k}"] = float(np.mean(values))
-    return found
+def _stopper(trained: Any) -> callbacks.Stopper:
+    return next(one for one in trained.callback_handler.callbacks if isinstance(one, callbacks.Stopper))

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
 import logging
 import os
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
@@ -26,12 +22,9 @@ from sharpening.storage import files, store
 from sharpening.theory.methods import user_functions
 
 if TYPE_CHECKING:
-    from sharpening.llm.tasks import Task
-    from sharpening.llm.training.run import Problems
+    from sharpening.llm.training.problems import Problems
 
 Row = dict[str, Any]
-HELD_OUT_SEED, TRAIN_SEED = 1, 2
-NUM_SOLUTIONS = 20  # most known solutions that the verifier has to accept before a run
 
 
 class LlmOptions(Options):
@@ -64,7 +57,7 @@ def llm(options: LlmOptions) -> int:
     language_models.need_torch()
     _need_trl()
     from sharpening.llm.sampling import models
-    from sharpening.llm.training import preflight
+    from sharpening.llm.training import preflight, problems
 
     clock = store.Clock()
     model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
@@ -78,13 +71,14 @@ def llm(options: LlmOptions) -> int:
         _print(_closing(store.read_rows(run / "rows.csv"), run, folder))
         return 0
     with contextlib.ExitStack() as stack:
-        problems = _problems(config, model, stack)
-        known = [(place, text) for place, text in enumerate(problems.solutions) if text][:NUM_SOLUTIONS]
-        plan = preflight.check(config, model, problems.train, dict(known), folder)
+        found = stack.enter_context(problems.opened(config, model))
+        if found.num_left_out:
+            _print(f"note: {found.num_left_out} problems belong to held-out splits: left out", to=sys.stderr)
+        plan = preflight.check(config, model, found.train, found.known(), folder)
         if options.dry_run:
             _print(f"{training_tables.plan(plan._asdict(), config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
             return 0
-        return _train(config, model, problems, folder, identity, clock, options.out, stack)
+        return _train(config, model, found, folder, identity, clock, options.out, stack)
 
 
 def _print(text: str, *, end: str = "\n", to: TextIO | None = None) -> None:
@@ -140,75 +134,6 @@ def _changes(options: LlmOptions) -> dict[str, Any]:
     return changes
 
 
-def _problems(config: RunConfig, model: str, stack: contextlib.ExitStack) -> Problems:
-    """Training and held-out problems, and known solutions of some."""
-    from sharpening.llm import own_task
-    from sharpening.llm.countdown import files as countdown_files
-    from sharpening.llm.countdown import formats, solver
-    from sharpening.llm.countdown import problems as countdown
-    from sharpening.llm.countdown.task import CountdownTask
-    from sharpening.llm.mathematics import problems as math_problems
-    from sharpening.llm.mathematics import scorer as math_scorer
-    from sharpening.llm.sampling import models
-    from sharpening.llm.training.run import Problems
-
-    path = Path(config.problems)
-    if config.task == "own":
-        verifier = own_task.load_verifier(config.verifier)
-        columns = (config.problem_column, config.answer_column)
-        task = own_task.load(path, *columns, verifier, solution_column=config.solution_column)
-        held_out = None
-        if config.held_out and config.evaluation_problems:
-            held_out = own_task.load(Path(config.held_out), *columns, verifier).first(config.evaluation_problems)
-        return Problems(task, _apart(task, held_out), task.solutions)
-    if config.task == "math":
-        named = math_problems.Columns(config.problem_column, config.answer_column)
-        given = math_problems.load(path, named)
-        others = (
-            math_problems.load(Path(config.held_out), named)[: config.evaluation_problems] if config.held_out else []
-        )
-        scorer = stack.enter_context(math_scorer.MathScorer())
-        math_problems.check_gold([*given, *others], scorer)
-        solutions = [rf"\boxed{{{problem.answer}}}" for problem in given[:NUM_SOLUTIONS]]
-        of_training = math_problems.MathTask(given, scorer)
-        return Problems(of_training, _apart(of_training, math_problems.MathTask(others, scorer)), solutions)
-    words = tuple(f"{name}={value}" for name, value in config.countdown.items())
-    parts = {}
-    for split, seed, name in (
-        ("train", TRAIN_SEED, "num_problems"),
-        ("validation", HELD_OUT_SEED, "evaluation_problems"),
-    ):
-        settings = language_models.problem_settings(words, {**models.settings_of(model), "split": split})
-        if config.problems and split == "train":
-            found, _ = countdown_files.load(path)
-            problems = [problem for problem in found if countdown.split_of(problem) == "train"]
-            if len(problems) < len(found):
-                _print(
-                    f"note: {len(found) - len(problems)} problems belong to held-out splits: left out", to=sys.stderr
-                )
-        else:
-            rng, count = np.random.default_rng([config.seed, seed]), getattr(config, name)
-            problems = countdown.distinct(settings, rng, count, name=name) if count else []
-        if problems:
-            parts[split] = CountdownTask(problems, operators=settings.operators, text_format=config.text_format)
-    solutions = []
-    for problem in parts["train"].problems[:NUM_SOLUTIONS]:
-        texts = solver.canonical_solutions(problem, parts["train"].operators)
-        solutions.append(formats.answer(texts[0], config.text_format) if texts else "")
-    return Problems(parts["train"], parts.get("validation"), solutions)
-
-
-def _apart(train: Task, held_out: Task | None) -> Task | None:
-    """The held-out problems if there are any; refuses those that are trained on."""
-    if held_out is None or not held_out.prompts:
-        return None
-    known = {json.dumps(prompt.text): prompt.id for prompt in train.prompts}
-    for prompt in held_out.prompts:
-        if (trained := known.get(json.dumps(prompt.text))) is not None:
-            raise ValueError(f"held_out: {prompt.id!r}: it is {trained!r} of problems: want prompts of its own")
-    return held_out
-
-
 def _train(
     config: RunConfig,
     model: str,
@@ -220,7 +145,7 @@ def _train(
     stack: contextlib.ExitStack,
 ) -> int:
     """Trains to the end, or to a signal; stores the rows of a run that came to its end."""
-    from sharpening.llm.training import checkpoints
+    from sharpening.llm.training import callbacks, checkpoints
     from sharpening.llm.training import run as train
 
     path, text = folder / "config.yaml", f"# run {store.run_id('llm', identity)}\n{configs.as_yaml(config)}"
@@ -237,7 +162,7 @@ def _train(
     trained = train.make_trainer(config, model, problems, folder)
     store.make_folder(folder)
     if _is_first_process():
-        stack.enter_context(_alone_in(folder))
+        stack.enter_context(checkpoints.alone_in(folder))
     store.write_text_atomically(path, text)
     if last is None:
         _print(training_tables.completions(train.first_completions(trained, problems.train, config)))
@@ -245,7 +170,7 @@ def _train(
         _print(f"note: goes on from {last}", to=sys.stderr)
     hidden = None if _is_first_process() else True  # None: unless it is a terminal
     with tqdm(total=config.steps, unit=" steps", disable=hidden, leave=False) as bar:
-        trained.add_callback(train.on_step(lambda step: bar.update(step - bar.n)))
+        trained.add_callback(callbacks.on_step(lambda step: bar.update(step - bar.n)))
         train.run(trained, config, last)
     if received := train.signal_of(trained):
         step = trained.state.global_step
@@ -260,20 +185,6 @@ def _train(
         run = store.write_run("llm", identity, rows, clock=clock, artefacts=artefacts, root=out)
         _print(_closing(rows, run, folder))
     return 0
-
-
-@contextlib.contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Alone among all processes that train in this folder; raises ValueError if another one does."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{folder}: another process is at work on this run: want to wait for it") from None
-        yield
-    finally:
-        os.close(lock)
 
 
 def _closing(rows: list[Row], run: Path, folder: Path) -> str:
