@@ -194,7 +194,7 @@ def test_advantages_in_the_loss_are_those_of_loops_on_a_plain_forward(tmp_path, 
     assert len(observed) == len(want) == 40
     for ids, value in want.items():
         assert observed[ids].item() == pytest.approx(value, rel=TRAINED, abs=TRAINED)
-    assert made.log_prob_source == ("forward" if "log_prob" in calls.needs(chosen, parameters) else "")
+    assert made.policies.source == ("forward" if "log_prob" in calls.needs(chosen, parameters) else "")
     in_table = [float(observed[tuple(ids)]) for ids in completions()]
     np.testing.assert_allclose(list(made._logs["advantages"]), in_table, rtol=TRAINED, atol=TRAINED)
 

@@ -33,6 +33,7 @@ GROUP_SIZE, MOST_TOKENS, TEMPERATURE = 8, 5, 1.3
 QUIET = [  # what transformers says of its own options
     pytest.mark.filterwarnings("ignore:.*pin_memory.*"),
     pytest.mark.filterwarnings("ignore:`gradient_checkpointing` is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:the term of .* times as large as the advantage:UserWarning"),  # tests exaggerate
     pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning"),
 ]
 

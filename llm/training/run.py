@@ -44,23 +44,17 @@ def reward_functions(
     """
 
     def correct(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
-        texts = [text_of(one) for one in completions]
+        texts = [trainer.text_of(one) for one in completions]
         marks = task.marks(place, texts)
         answers.clear()
         answers.update((text, mark.answer or text) for text, mark in zip(texts, marks, strict=True))
         return [None if np.isnan(mark.correct) else mark.correct for mark in marks]
 
     def well_formed(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
-        marks = task.marks(place, [text_of(one) for one in completions])
+        marks = task.marks(place, [trainer.text_of(one) for one in completions])
         return [format_credit * mark.well_formed for mark in marks]
 
     return [correct, well_formed] if format_credit else [correct]
-
-
-def text_of(completion: Any) -> str:
-    """The text of a completion as TRL hands it to rewards: a string, or messages."""
-    text: str = completion if isinstance(completion, str) else completion[-1].get("content") or ""
-    return text.strip()
 
 
 def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:

@@ -6,27 +6,22 @@ are TRL's own options: `grpo_options` says which, and the trainer refuses to sta
 TRL has no option for enter through advantages of one number a token, set so that TRL's surrogate has the wanted
 gradient.
 
-Two methods of TRL are overridden and none of its code is copied: `_calculate_rewards`, to keep the rewards and marks,
-and `_generate_and_score_completions`, to replace the advantages. Token-level methods also read what
+Methods of TRL are overridden and none of its code is copied: `_generate` and `_calculate_rewards`, to keep what was
+written and earned, and `_generate_and_score_completions`, to replace the advantages. Token-level methods also read what
 `_get_per_token_logps_and_entropies` returns inside `_compute_loss`. The sampler of prompts is wrapped, because TRL's
 starts over when a run is resumed after its first epoch.
 
-Log-probabilities are the trained model's when it sampled, at the sampling temperature, over the tokens that it wrote:
-TRL's where it has them (several updates a batch; vLLM with its importance sampling correction, whose ratio then leads
-from the engine's numbers to these), else those of one pass without gradient. The engine's own are never taken: it
-may leave tokens out, and the ratio in the loss starts from the model's. Cuts by top-k or top-p do not enter.
+A subclass of GRPOTrainer keeps what it does to advantages: where its numbers are not TRL's, the term alone is added to
+them, and a method that would replace them is refused. A subclass with a loss of its own is refused.
 
 Departs: (1) completions that the verifier marks None or NaN get advantage 0 whatever else they earned. (2) Clip-Cov
 and KL-Cov pick their share of tokens from a micro-batch, as their code does, not from a whole batch. (3) Entropy and
 KL terms of form loss are means over the tokens that were sampled, and no gradient passes through how often a prefix is
-reached. (4) Completions that `mask_truncated_completions` takes out of the loss stay in their group, as with TRL, with
-log-probability 0.
+reached. (4) Completions that `mask_truncated_completions` takes out of the loss stay in their group, as with TRL.
 """
 
 from __future__ import annotations
 
-import copy
-import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
@@ -35,29 +30,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sharpening.llm.training import log_probs, options
+from sharpening.llm.training.options import grpo_options as grpo_options
 from sharpening.theory.methods import calls, table
 from sharpening.theory.methods.table import Method
 
 Values = Mapping[str, Any]
+MOST, WANTED = 1.0, 0.3  # of the term over the advantage without it: beyond the first there is a warning
 TRL_EPSILON = 1e-4  # added to a group's standard deviation by TRL, which is a sample's (ddof 1)
-CLIPPED = ("grpo", "bnpo", "dr_grpo", "dapo", "luspo")  # TRL's loss types that clip ratios
-
-
-def grpo_options(method: str | Method, parameters: Values = calls.NO_PARAMETERS) -> dict[str, Any]:
-    """The arguments of GRPOConfig that a method asks for; others are the user's to choose.
-
-    >>> grpo_options("clip_higher")["epsilon_high"], grpo_options("ds")["scale_rewards"]
-    (0.28, 'none')
-    """
-    chosen = calls.resolve(method) if isinstance(method, str) else method
-    values = calls.parameter_values(chosen, parameters)
-    scale = "group" if chosen.is_normalised(values) else "none"
-    options: dict[str, Any] = {"scale_rewards": scale, "multi_objective_aggregation": "sum_then_normalize"}
-    if "base_log_prob" in calls.needs(chosen, parameters):
-        options["sync_ref_model"] = False
-    if calls.level_of(chosen, parameters) != "group":
-        options |= {name: wanted(values) if callable(wanted) else wanted for name, wanted in chosen.trl.items()}
-    return options
 
 
 def with_method(
@@ -71,16 +51,39 @@ def with_method(
     """GRPOTrainer, or a subclass of it, that trains by a method.
 
     `correct` names the reward function that is the verifier and returns 1, 0 or None; it may be left out where there
-    is only one. `answer` turns a completion's text into what counts as one answer, for methods that count answers.
-    Raises ValueError for a method or a parameter that does not exist.
+    is only one. `answer` turns a completion's text, as reward functions see it, into what counts as one answer, for
+    methods that count answers. Raises ValueError for a method or a parameter that does not exist, and for a base that
+    is no GRPOTrainer or has a loss of its own.
     """
+    of_trl = options.require_base(base)
     chosen = calls.resolve(method) if isinstance(method, str) else method
     values = calls.parameter_values(chosen, parameters)
     for name, (wanted, why) in chosen.trl_limits.items():
         if values[name] != wanted:
             raise ValueError(f"{name} is {values[name]!r}: {why}: want {wanted}")
     body = {"method": chosen, "values": values, "correct": correct, "answer_of": staticmethod(answer)}
-    return type(f"{base.__name__}WithMethod", (_WithMethod, base), body)
+    below = type("Below", (_Below, of_trl), {})
+    return type(f"{base.__name__}WithMethod", (_WithMethod, *([] if base is of_trl else [base]), below), body)
+
+
+def text_of(completion: Any) -> str:
+    """The text of a completion as TRL hands it to rewards: a string, or messages."""
+    text: str = completion if isinstance(completion, str) else completion[-1].get("content") or ""
+    return text.strip()
+
+
+class _Below:
+    """Stands between GRPOTrainer and a subclass of it: keeps TRL's own advantages, and notes that its loss was used."""
+
+    def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
+        batch: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
+        self._advantages_of_trl = batch["advantages"]
+        return {**batch, "advantages": batch["advantages"].clone()}
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
+        self._is_loss_of_trl = True
+        loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
+        return loss
 
 
 class _WithMethod:
@@ -106,14 +109,14 @@ class _WithMethod:
     state: Any
     _logs: Any
     _metrics: Any
+    _advantages_of_trl: Tensor  # _Below's
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         """As GRPOTrainer; raises ValueError where the arguments are not what the method needs."""
         self._in_loss: dict[str, Any] | None = None
         super().__init__(*args, **kwargs)
-        self.log_prob_source = ""
-        _require_options(self.method, self.values, self.args)
-        self._verifier = _place_of(self.correct, list(self.reward_func_names))
+        options.require_options(self.method, self.values, self.args)
+        self._verifier = options.place_of(self.correct, list(self.reward_func_names))
         self._least = max(self.method.least_group_size, self.values.get(self.method.order, 1))
         if self.num_generations < self._least:
             raise ValueError(f"num_generations is {self.num_generations}: {self.method.id} wants {self._least} or more")
@@ -121,7 +124,8 @@ class _WithMethod:
         self._strengths = self.method.strengths if self._level == "group" else ()
         self._is_by_token = bool(self._strengths) and self.values["reduction"] == "token"
         self._given = self._inputs_of_method()
-        self._base = self._base_policy() if "base_log_prob" in self._given and not self.beta else None
+        self.policies = log_probs.Policies(self, needs_base="base_log_prob" in self._given)
+        self._sizes: list[tuple[float, float]] | None = []  # of advantage and term, until there is a warning
         for line in calls.caveats(self.method, self.values, kl_strength=self.beta):
             warnings.warn(line, stacklevel=2)
 
@@ -133,58 +137,74 @@ class _WithMethod:
             wanted |= {"log_prob", *(["base_log_prob"] if self.beta else [])}
         return tuple(name for name in named if name in wanted)
 
-    def _base_policy(self) -> Any:
-        """Where TRL keeps no reference model (beta 0): a frozen copy, or None for adapters, which can be put off."""
-        if hasattr(self.model, "disable_adapter"):
-            return None
-        if self.is_fsdp_enabled or self.is_deepspeed_enabled:
-            raise ValueError(
-                f"beta is 0: {self.method.id} needs the base policy, of shards TRL's own: want beta above 0"
-            )
-        return copy.deepcopy(self.model).eval().requires_grad_(False)
-
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         """TRL's order of prompts, followed by a resumed run in later epochs too."""
         sampler = super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]
         return _PromptOrder(sampler, lambda: int(self.state.epoch or 0)) if sampler.shuffle else sampler
 
-    def _calculate_rewards(self, *args: Any, **kwargs: Any) -> Tensor:
-        """TRL's rewards, (all completions, functions), kept."""
-        rewards: Tensor = super()._calculate_rewards(*args, **kwargs)  # type: ignore[misc]
-        self._rewards = rewards
+    def _generate(self, *args: Any, **kwargs: Any) -> Any:
+        """What TRL generates; which tokens are not of tools is kept."""
+        found = super()._generate(*args, **kwargs)  # type: ignore[misc]
+        self._tool_masks = found[2]
+        return found
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Tensor:
+        """TRL's rewards, (all completions, functions), kept, and what they are for."""
+        rewards: Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)  # type: ignore[misc]
+        self._rewards, self._completions, self._completion_ids = rewards, completions, completion_ids_list
         return rewards
 
     def _generate_and_score_completions(self, inputs: Any) -> dict[str, Any]:
         """TRL's batch with the method's advantages, unless they are TRL's own."""
         batch: dict[str, Any] = super()._generate_and_score_completions(inputs)  # type: ignore[misc]
-        plain = batch["advantages"]
+        given = batch["advantages"]
+        is_written = log_probs.is_written(batch, self._completion_ids)
         if "is_top_token" in self.method.token_needs:
-            batch["is_top_token"] = self._top_tokens(batch)
+            batch["is_top_token"] = self.policies.is_top_token(batch, is_written)
         group_size = self.num_generations if self.model.training else self.num_generations_eval
         if self._is_trl_own() or group_size < self._least:
-            everywhere = self.accelerator.gather(plain)
+            everywhere = self.accelerator.gather(_by_completion(given, batch))
             self._log(everywhere, everywhere)
             return batch
-        own = self._token_log_probs(batch)
-        everything = self._inputs(batch, own)
-        grouped = {name: values.view(-1, group_size) for name, values in everything.items()}
+        own = self._token_log_probs(batch, is_written)
+        grouped = {name: values.view(-1, group_size) for name, values in self._inputs(own).items()}
         shaped = calls.group_advantages(self.method, grouped, self.values).reshape(-1)
         if not shaped.isfinite().all():
             raise ValueError(f"{self.method.id}: it gave an advantage that is NaN or infinite: want finite numbers")
-        bare = shaped
+        plain = shaped
         if self._strengths:
             none = dict.fromkeys(self._strengths, 0.0)
-            bare = calls.group_advantages(self.method, grouped, {**self.values, **none}).reshape(-1)
-        self._log(bare, shaped)
-        first = self.accelerator.process_index * len(plain)
-        mine = slice(first, first + len(plain))
-        advantages = shaped[mine]
+            plain = calls.group_advantages(self.method, grouped, {**self.values, **none}).reshape(-1)
+        first = self.accelerator.process_index * len(given)
+        shaped, plain = (values[first : first + len(given)] for values in (shaped, plain))
+        is_changed = self._is_changed(given)
+        started = torch.where(is_changed, _by_completion(given, batch).double(), plain)
+        ended = torch.where(is_changed, started + shaped - plain, shaped)
+        self._log(self.accelerator.gather(started), self.accelerator.gather(ended))
         if self._is_by_token:
             num_scorable = (~grouped["correct"].isnan()).sum(1, keepdim=True)
             correct = torch.where(num_scorable < self._least, torch.nan, grouped["correct"]).reshape(-1)
-            advantages = bare[mine, None] + self._token_terms(correct[mine], own)
-        batch["advantages"] = advantages.to(plain.dtype)
+            ended = started[:, None] + self._token_terms(correct[first : first + len(given)], own)
+        if given.dim() == 2:  # a subclass with a number for each token
+            ended = given + (ended if ended.dim() == 2 else ended[:, None]) - started[:, None]
+        batch["advantages"] = ended.to(given.dtype)
         return batch
+
+    def _is_changed(self, given: Tensor) -> Tensor:
+        """Which completions have advantages that a subclass of GRPOTrainer made; refuses to replace them.
+
+        Shapes:   given: (num_completions,) or (num_completions, num_positions). Returns (num_completions,).
+        """
+        if given.shape == self._advantages_of_trl.shape:
+            is_changed = given != self._advantages_of_trl
+        else:
+            is_changed = torch.ones(len(given), dtype=torch.bool, device=given.device)
+        if not self.method.keeps_baseline and is_changed.any():
+            raise ValueError(
+                f"{type(self).__name__}: it makes advantages of its own, which {self.method.id} would replace: want a "
+                "base that leaves TRL's, or a method that adds a term"
+            )
+        return is_changed
 
     def _is_trl_own(self) -> bool:
         """Whether TRL's advantages are the method's already: no term, the same baseline, the same scorable rows."""
@@ -195,7 +215,7 @@ class _WithMethod:
         is_nan = self._rewards.isnan()
         return bool((is_nan[:, self._verifier] == is_nan.all(dim=1)).all())
 
-    def _inputs(self, batch: dict[str, Any], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def _inputs(self, own: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the method is called with, of all processes' completions in their order; `own` is of this one's."""
         gather = self.accelerator.gather
         weights = self.reward_weights.to(self._rewards.device)
@@ -206,85 +226,59 @@ class _WithMethod:
             "correct": lambda: correct,
             "log_prob": lambda: gather(own["log_prob"].sum(1)),
             "base_log_prob": lambda: gather(own["base_log_prob"].sum(1)),
-            "num_tokens": lambda: gather(_mask(batch).sum(1).clamp(min=1)),
-            "answer": lambda: gather(self._answers(batch)),
+            "num_tokens": lambda: gather(own["is_own"].sum(1).long().clamp(min=1)),
+            "answer": lambda: gather(self._answers().to(self._rewards.device)),
         }
         return {name: made[name]() for name in self._given}
 
-    def _token_log_probs(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """The log-probabilities that the method asks for, of each token; 0 where the model did not write it."""
-        made = {"log_prob": self._sampling_log_probs, "base_log_prob": self._base_log_probs}
-        found = {name: made[name](batch) for name in made if name in self._given}
-        return {name: torch.where(_mask(batch) > 0, values, 0.0).double() for name, values in found.items()}
+    def _token_log_probs(self, batch: dict[str, Any], is_written: Tensor) -> dict[str, Tensor]:
+        """The log-probabilities that the method asks for, of each token; 0 where the model did not write it.
 
-    def _sampling_log_probs(self, batch: dict[str, Any]) -> Tensor:
-        """Under the sampling policy: TRL's where it has them, else from one pass."""
-        source = "trl" if "old_per_token_logps" in batch else "forward"
-        if source != self.log_prob_source:
-            logging.getLogger(__name__).info("log-probabilities of the sampling policy: %s", source)
-            self.log_prob_source = source
-        found: Tensor = batch["old_per_token_logps"] if source == "trl" else self._forward(self.model, batch)
-        return found
-
-    def _base_log_probs(self, batch: dict[str, Any]) -> Tensor:
-        """Under the policy before training: TRL's with beta above 0, else from one pass."""
-        if "ref_per_token_logps" in batch:
-            found: Tensor = batch["ref_per_token_logps"]
-            return found
-        if self._base is not None:
-            return self._forward(self._base, batch)
-        with self.accelerator.unwrap_model(self.model).disable_adapter():
-            return self._forward(self.model, batch)
-
-    def _forward(self, model: Any, batch: dict[str, Any]) -> Tensor:
-        """Log-probabilities of the completions' tokens at the sampling temperature, without gradient."""
-        ids, mask = _sequences(batch)
-        found: Tensor
-        with torch.no_grad():
-            found, *_ = self._get_per_token_logps_and_entropies(
-                model, ids, mask, batch["completion_ids"].size(1), batch_size=self.args.per_device_train_batch_size
-            )
-        return found
+        `is_own` is 1.0 for the tokens that it wrote.
+        """
+        is_own = is_written
+        if self._tool_masks is not None:
+            rows = [torch.tensor(row, device=is_own.device) for row in self._tool_masks]
+            of_tools = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+            is_own = is_written * torch.nn.functional.pad(of_tools, (0, is_own.size(1) - of_tools.size(1)))
+        made = {"log_prob": self.policies.of_sampling, "base_log_prob": self.policies.of_base}
+        found = {name: made[name](batch, is_written) for name in made if name in self._given}
+        masked = {name: torch.where(is_own > 0, values, 0.0).double() for name, values in found.items()}
+        return {**masked, "is_own": is_own.double()}
 
     def _token_terms(self, correct: Tensor, own: Mapping[str, Tensor]) -> Tensor:
         """The term of every token by its own log-probability: the advantages of one-token completions without reward.
 
         Shapes:   correct: (num_completions,), own: (num_completions, num_positions). Returns the shape of own.
         """
-        shape = next(iter(own.values())).shape
+        shape = own["is_own"].shape
         marks = correct[:, None].expand(shape)
-        given = {"reward": torch.where(marks.isnan(), torch.nan, 0.0), "correct": marks, **own}
+        log_prob = {name: values for name, values in own.items() if name in self._given}
+        given = {"reward": torch.where(marks.isnan(), torch.nan, 0.0), "correct": marks, **log_prob}
         values = {**self.values, "reduction": "sum", "normalise": "none"}
         flat = {name: tokens.reshape(-1) for name, tokens in given.items()}
         terms: Tensor = calls.group_advantages(self.method, flat, values)
         return terms.view(shape)
 
-    def _answers(self, batch: dict[str, Any]) -> Tensor:
+    def _answers(self) -> Tensor:
         """An integer for each completion, equal where the answers are, on every process."""
-        texts = self.processing_class.batch_decode(batch["completion_ids"], skip_special_tokens=True)
+        texts = [text_of(one) for one in self._completions]
         digests = [blake2b(self.answer_of(text).encode(), digest_size=7).digest() for text in texts]
-        return torch.tensor([int.from_bytes(one) for one in digests], device=batch["completion_ids"].device)
-
-    def _top_tokens(self, batch: dict[str, Any]) -> Tensor:
-        """1.0 where the sampled token was the likeliest under the sampling policy."""
-        size, width = self.args.per_device_train_batch_size, batch["completion_ids"].size(1)
-        rows = []
-        with torch.no_grad():
-            for ids, mask in zip(*(torch.split(values, size) for values in _sequences(batch)), strict=True):
-                logits = self.model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1).logits[:, :-1]
-                rows.append(logits.argmax(-1) == ids[:, -width:])
-        return torch.cat(rows).to(batch["advantages"].dtype)
+        return torch.tensor([int.from_bytes(one) for one in digests])
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
         """TRL's loss; for a token-level method without an option of TRL's, with advantages of single tokens."""
         if self.method.has_weight_of_its_own:
             self._in_loss = inputs = dict(inputs)
+        self._is_loss_of_trl = False
         try:
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
             if self._in_loss is not None:
                 raise RuntimeError(f"{self.method.id}: this loss of TRL's asks for no log-probabilities: want TRL 1.16")
         finally:
             self._in_loss = None
+        if not self._is_loss_of_trl:
+            raise ValueError(f"{type(self).__name__}: its loss does not come from TRL's: want a base that keeps it")
         return loss
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
@@ -318,10 +312,32 @@ class _WithMethod:
         metrics["method/plain_advantage"].append(size)
         metrics["method/shaped_advantage"].append(shaped.abs().mean().item())
         metrics["method/bonus_ratio"].append(bonus / size if size else float("nan"))
+        if self.model.training:
+            self._warn_of_size(size, bonus)
         recorded = self._logs["advantages"]  # keeps the last batches only
         for _ in range(min(shaped.numel(), len(recorded))):
             recorded.pop()
         recorded.extend(shaped.tolist())
+
+    def _warn_of_size(self, size: float, bonus: float) -> None:
+        """Says once that the term has been larger than the advantage, over the batches so far."""
+        if self._sizes is None or not self._strengths:
+            return
+        self._sizes.append((size, bonus))
+        plain, term = (sum(part) for part in zip(*self._sizes, strict=True))
+        if not term > MOST * plain > 0:
+            return
+        used = [name for name in self._strengths if self.values[name]]
+        fitting = [f"{name} {self.values[name] * WANTED * plain / term:.2g}" for name in used]
+        longer = "; a sum over tokens grows with length, a mean (reduction mean) does not"
+        if self.accelerator.is_main_process:
+            warnings.warn(
+                f"the term of {self.method.id} is {term / plain:.3g} times as large as the advantage without it "
+                f"(batches: {len(self._sizes)}): about {', '.join(fitting)} would make it {WANTED}"
+                f"{longer if self.values['reduction'] == 'sum' else ''}",
+                stacklevel=2,
+            )
+        self._sizes = None
 
 
 class _PromptOrder:
@@ -340,41 +356,15 @@ class _PromptOrder:
         yield from self.sampler
 
 
-def _require_options(method: Method, values: Values, found: Any) -> None:
-    """Raises ValueError naming the first argument of GRPOConfig that the method cannot work with."""
-    fixed = grpo_options(method, values)
-    for name, wanted in fixed.items():
-        value = getattr(found, name)
-        if name == "epsilon_high" and value is None:
-            value = found.epsilon
-        if value != wanted:
-            raise ValueError(
-                f"{name} is {value!r}: {method.id} wants {wanted!r}: see llm.training.trainer.grpo_options"
-            )
-    if method.no_kl and calls.level_of(method, values) != "group" and found.beta and "beta" not in fixed:
-        raise ValueError(f"beta is {found.beta!r}: {method.no_kl}: {method.id} wants 0")
-    if method.level == "token" and "loss_type" not in fixed and found.loss_type not in CLIPPED:
-        raise ValueError(f"loss_type is {found.loss_type!r}: {method.id} wants one of {', '.join(CLIPPED)}")
-
-
-def _place_of(correct: str | None, names: list[str]) -> int:
-    """Where the verifier is among the reward functions; raises ValueError where that is not clear."""
-    if correct is None and len(names) == 1:
-        return 0
-    if correct is None or names.count(correct) != 1:
-        raise ValueError(f"correct is {correct!r}: want the name of exactly one of the reward functions {names}")
-    return names.index(correct)
-
-
 def _mask(batch: Mapping[str, Any]) -> Tensor:
     """1 for the tokens that the model wrote, as the loss counts them."""
     mask: Tensor = batch["completion_mask"]
     return mask * batch["tool_mask"] if "tool_mask" in batch else mask
 
 
-def _sequences(batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-    """The tokens of prompt and completion, and their mask."""
-    if "num_images" in batch:
-        raise ValueError("prompt holds images: a pass of its own reads text only: want prompts without images")
-    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1)
-    return ids, torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1)
+def _by_completion(advantages: Tensor, batch: Mapping[str, Any]) -> Tensor:
+    """One number a completion: the mean over its tokens where each has an advantage of its own."""
+    if advantages.dim() == 1:
+        return advantages
+    mask = _mask(batch)
+    return (advantages * mask).sum(1) / mask.sum(1).clamp(min=1)
