@@ -2,7 +2,7 @@
 
 import sys
 
-from sharpening import cli
+from sharpening.__main__ import main
 
 if __name__ == "__main__":
-    sys.exit(cli.main())
+    sys.exit(main())

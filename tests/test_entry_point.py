@@ -23,7 +23,6 @@ from sharpening import cli
 from sharpening.figures.tables import theory as tables
 from sharpening.storage import store
 from sharpening.theory import claims
-from sharpening.theory.rows import prediction
 from tests.tolerances import FLOAT64
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -343,8 +342,7 @@ BAD_OPTIONS: dict[tuple[str, ...], str] = {
         for flag in ("--json", "--latex", "--markdown")
     },
     ("check", "--nonsense\nx"): r"unrecognized arguments: --nonsense\nx",
-    ("chek",): f"argument {'|'.join(cli.COMMANDS)}: invalid choice: 'chek' (choose from ",
-    (): "the following arguments are required: check|predict",
+    ("chek",): "'chek' is no command: did you mean check? want one of samples, audit, ",
 }
 
 
@@ -381,16 +379,6 @@ def test_a_full_standard_output_is_one_line(here: Path) -> None:
     with FULL.open("wb") as full:
         done = subprocess.run(command, cwd=here, stdout=full, stderr=subprocess.PIPE, timeout=120, check=False)
     assert (done.returncode, done.stderr) == (2, b"sharpening: standard output: No space left on device\n")
-
-
-def test_an_interrupt_is_one_line(here: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupt(*_: Any) -> Iterator[Any]:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(prediction, "predict", interrupt)
-    before = contents(here)
-    assert run("predict", "good.csv") == Done(128 + signal.SIGINT, "", "sharpening: interrupted\n")
-    assert contents(here) == before
 
 
 def test_answers_in_any_script_are_printed_on_an_ascii_terminal(here: Path) -> None:

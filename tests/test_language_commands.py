@@ -230,9 +230,9 @@ def test_a_dry_run_shows_columns_and_problems_and_leaves_nothing(here: Path, run
 
 
 def test_a_list_may_be_given_in_parts() -> None:
-    parser = cli.build_parser(("audit",))
-    parts = parser.parse_args(["audit", "--model", "A", "--k", "1", "--model", "B", "--k", "2", "3"])
-    assert parts == parser.parse_args(["audit", "--model", "A", "B", "--k", "1", "2", "3"])
+    parser = cli.parser_of("audit")
+    parts = parser.parse_args(["--model", "A", "--k", "1", "--model", "B", "--k", "2", "3"])
+    assert parts == parser.parse_args(["--model", "A", "B", "--k", "1", "2", "3"])
 
 
 def test_evaluate_and_audit_agree_through_files(here: Path, run: Run) -> None:
@@ -363,7 +363,8 @@ def test_the_command_line_waits_for_no_torch() -> None:
     """No command imports it, or what is slow beside it, before its options are valid."""
     names = ("torch", "transformers", "math_verify", "pebble", "pyarrow")
     code = (
-        f"import sys; from sharpening import cli; cli.build_parser(); print([m for m in {names} if m in sys.modules])"
+        f"import sys; from sharpening import cli; [cli.parser_of(name) for name in cli.COMMANDS]; "
+        f"print([m for m in {names} if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, timeout=60

@@ -6,6 +6,7 @@ from sharpening.bandits.experiments import convergence, flow, groups, shared, sm
 from sharpening.bandits.experiments.framework import Experiment
 from sharpening.bandits.experiments.published import checks
 from sharpening.bandits.experiments.surveys import Survey
+from sharpening.theory.methods import spelling
 
 MODULES = (flow, groups, terms, shared, speed, smoothing, convergence)
 EXPERIMENTS: tuple[Experiment, ...] = tuple(experiment for module in MODULES for experiment in module.EXPERIMENTS)
@@ -21,5 +22,6 @@ def select(ids: tuple[str, ...]) -> tuple[Experiment | Survey, ...]:
     known = [entry.id for entry in every]
     for name in ids:
         if name not in known:
-            raise ValueError(f"only: {name!r} is no experiment: want some of {', '.join(known)}")
+            near = spelling.suggestion(name, known)
+            raise ValueError(f"only: {name!r} is no experiment: {near}want some of {', '.join(known)}")
     return tuple(entry for entry in every if not ids or entry.id in ids)

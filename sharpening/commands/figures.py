@@ -17,6 +17,7 @@ from sharpening.figures.drawing import comparisons as comparison_figures
 from sharpening.figures.drawing import flows as flow_figures
 from sharpening.storage import files, store
 from sharpening.theory import policies
+from sharpening.theory.methods.spelling import suggestion
 from sharpening.theory.policies import Problem
 from sharpening.theory.rows import figures as figure_rows
 
@@ -137,7 +138,8 @@ def figures(options: FiguresOptions) -> int:
     """Computes, stores and draws the figures asked for, or lists them."""
     for name in options.only:
         if name not in FIGURES:
-            raise ValueError(f"--only: {name!r} is not a figure: want some of {', '.join(FIGURES)}")
+            near = suggestion(name, FIGURES)
+            raise ValueError(f"--only: {name!r} is not a figure: {near}want some of {', '.join(FIGURES)}")
     names = [name for name in FIGURES if name in options.only or not options.only]
     if options.list:
         for name in names:

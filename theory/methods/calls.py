@@ -23,7 +23,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from sharpening.theory.methods import scorable, table, user_functions
+from sharpening.theory.methods import scorable, spelling, table, user_functions
 from sharpening.theory.methods.table import INPUTS, METHODS, PRESETS, TOKEN_INPUTS, Level, Method, Parameter
 
 Array = Any  # an array of NumPy, torch or any array-API library
@@ -51,8 +51,9 @@ def resolve(spec: str) -> Method:
     if spec in PRESETS:
         return table.preset(spec)
     if not user_functions.is_file_spec(spec):
-        known = ", ".join((*METHODS, *PRESETS))
-        raise ValueError(f"{spec!r} is not a method: want FILE.py:FUNCTION or one of {known}")
+        known = (*METHODS, *PRESETS)
+        near = spelling.suggestion(spec, known)
+        raise ValueError(f"{spec!r} is not a method: {near}want FILE.py:FUNCTION or one of {', '.join(known)}")
     function = user_functions.load(spec, INPUTS)
     parameters = {
         name: Parameter(default, spec)
@@ -74,7 +75,8 @@ def parameter_values(method: Method, parameters: Values = NO_PARAMETERS) -> dict
     for name, value in parameters.items():
         if name not in method.parameters:
             known = ", ".join(method.parameters) or "no parameter"
-            raise ValueError(f"{name!r} is not a parameter of {method.id}: it has {known}")
+            near = spelling.suggestion(name, method.parameters)
+            raise ValueError(f"{name!r} is not a parameter of {method.id}: {near}it has {known}")
         _require_value(name, value, method.parameters[name])
     return {name: parameters.get(name, parameter.default) for name, parameter in method.parameters.items()}
 
@@ -83,7 +85,8 @@ def _require_value(name: str, value: object, parameter: Parameter) -> None:
     """Raises ValueError unless the value is of the kind of the default."""
     if parameter.choices:
         if value not in parameter.choices:
-            raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(parameter.choices)}")
+            near = spelling.suggestion(str(value), parameter.choices)
+            raise ValueError(f"{name} is {value!r}: {near}it must be one of {', '.join(parameter.choices)}")
         return
     if isinstance(parameter.default, bool) or not isinstance(parameter.default, int | float):
         return

@@ -1,0 +1,91 @@
+"""What commands there are, in the groups that the help shows: module, one line, and examples that work by pasting.
+
+Nothing is imported here, so that the list of commands waits for none of them.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """The module of a command in this room, what it is for in one line, and examples, the first one first to try."""
+
+    module: str
+    summary: str
+    examples: tuple[str, ...]
+
+
+MODEL = "results/reference/llm/0cf27887a3d5/model"
+BASE, AFTER, ROLLOUTS = "examples/samples_base.csv", "examples/samples_grpo.csv", "examples/rollouts.jsonl"
+GROUPS: dict[str, dict[str, Command]] = {
+    "your model": {
+        "samples": Command(
+            "samples", "did training collapse it? Samples before and after", (f"samples {BASE} {AFTER}",)
+        ),
+        "audit": Command(
+            "audit",
+            "did training sharpen it, and by how much? The models before and after",
+            (f"audit --model {MODEL} --limit 4",),
+        ),
+        "predict": Command(
+            "predict",
+            "what will RL do to its answers to one prompt? Counts of them, or samples",
+            (
+                "predict examples/countdown_answers.csv",
+                "predict examples/countdown_answers.csv --beta 0.1 --json prediction.json",
+            ),
+        ),
+    },
+    "your method": {
+        "check-shaper": Command(
+            "check_shaper",
+            "does it sharpen or smooth, and where does it end? A name, or your function",
+            ("check-shaper ds", "check-shaper examples/own_method.py:rare_bonus"),
+        ),
+        "preview": Command(
+            "preview",
+            "what would it do to your rollouts, and how strong should it be?",
+            (f"preview {ROLLOUTS}", f"preview {ROLLOUTS} --method ds --set gamma_correct=0.02"),
+        ),
+        "simulate": Command(
+            "simulate",
+            "what happens with sampled groups, on a bandit that you specify?",
+            ("simulate examples/bandit.json",),
+        ),
+    },
+    "train": {
+        "warm-start": Command(
+            "warm_start",
+            "teach a small language model Countdown, to have one to train on",
+            ("warm-start --preset smoke --folder models/smoke",),
+        ),
+        "evaluate": Command(
+            "evaluate",
+            "sample a language model on Countdown or mathematics, and verify",
+            (f"evaluate {MODEL} --limit 4 --n 16 --samples base.jsonl", "samples base.jsonl"),
+        ),
+        "llm": Command(
+            "llm",
+            "train a language model with any method, through TRL",
+            ("llm --list", "llm smoke --method ds --dry-run"),
+        ),
+    },
+    "paper": {
+        "check": Command(
+            "check", "is the theory right? Every claim, checked here", ("check --only A2 D4", "check --explain B1")
+        ),
+        "bandits": Command(
+            "bandits",
+            "theory against simulation, and which method wins where",
+            ("bandits --only drift prompt_weights --preset smoke", "bandits --list"),
+        ),
+        "figures": Command(
+            "figures",
+            "draw the theory and the simulator",
+            ("figures --list", "figures --only prompt_weights"),
+        ),
+        "results": Command("results", "what lies in the result store", ("results list", "results verify")),
+    },
+}
+COMMANDS: dict[str, Command] = {name: command for group in GROUPS.values() for name, command in group.items()}
