@@ -7,10 +7,12 @@ from pathlib import Path
 
 import tokenizers
 import torch
+import transformers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from sharpening.llm.countdown import problems
+from sharpening.llm.sampling import models
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.training import warm_start
 
@@ -27,6 +29,42 @@ CONFIG = warm_start.WarmStart(
     learning_rate=5e-3,
     seed=0,
 )
+_MAMBA = {"mamba_n_heads": 4, "mamba_d_head": 16, "mamba_d_state": 8, "mamba_n_groups": 1, "mamba_chunk_size": 8}
+_DELTA = {"linear_num_value_heads": 2, "linear_num_key_heads": 2, "linear_key_head_dim": 8, "linear_value_head_dim": 8}
+_ATTENTION = {"intermediate_size": 64, "num_attention_heads": 2, "num_key_value_heads": 2}
+_MIXED = {**_ATTENTION, "layer_types": ["linear_attention", "full_attention"], "head_dim": 16, "num_experts_per_tok": 1}
+RECURRENT = {  # models that keep the states of a recurrence or convolution: what each needs beside the usual sizes
+    "mamba": {"state_size": 8},
+    "rwkv": {"attention_hidden_size": 32, "context_length": 64},
+    "falcon_h1": {**_ATTENTION, **_MAMBA, "mamba_d_ssm": 64, "head_dim": 16},
+    "qwen3_next": {
+        **(_MIXED | _DELTA),
+        "num_experts": 2,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+    },
+    "minimax": {**_MIXED, "num_local_experts": 2, "block_size": 8},
+    "lfm2": {**_ATTENTION, "layer_types": ["conv", "full_attention"]},
+}
+
+
+@functools.cache
+def recurrent_model(kind: str) -> LanguageModel:
+    """An untrained model of the words of Countdown whose next words are far from equally likely."""
+    torch.set_num_threads(1)
+    transformers.utils.logging.set_verbosity_error()  # of kernels that are not installed
+    tokenizer = warm_start.make_tokenizer(20)
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 32, "num_hidden_layers": 2, "bos_token_id": None}
+    ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    config = transformers.AutoConfig.for_model(kind, **sizes, **ends, **RECURRENT[kind])
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(config).eval()
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.mul_(3)
+    model.generation_config = models.plain_sampling(None, tokenizer)
+    return LanguageModel(model, tokenizer, torch.device("cpu"))
 
 
 @functools.cache

@@ -5,10 +5,12 @@ next slice and ends with the same samples. Where memory runs out the batch is ha
 is drawn anew: what was drawn depends on the batch, so the halving is an event that a resumed run is told of, too.
 
 Departs: (1) torch's sampler has no generator argument: each slice is drawn under a fork of torch's global state.
+(2) Models with the states of a recurrence draw in batches of prompts of one length: some of them take padding for text.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -143,15 +145,18 @@ def _marked(tokenizer: Any, task: Task, places: Sequence[int], completions: list
 
 def transformers_sampler(lm: LanguageModel) -> Sampler:
     """Sampling with `generate`, from softmax(logits / temperature) alone, and one more pass that scores what came."""
+    may_pad = scoring.repeats_cache(lm)
 
     def sampler(prompts: list[list[int]], settings: Settings, batch: int, seed: int) -> list[list[Completion]]:
         owners = [prompt for prompt in prompts for _ in range(settings.n)]
+        alike = [owners] if may_pad else [list(group) for _, group in itertools.groupby(owners, key=len)]
         with torch.random.fork_rng(devices=[lm.device] if lm.device.type == "cuda" else []), torch.no_grad():
             torch.manual_seed(seed)
             written = [
                 row
-                for begin in range(0, len(owners), batch)
-                for row in _generated(lm, owners[begin : begin + batch], settings)
+                for group in alike
+                for begin in range(0, len(group), batch)
+                for row in _generated(lm, group[begin : begin + batch], settings)
             ]
         found = []
         for place, prompt in enumerate(prompts):

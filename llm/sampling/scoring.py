@@ -2,6 +2,9 @@
 
 Two ways: `score` runs each completion as a whole, which suits long samples; `score_tree` runs each distinct prefix of
 short listed answers once, token after token, a quarter of the positions of all four-number Countdown answers.
+
+Both run the prompt once and repeat its cache, where that is keys and values alone. The states of linear attention, of
+Mamba and of convolutions cannot be repeated: such models run prompt and completion together, every completion whole.
 """
 
 from __future__ import annotations
@@ -13,10 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from sharpening.llm.sampling.models import LanguageModel
 
 Floats = NDArray[np.float64]
+REPEATABLE = (DynamicLayer, DynamicSlidingWindowLayer)  # not their subclasses: of those only keys and values repeat
 
 
 class Scores(NamedTuple):
@@ -46,9 +52,15 @@ def score(
     log_prob, entropy = np.empty(len(completions)), np.empty(len(completions))
     for begin in range(0, len(order), batch):
         places = order[begin : begin + batch]
-        found = _score_batch(lm, first, [completions[place] for place in places], temperature)
+        found = _score_batch(lm, prompt, first, [completions[place] for place in places], temperature)
         log_prob[places], entropy[places] = found
     return Scores(log_prob, entropy)
+
+
+@torch.no_grad()
+def repeats_cache(lm: LanguageModel) -> bool:
+    """Whether the model keeps keys and values alone of a prompt, and no state of a recurrence or a convolution."""
+    return _is_repeatable(_run_prompt(lm, [lm.tokenizer.eos_token_id]))
 
 
 def _run_prompt(lm: LanguageModel, prompt: Sequence[int]) -> Any:
@@ -57,17 +69,27 @@ def _run_prompt(lm: LanguageModel, prompt: Sequence[int]) -> Any:
     return lm.model(torch.tensor([list(prompt)], device=lm.device), use_cache=True)
 
 
-def _score_batch(lm: LanguageModel, first: Any, rows: Sequence[Sequence[int]], temperature: float) -> Scores:
+def _is_repeatable(first: Any) -> bool:
+    cache = first.get("past_key_values")
+    return type(cache) is DynamicCache and all(type(layer) in REPEATABLE for layer in cache.layers)
+
+
+def _score_batch(
+    lm: LanguageModel, prompt: Sequence[int], first: Any, rows: Sequence[Sequence[int]], temperature: float
+) -> Scores:
     """Scores of completions that follow a prompt whose output, with its cache, is `first`."""
     num_tokens = torch.tensor([len(row) for row in rows], device=lm.device)
     longest = int(num_tokens.max())
-    padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=lm.device)
+    padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=lm.device)  # last: unseen
     logits = first.logits[:, -1:].expand(len(rows), -1, -1)
-    if longest > 1:
+    if longest > 1 and _is_repeatable(first):
         cache = copy.deepcopy(first.past_key_values)
         cache.batch_repeat_interleave(len(rows))
-        rest = lm.model(padded[:, :-1], past_key_values=cache, use_cache=True).logits  # padding comes last: unseen
+        rest = lm.model(padded[:, :-1], past_key_values=cache, use_cache=True).logits
         logits = torch.cat([logits, rest], dim=1)
+    elif longest > 1:
+        whole = torch.cat([torch.tensor([list(prompt)] * len(rows), device=lm.device), padded[:, :-1]], dim=1)
+        logits = lm.model(whole, use_cache=False).logits[:, len(prompt) - 1 :]
     log_policy = torch.log_softmax(logits.float() / temperature, dim=-1)  # (num_rows, longest, vocabulary)
     is_token = torch.arange(longest, device=lm.device) < num_tokens[:, None]
     chosen = log_policy.gather(-1, padded[..., None])[..., 0].double()
@@ -92,6 +114,8 @@ def score_tree(
     Shapes:   as for `score`. Returns (num_completions,), nats.
     """
     first = _run_prompt(lm, prompt)
+    if not _is_repeatable(first):
+        return score(lm, prompt, completions, temperature=temperature, batch=batch).log_prob
     order = sorted(range(len(completions)), key=lambda place: list(completions[place]))  # neighbours share prefixes
     log_prob = np.empty(len(completions))
     for begin in range(0, len(order), batch):
