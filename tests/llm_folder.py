@@ -31,6 +31,13 @@ def leaves(completion, answer):
     raise SystemExit(3)
 def nan(reward):
     return reward * float("nan")
+def divides(reward):
+    return (reward - reward.mean(-1, keepdims=True)) / reward.std(-1, keepdims=True)
+def divides_by_likelihood(reward, log_prob):
+    return reward / log_prob.std(-1, keepdims=True)
+def breaks(reward, scale=2.0):
+    wide = reward * scale
+    return wide.keys()
 def never(completion, answer):
     return False
 """

@@ -8,6 +8,7 @@ moments and updates in float32, since updates of RL are smaller than what bfloat
 from __future__ import annotations
 
 import contextlib
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -18,12 +19,22 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sharpening.theory.methods import calls
 
 Value = int | float | str
+ONLY_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(  # fields that have no effect with other tasks
+    {
+        "countdown": ("countdown",),
+        "text_format": ("countdown",),
+        "problem_column": ("math", "own"),
+        "answer_column": ("math", "own"),
+        "held_out": ("math", "own"),
+        "solution_column": ("own",),
+    }
+)
 
 
 class RunConfig(BaseModel):
     """One training run: a model, its problems and their verifier, a method, and how long."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     model: str = Field("", description="folder of a model, or a hub name; empty for a warm start")
     warm_start: Literal["", "smoke", "laptop"] = Field("", description="preset of warm-start, instead of a model")
@@ -42,7 +53,7 @@ class RunConfig(BaseModel):
     answer_column: str = Field("answer", description="math and own: column with the answer")
     solution_column: str = Field("", description="own: column with a correct completion, where one is known; or empty")
     verifier: str = Field("", description="own: FILE.py:FUNCTION of completion and answer: True, False or None")
-    format_credit: float = Field(0.0, ge=0, allow_inf_nan=False, description="reward of a well-formed completion")
+    format_credit: float = Field(0.0, ge=0, description="reward of a well-formed completion")
     group_size: int = Field(8, ge=2, le=100_000, description="completions of a prompt")
     prompts_per_step: int = Field(32, ge=1, description="prompts of a step, over all processes")
     updates_per_batch: int = Field(1, ge=1, le=64, description="updates with each batch of completions")
@@ -52,9 +63,7 @@ class RunConfig(BaseModel):
     rise: int = Field(0, ge=0, description="updates in which the learning rate rises")
     temperature: float = Field(1.0, gt=0, le=100, description="of sampling, and of every log-probability")
     max_tokens: int = Field(16, ge=1, description="most tokens of a completion")
-    kl_strength: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="weight of KL(policy || first policy), TRL's beta"
-    )
+    kl_strength: float = Field(0.0, ge=0, description="weight of KL(policy || first policy), TRL's beta")
     loss: Literal["dr_grpo", "grpo", "dapo", "bnpo"] = Field("dr_grpo", description="how TRL averages over tokens")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the passes; weights are always float32")
     lora_rank: int = Field(0, ge=0, le=1024, description="rank of LoRA adapters; 0 trains all weights")
@@ -82,10 +91,11 @@ class RunConfig(BaseModel):
             raise ValueError(f"model: {self.model!r}, warm_start: {self.warm_start!r}: want one of them")
         if self.task != "countdown" and not self.problems:
             raise ValueError(f"problems: '': want a file of problems for task {self.task}")
-        if self.held_out and self.task == "countdown":
-            raise ValueError(f"held_out: {self.held_out!r}: want none with task countdown, whose problems are drawn")
+        self._refuse_what_means_nothing()
         if bool(self.verifier) != (self.task == "own"):
             raise ValueError(f"verifier: {self.verifier!r}: want FILE.py:FUNCTION with task own, and only there")
+        if self.rise > self.steps:
+            raise ValueError(f"rise: {self.rise}: want at most steps, {self.steps}: learning_rate is never reached")
         completions = self.group_size * self.prompts_per_step
         if completions % self.micro_batch:
             raise ValueError(
@@ -104,6 +114,15 @@ class RunConfig(BaseModel):
         if self.group_size < least:
             raise ValueError(f"group_size: {self.group_size}: {self.method} wants {least} or more")
         return self
+
+    def _refuse_what_means_nothing(self) -> None:
+        """Raises ValueError for a field that is set and has no effect beside the others."""
+        for name, tasks in ONLY_WITH.items():
+            value = getattr(self, name)
+            if self.task not in tasks and value != RunConfig.model_fields[name].get_default(call_default_factory=True):
+                raise ValueError(f"{name}: {value!r}: it means nothing with task {self.task}, only with {tasks[-1]}")
+        if self.held_out and not self.evaluation_problems:
+            raise ValueError("evaluation_problems: 0: want 1 or more with held_out, or no held_out")
 
 
 def _number(value: object) -> object:
@@ -204,28 +223,58 @@ def named_or_read(spec: str, changes: Mapping[str, Any]) -> RunConfig:
     for name, value in changes.items():
         there = given.get(name)
         given[name] = {**there, **value} if isinstance(there, dict) and isinstance(value, dict) else value
+    for name in given:
+        if name not in RunConfig.model_fields:
+            raise ValueError(f"{spec}: {_unknown(name, given)}")
     try:
         return RunConfig(**given)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
         shown = f"{field}: {first['input']!r}: " if field else ""
-        wanted = f": want one of {', '.join(RunConfig.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise ValueError(f"{spec}: {shown}{first['msg'].removeprefix('Value error, ')}{wanted}") from None
+        raise ValueError(f"{spec}: {shown}{first['msg'].removeprefix('Value error, ')}") from None
+
+
+def _unknown(name: str, given: Mapping[str, Any]) -> str:
+    """What to say of a field that does not exist: where it belongs, what it resembles, or which there are."""
+    said = f"{name}: {given[name]!r}: there is no such field: "
+    with contextlib.suppress(ValueError):  # the method may not exist either
+        method = calls.resolve(str(given.get("method", RunConfig.model_fields["method"].default)))
+        if name in method.parameters:
+            return f"{said}it is a parameter of {method.id}: want parameters.{name}"
+    near = " or ".join(difflib.get_close_matches(name, RunConfig.model_fields))
+    return f"{said}{f'did you mean {near}? ' if near else ''}want one of {', '.join(RunConfig.model_fields)}"
 
 
 def _read(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _refuse_repeated(path, yaml.compose(text, Loader=yaml.SafeLoader))
+        found = yaml.safe_load(text)
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: it is not YAML: {str(error).splitlines()[0]}") from None
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ValueError(f"{path}: line {mark.line + 1}: it is not YAML: {error.problem}") from None
+    except yaml.YAMLError as error:
         raise ValueError(f"{path}: it is not YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise ValueError(f"{path}: want fields and values, as `llm smoke --dry-run` prints them")
     return found
+
+
+def _refuse_repeated(path: Path, node: Any) -> None:
+    """Raises ValueError for a name that is given twice in the same place, of which YAML would keep the last."""
+    for key, value in node.value if node is not None and node.id == "mapping" else ():
+        first = next(other for other, _ in node.value if other.value == key.value)
+        if first is not key:
+            lines = f"lines {first.start_mark.line + 1} and {key.start_mark.line + 1}"
+            raise ValueError(f"{path}: {lines}: {key.value} is given twice: want it once")
+        _refuse_repeated(path, value)
 
 
 def as_yaml(config: RunConfig) -> str:

@@ -8,6 +8,7 @@ empty one.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import os
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import huggingface_hub
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.integrations import is_tensorboard_available, is_trackio_available, is_wandb_available
@@ -31,6 +33,7 @@ CHECKPOINTS = 3  # two are kept while a third is written
 PROGRAM = 2**30  # bytes of Python, torch and TRL, or of a GPU's context
 KEPT, KEPT_WITH_CHECKPOINTING = 28, 1  # numbers a token, layer and hidden unit for the backward pass; 28 measured
 CACHED = 2  # key and value, of every token, layer and hidden unit
+HUB_SECONDS = 5  # to wait for a hub
 VLLM_SHARE = 0.3  # of the GPU, TRL's default
 LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available, "trackio": is_trackio_available}
 
@@ -84,6 +87,28 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
     return plan
 
 
+def require_model(name: str) -> None:
+    """Raises ValueError, within seconds, for a model that is no folder, nor to be had from a hub."""
+    path = Path(name)
+    if path.exists():
+        return
+    if name[:1] in (".", "/", "~") or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.is_dir()):
+        there = [str(one) for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(name, there, n=1)
+        raise ValueError(f"model: {name!r}: there is no such folder{f': did you mean {near[0]}?' if near else ''}")
+    if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
+        return
+    why = "HF_HUB_OFFLINE is set"
+    if not huggingface_hub.constants.HF_HUB_OFFLINE:
+        try:
+            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_SECONDS)
+        except Exception as error:  # of the library for requests that it has
+            why = f"{huggingface_hub.constants.ENDPOINT} cannot be reached: {(str(error).splitlines() or [''])[0]}"
+        else:
+            return
+    raise ValueError(f"model: {name!r}: there is no such folder, none in the hub's cache, and {why}: want a folder")
+
+
 def _require_packages(config: RunConfig) -> None:
     if config.log_to in LOGGERS and not LOGGERS[config.log_to]():
         raise ValueError(f"log_to: {config.log_to!r}: it is not installed: want `pip install {config.log_to}`, or none")
@@ -92,18 +117,24 @@ def _require_packages(config: RunConfig) -> None:
 
 
 def _try_method(config: RunConfig) -> None:
-    """Calls a method of the user's own on two groups; raises ValueError where its advantages are no finite numbers."""
+    """Calls a method of the user's own on groups of every kind; raises ValueError where advantages are not finite."""
     chosen = calls.resolve(config.method)
     if not user_functions.is_file_spec(config.method):
         return
-    shape = (2, config.group_size)
-    place = torch.arange(2 * config.group_size, dtype=torch.float64).reshape(shape)
-    correct = (place % 2 == 0).double()
-    example = {"reward": correct, "correct": correct, "log_prob": -1 - place / 10, "base_log_prob": -1 - place / 20}
-    example |= {"num_tokens": torch.full(shape, 8), "answer": place.long()}
-    given = {name: example[name] for name in table.named(chosen.advantage, table.INPUTS)}
-    if not calls.group_advantages(chosen, given, config.parameters).isfinite().all():
-        raise ValueError(f"method: {config.method}: it gave an advantage that is NaN or infinite: want finite numbers")
+    size = config.group_size
+    place = torch.arange(size, dtype=torch.float64)
+    groups = {"half of it correct": (place % 2 == 0).double(), "one correct": (place == 0).double()}
+    groups |= {"all of it correct": torch.ones_like(place), "none correct": torch.zeros_like(place)}
+    for what, correct in groups.items():
+        for log_prob, kind in ((-1 - place / 10, "different"), (-1 - 0 * place, "equal")):
+            example = {"reward": correct, "correct": correct, "log_prob": log_prob, "base_log_prob": 1.5 * log_prob}
+            example |= {"num_tokens": torch.full((size,), 8), "answer": (place * (kind == "different")).long()}
+            given = {name: example[name][None] for name in table.named(chosen.advantage, table.INPUTS)}
+            if not calls.group_advantages(chosen, given, config.parameters).isfinite().all():
+                raise ValueError(
+                    f"method: {config.method}: it gave an advantage that is NaN or infinite to a group with {what} and "
+                    f"{kind} log-probabilities: want finite numbers"
+                )
 
 
 def _longest_prompt(model: str, task: Task) -> int:

@@ -61,6 +61,7 @@ def llm(options: LlmOptions) -> int:
 
     clock = store.Clock()
     model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
+    preflight.require_model(model)
     identity: dict[str, Any] = {"command": "llm", "model": models.identity(model), "files": _files(config)}
     identity |= {"num_processes": int(os.environ.get("WORLD_SIZE", "1")), **config.model_dump(mode="json")}
     if not config.held_out:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import traceback
 from collections.abc import Collection, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -154,8 +155,19 @@ def group_advantages(method: Method, inputs: Inputs, parameters: Values = NO_PAR
 
 
 def _call(method: Method, own: Values, **given: Array) -> Array:
-    """The method's advantages; raises ValueError if they have another shape than the inputs."""
-    advantage = method.advantage(**given, **own)
+    """The method's advantages; raises ValueError if they have another shape than the inputs.
+
+    Whatever else a user's function raises becomes one line, with the line of its file.
+    """
+    try:
+        advantage = method.advantage(**given, **own)
+    except (Exception, SystemExit) as error:
+        if not method.is_own or isinstance(error, ValueError):
+            raise
+        file = method.advantage.__code__.co_filename
+        lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == file]
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(f"{method.id} raises {type(error).__name__}: {reason} (line {lines[-1]})") from error
     want = next(iter(given.values())).shape
     shape = getattr(advantage, "shape", None)
     if shape != want:
