@@ -11,7 +11,8 @@ import transformers
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-from sharpening.llm.countdown import problems
+from sharpening.llm.countdown import formats, problems
+from sharpening.llm.countdown.problems import Problem
 from sharpening.llm.sampling import models
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.training import warm_start
@@ -121,4 +122,45 @@ def byte_model() -> LanguageModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = Qwen3ForCausalLM(config)
+    return LanguageModel(model.eval(), wrapped, torch.device("cpu"))
+
+
+SPELLED = (Problem((3, 1), 4), Problem((5, 2), 3), Problem((4, 6), 10), Problem((2, 6), 12))  # that a model was taught
+
+
+@functools.cache
+def spelling_model(spelling: str) -> LanguageModel:
+    """A model with a byte-pair tokenizer, taught one answer to four problems in a spelling such as " {} {} {}"."""
+    torch.set_num_threads(1)
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300, special_tokens=["<eos>"], initial_alphabet=alphabet, show_progress=False
+    )
+    prompts = [formats.compact_prompt(one.numbers, one.target) for one in SPELLED]
+    signs = {4: "+", 3: "-", 10: "+", 12: "*"}
+    answers = [spelling.format(*one.numbers, signs[one.target]) for one in SPELLED]
+    tokenizer.train_from_iterator([one + two for one, two in zip(prompts, answers, strict=True)], trainer)
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token="<eos>", pad_token="<eos>")
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+    end = wrapped.eos_token_id
+    rows = [(wrapped(one)["input_ids"], wrapped(two)["input_ids"]) for one, two in zip(prompts, answers, strict=True)]
+    longest = max(len(one) + len(two) for one, two in rows) + 1
+    ids = torch.tensor([[*one, *two, *[end] * (longest - len(one) - len(two))] for one, two in rows])
+    labels = torch.full_like(ids, -100)
+    for row, (one, two) in enumerate(rows):
+        labels[row, len(one) : len(one) + len(two) + 1] = ids[row, len(one) : len(one) + len(two) + 1]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Qwen3ForCausalLM(
+            Qwen3Config(vocab_size=len(wrapped), num_key_value_heads=2, head_dim=16, eos_token_id=end, **sizes)
+        )
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        for _ in range(80):
+            optimizer.zero_grad()
+            model(ids, labels=labels).loss.backward()
+            optimizer.step()
+    model.generation_config = models.plain_sampling(None, wrapped)
     return LanguageModel(model.eval(), wrapped, torch.device("cpu"))

@@ -188,7 +188,7 @@ def test_with_several_spellings_the_masses_are_lower_bounds(text_format):
     vocabulary = {lm.tokenizer.decode([token]): token for token in range(1, len(lm.tokenizer))}
     end = lm.tokenizer.eos_token_id
     listed = [lm.tokenizer.decode(row[:-1]) for row, mark in zip(one.tokens, one.correct, strict=True) if mark]
-    every = [[*row, end] for text in listed for row in spellings(text, vocabulary)]
+    every = [[*row, end] for text in listed for row in spellings(text, vocabulary) + spellings(f" {text}", vocabulary)]
     assert len(every) > len(listed) == 2
     prompt = models.prompt_ids(lm.tokenizer, formats.prompt(problem, text_format, OPERATORS))
     whole = float(np.exp(scoring.score(lm, prompt, every).log_prob).sum())

@@ -73,6 +73,7 @@ def test_marks_and_numbers_are_those_of_the_completions(whole: list[Event]) -> N
         assert (row["correct"], row["well_formed"], row["reason"], row["answer"]) == (mark.correct == 1, *mark[1:])
         tokens = lm.tokenizer(row["completion"])["input_ids"] + [lm.tokenizer.eos_token_id] * row["is_finished"]
         assert row["num_tokens"] == len(tokens)
+        assert row["completion_ids"] == tokens  # this tokenizer has one spelling of every text
         scores = scoring.score(lm, lm.tokenizer(row["prompt"])["input_ids"], [tokens], temperature=1.5)
         np.testing.assert_allclose(row["log_prob"], scores.log_prob[0], rtol=PADDED)
         np.testing.assert_allclose(row["entropy"], scores.entropy[0], rtol=PADDED)
@@ -172,6 +173,7 @@ def test_an_unscorable_sample_is_neither_correct_nor_wrong() -> None:
     assert [row["correct"] for row in done.rows] == [None, True, False]
     assert [row["entropy"] for row in done.rows] == [None, 1.0, 2.0]
     assert [row["num_tokens"] for row in done.rows] == [2, 2, 1]
+    assert [row["completion_ids"] for row in done.rows] == [[5, 1], [5, 6], [1]]
     assert done.rows[2]["completion"] == ""
     assert done.rows[0]["prompt"] == Fixed(marks).prompts[0].text
     (row,) = evaluate.problem_rows(done.rows)

@@ -1,10 +1,13 @@
 """The exact probability of every answer that a model can give to a Countdown problem, and what follows from it.
 
-In the compact format an answer is a fixed sequence of whole-word tokens and the end token, and all well-formed answers
+In the compact format an answer is a fixed sequence of whole-word tokens and an end token, and all well-formed answers
 can be listed and scored by teacher forcing. That gives, without sampling noise: correctness Q, the mass of completions
 that are no well-formed answer (1 less the sum), the distribution over correct answers, pass@k for every k, and, for two
-checkpoints, the gain of every correct answer. With any other tokenizer, or in the chat format, an answer has further
-spellings that are not listed: Q and all masses are then lower bounds, and `is_exact` is false.
+checkpoints, the gain of every correct answer.
+
+With any other tokenizer, or in the chat format, an answer has many spellings. Two are listed: the tokenizer's own for
+the text, and its own for the text after a space, as a model was taught that saw prompt and answer in one text. Others,
+further blanks and other cuts, are not: Q and all masses are then lower bounds, and `is_exact` is false.
 
 Departs: (1) "wrong" in the surprisal of wrong answers means the well-formed ones; the rest of the wrong mass is not
 listed. (2) Numbers are in the order of the prompt; two orders are two prompts. (3) Where the theory wants every wrong
@@ -36,7 +39,8 @@ HILL_ORDERS = {"1": 1.0, "2": 2.0, "inf": np.inf}
 class Audited(NamedTuple):
     """One problem's listed answers under one model.
 
-    Shapes:   tokens: one row an answer, the end token included; correct, log_prob: (num_answers,), nats.
+    Shapes:   tokens: one row an answer, its first spelling with an end token; correct, log_prob: (num_answers,), nats,
+              the latter of all listed spellings together.
     """
 
     problem: Problem
@@ -58,7 +62,9 @@ def audit(
     """Every well-formed answer to a problem with its log-probability under softmax(logits / temperature)."""
     tokens, correct, is_exact = listed_answers(lm.tokenizer, problem, operators, text_format)
     prompt = models.prompt_ids(lm.tokenizer, formats.prompt(problem, text_format, operators))
-    log_prob = scoring.score_tree(lm, prompt, tokens, temperature=temperature, batch=batch)
+    rows, answer = spellings(lm, tokens, is_exact)
+    log_prob = np.full(len(tokens), -np.inf)
+    np.logaddexp.at(log_prob, answer, scoring.score_tree(lm, prompt, rows, temperature=temperature, batch=batch))
     return Audited(problem, tokens, correct, log_prob, is_exact)
 
 
@@ -82,6 +88,20 @@ def listed_answers(
     texts = [formats.answer(text, text_format) for text in marks]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return [[*row, end] for row in ids], np.array(list(marks.values()), dtype=np.float64), False
+
+
+def spellings(lm: LanguageModel, tokens: list[list[int]], is_exact: bool) -> tuple[list[list[int]], NDArray[np.int64]]:
+    """Every listed spelling of answers, given in one each with an end, and the place of its answer."""
+    bodies = [[row[:-1]] for row in tokens]
+    if not is_exact:
+        texts = lm.tokenizer.batch_decode([row[:-1] for row in tokens], clean_up_tokenization_spaces=False)
+        spaced = lm.tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
+        again = lm.tokenizer.batch_decode(spaced, clean_up_tokenization_spaces=False)
+        for one, row, text, same in zip(bodies, spaced, texts, again, strict=True):
+            one += [row] if row not in one and same.strip() == text.strip() else []
+    ends = models.end_tokens(lm)
+    rows = [[*row, end] for one in bodies for row in one for end in ends]
+    return rows, np.repeat(np.arange(len(bodies)), [len(one) * len(ends) for one in bodies])
 
 
 def is_word_level(tokenizer: Any) -> bool:

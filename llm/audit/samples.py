@@ -2,14 +2,19 @@
 
 The samples of each problem are drawn from the first model and marked by a verifier, as `evaluate` writes them. Their
 log-probabilities under every model, sums over tokens at one temperature, show what training did to the answers that the
-model used to give. Departs: (1) texts are tokenized again; where that gives other tokens than the model wrote, the
-log-probability is that of another spelling. (2) A sample that could not be scored, `correct` null, is left out.
+model used to give.
+
+A text has many spellings in tokens, and one that a model hardly uses can have nats or tens of nats less than what it
+wrote. So what is scored are the tokens that the file has, `completion_ids`, where they are tokens of the model and mean
+the text. Departs: (1) without them texts are tokenized again; where that gives another text back, or other than
+`num_tokens` tokens, they are not what the model wrote. (2) A sample that does not match under one of the models, or
+that could not be scored, `correct` null, is left out, and counted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +26,8 @@ from sharpening.llm.tasks import Prompt
 from sharpening.samples import sharpening
 from sharpening.theory.policies import Floats
 
-SAME = 0.01  # nats by which the file's log-probabilities may differ, on average, from those of the first model
+SAME = 0.01  # nats by which the file's log-probabilities may differ from those of the first model
+LEAST_KEPT = 0.5  # share of the samples that has to match
 
 
 class Sample(NamedTuple):
@@ -34,6 +40,8 @@ class Sample(NamedTuple):
     is_finished: bool
     log_prob: float
     sample: str = ""  # its number or name within the problem, if the file has any
+    num_tokens: int | None = None  # with the end token
+    completion_ids: tuple[int, ...] | None = None  # the same
 
 
 class Samples(NamedTuple):
@@ -50,7 +58,7 @@ class Samples(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Of each sample its log-probability in nats and its number of tokens, the end token included."""
+    """Of each sample its log-probability in nats and its number of tokens, with the end; NaN where none match."""
 
     log_prob: Floats
     num_tokens: Floats
@@ -102,16 +110,27 @@ def _sample(line: str, where: str) -> Sample | None:
     for field in ("problem", "prompt", "completion", "correct"):
         if field not in row:
             raise ValueError(f"{where}: field {field!r} is missing: want problem, prompt, completion and correct")
-    row = {"is_finished": True, "log_prob": None, "sample": "", **row}
+    row = {"is_finished": True, "log_prob": None, "sample": "", "num_tokens": None, "completion_ids": None, **row}
     for field, (is_allowed, wanted) in FIELDS.items():
         if not is_allowed(row[field]):
             raise ValueError(f"{where}: {field} is {json.dumps(row[field])[:80]}: want {wanted}")
     if row["correct"] is None:
         return None
     prompt = row["prompt"] if isinstance(row["prompt"], str) else tuple(row["prompt"])
-    log_prob = np.nan if row["log_prob"] is None else float(row["log_prob"])
-    is_correct, is_finished = bool(row["correct"]), bool(row["is_finished"])
-    return Sample(str(row["problem"]), prompt, row["completion"], is_correct, is_finished, log_prob, str(row["sample"]))
+    ids, num_tokens = row["completion_ids"], row["num_tokens"]
+    if ids is not None and num_tokens not in (None, len(ids)):
+        raise ValueError(f"{where}: num_tokens is {num_tokens}: want {len(ids)}, the number of completion_ids")
+    return Sample(
+        str(row["problem"]),
+        prompt,
+        row["completion"],
+        bool(row["correct"]),
+        bool(row["is_finished"]),
+        np.nan if row["log_prob"] is None else float(row["log_prob"]),
+        str(row["sample"]),
+        num_tokens,
+        None if ids is None else tuple(ids),
+    )
 
 
 def _is_prompt(value: Any) -> bool:
@@ -127,6 +146,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
 FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "problem": (lambda value: isinstance(value, str) or _is_number(value), "a name or a number"),
     "prompt": (_is_prompt, "text, or messages with role and content"),
@@ -137,6 +160,11 @@ FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "is_finished": (lambda value: isinstance(value, bool), "true or false"),
     "log_prob": (lambda value: value is None or _is_number(value), "a number or null"),
+    "num_tokens": (lambda value: value is None or (_is_count(value) and value > 0), "an integer from 1, or null"),
+    "completion_ids": (
+        lambda value: value is None or (isinstance(value, list) and value != [] and all(map(_is_count, value))),
+        "a list of integers from 0, or null",
+    ),
 }
 
 
@@ -148,31 +176,68 @@ def score(
     batch: int,
     on_problem: Callable[[], object] = lambda: None,
 ) -> Scored:
-    """Every sample under one model; equal samples are scored once.
+    """Every sample under one model; equal samples are scored once, those whose tokens do not match have NaN.
 
     Raises ValueError where no sample is correct: there is then nothing that training could have sharpened.
     """
     if not any(one.correct for one in samples.samples):
         raise ValueError(f"--samples: none of {len(samples.samples)} samples is correct: want at least one")
-    log_prob, num_tokens = np.empty(len(samples.samples)), np.empty(len(samples.samples))
+    log_prob, num_tokens = np.full((2, len(samples.samples)), np.nan)
     for place in range(samples.num_problems):
-        mine = np.flatnonzero(samples.problem == place)
-        texts: dict[tuple[str, bool], list[int]] = {}
-        for index in mine:
-            one = samples.samples[index]
-            texts.setdefault((one.completion, one.is_finished), []).append(int(index))
-        tokens = [_tokens(lm, completion, is_finished) for completion, is_finished in texts]
+        alike: dict[tuple[int, ...], list[int]] = {}
+        mine = np.flatnonzero(samples.problem == place).tolist()
+        for index, row in zip(mine, _tokens(lm, [samples.samples[index] for index in mine]), strict=True):
+            if row is not None:
+                alike.setdefault(tuple(row), []).append(index)
         prompt = models.prompt_ids(lm.tokenizer, Prompt("", samples.samples[mine[0]].prompt))
-        found = scoring.score(lm, prompt, tokens, temperature=temperature, batch=batch)
-        for indices, row, value in zip(texts.values(), tokens, found.log_prob, strict=True):
-            log_prob[indices], num_tokens[indices] = value, len(row)
+        found = scoring.score(lm, prompt, list(alike), temperature=temperature, batch=batch)
+        for (ids, indices), value in zip(alike.items(), found.log_prob, strict=True):
+            log_prob[indices], num_tokens[indices] = value, len(ids)
         on_problem()
     return Scored(log_prob, num_tokens)
 
 
-def _tokens(lm: LanguageModel, completion: str, is_finished: bool) -> list[int]:
-    ids = list(lm.tokenizer(completion, add_special_tokens=False)["input_ids"])
-    return [*ids, lm.tokenizer.eos_token_id] if is_finished or not ids else ids
+def _tokens(lm: LanguageModel, samples: Sequence[Sample]) -> list[list[int] | None]:
+    """The tokens of each sample, None where they are not the model's or not what it wrote."""
+    again = lm.tokenizer([one.completion for one in samples], add_special_tokens=False)["input_ids"]
+    ends, size = models.end_tokens(lm), lm.model.get_input_embeddings().num_embeddings
+    rows: list[list[int] | None] = []
+    inside = []
+    for one, spelled in zip(samples, again, strict=True):
+        end = [lm.tokenizer.eos_token_id] * one.is_finished
+        row: list[int] = [*spelled, *end] if one.completion_ids is None else list(one.completion_ids)
+        is_ended = not one.is_finished or row[-1] in ends
+        fits = bool(row) and max(row) < size and is_ended and one.num_tokens in (None, len(row))
+        rows.append(row if fits else None)
+        inside.append(row[: len(row) - one.is_finished] if fits else [])
+    texts = lm.tokenizer.batch_decode(inside, clean_up_tokenization_spaces=False)
+    return [row if text == one.completion else None for one, row, text in zip(samples, rows, texts, strict=True)]
+
+
+class Matched(NamedTuple):
+    """The samples whose tokens match under every model, their scores, and the share of those left out."""
+
+    samples: Samples
+    scores: dict[str, Scored]
+    share_left_out: float
+
+
+def matched(samples: Samples, scores: Mapping[str, Scored]) -> Matched:
+    """The samples that can be compared; raises ValueError where a model matches less than half of them."""
+    for name, scored in scores.items():
+        share = np.isfinite(scored.log_prob).mean()
+        if share < LEAST_KEPT:
+            raise ValueError(
+                f"--samples: the tokens of {share:.0%} of {len(samples.samples)} samples are {name}'s own: want at "
+                f"least {LEAST_KEPT:.0%}, as of a model with the tokenizer that the samples were drawn with"
+            )
+    keeps = np.all([np.isfinite(scored.log_prob) for scored in scores.values()], axis=0)
+    kept = [one for one, is_kept in zip(samples.samples, keeps, strict=True) if is_kept]
+    if not any(one.correct for one in kept):
+        raise ValueError(f"--samples: no correct sample has tokens of all {len(scores)} models: want at least one")
+    _, problem = np.unique(samples.problem[keeps], return_inverse=True)
+    chosen = {name: Scored(scored.log_prob[keeps], scored.num_tokens[keeps]) for name, scored in scores.items()}
+    return Matched(Samples(kept, problem, samples.num_unscorable), chosen, 1 - len(kept) / len(keeps))
 
 
 def rows(samples: Samples, scores: Mapping[str, Scored], *, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
@@ -191,18 +256,33 @@ def rows(samples: Samples, scores: Mapping[str, Scored], *, rng: np.random.Gener
             yield {"model": name, **row}
 
 
-def warnings_about(samples: Samples, first: Scored) -> list[str]:
-    """What a reader has to know: samples of another model than the first, samples left out."""
-    found = []
+def left_out_row(found: Matched, name: str) -> dict[str, Any]:
+    """The share of the samples that is left out of the comparison of a model with the first, as a tidy row."""
+    plain = {"low": np.nan, "high": np.nan, "has_interval": False, "num_problems": found.samples.num_problems}
+    return {"model": name, "quantity": "share_left_out", "at": 0.0, "value": found.share_left_out, **plain}
+
+
+def warnings_about(found: Matched, first: str) -> list[str]:
+    """What a reader has to know: samples left out, spellings that are not known, samples of another model."""
+    samples, told = found.samples, []
     if samples.num_unscorable:
-        found.append(f"{samples.num_unscorable} samples could not be scored by their verifier and are left out")
-    known = np.array([one.log_prob for one in samples.samples])
-    has = np.isfinite(known)
-    if has.any():
-        difference = float(np.abs(known[has] - first.log_prob[has]).mean())
-        if difference > SAME:
-            found.append(
-                f"the file's log_prob differs by {difference:.3g} nats on average from that under the first model: the "
-                "samples come from another model or temperature, or their texts tokenize in another way"
-            )
-    return found
+        told.append(f"{samples.num_unscorable} samples could not be scored by their verifier and are left out")
+    if found.share_left_out:
+        total = round(len(samples.samples) / (1 - found.share_left_out))
+        told.append(
+            f"{total - len(samples.samples)} of {total} samples ({found.share_left_out:.2%}) are left out: their "
+            "tokens are not those of every model, or not those that the model wrote"
+        )
+    if again := sum(one.completion_ids is None for one in samples.samples):
+        told.append(
+            f"{again} samples have no completion_ids: their texts are tokenized again, which may be another spelling "
+            "than the model wrote, less likely by nats: evaluate writes the tokens"
+        )
+    difference = np.abs(np.array([one.log_prob for one in samples.samples]) - found.scores[first].log_prob)
+    if (is_other := difference > SAME).any():
+        told.append(
+            f"the file's log_prob differs by more than {SAME:g} nats from that under {first} for {is_other.sum()} of "
+            f"{np.isfinite(difference).sum()} samples, by {difference[is_other].mean():.3g} on average: they come from "
+            "another model, temperature, dtype or chat template, or their texts tokenize in another way"
+        )
+    return told

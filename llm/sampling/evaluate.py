@@ -118,7 +118,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def _marked(tokenizer: Any, task: Task, places: Sequence[int], completions: list[list[Completion]]) -> list[Row]:
-    """A row for each completion; the end token is no part of its text, other special tokens are."""
+    """A row for each completion; the end token is one of its tokens and no part of its text, as others are."""
     flat = [(place, one) for place, mine in zip(places, completions, strict=True) for one in mine]
     tokens = [one.tokens[: len(one.tokens) - one.is_finished] for _, one in flat]
     texts = tokenizer.batch_decode(tokens, clean_up_tokenization_spaces=False)
@@ -138,6 +138,7 @@ def _marked(tokenizer: Any, task: Task, places: Sequence[int], completions: list
             "num_tokens": len(one.tokens),
             "log_prob": one.log_prob,
             "entropy": None if np.isnan(one.entropy) else one.entropy,
+            "completion_ids": list(one.tokens),
         }
         for (place, one), number, text, mark in zip(flat, numbers, texts, marks, strict=True)
     ]
@@ -185,7 +186,7 @@ def _generated(
         temperature=settings.temperature,
         max_new_tokens=settings.max_tokens,
     )
-    is_end = set(lm.model.generation_config.eos_token_id)
+    is_end = set(models.end_tokens(lm))
     rows = []
     for row in written[:, longest:].tolist():
         end = next((place + 1 for place, token in enumerate(row) if token in is_end), None)

@@ -84,11 +84,23 @@ def plain_sampling(ends: int | list[int] | None, tokenizer: Any) -> GenerationCo
 
     A completion ends at the tokenizer's end token and at those that the model's own generation settings name.
     """
-    named = ends if isinstance(ends, list) else [] if ends is None else [ends]
-    is_end = sorted({tokenizer.eos_token_id, *named})
     return GenerationConfig(
-        do_sample=True, top_k=0, top_p=1.0, temperature=1.0, eos_token_id=is_end, pad_token_id=tokenizer.pad_token_id
+        do_sample=True,
+        top_k=0,
+        top_p=1.0,
+        temperature=1.0,
+        eos_token_id=_ends(ends, tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
     )
+
+
+def end_tokens(lm: LanguageModel) -> list[int]:
+    """The tokens at each of which a completion of the model ends."""
+    return _ends(lm.model.generation_config.eos_token_id, lm.tokenizer)
+
+
+def _ends(named: int | list[int] | None, tokenizer: Any) -> list[int]:
+    return sorted({tokenizer.eos_token_id, *(named if isinstance(named, list) else [] if named is None else [named])})
 
 
 def safe_config(name: str) -> dict[str, Any]:

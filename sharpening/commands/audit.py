@@ -18,6 +18,7 @@ from sharpening.commands.options import NonEmpty
 from sharpening.figures import render
 from sharpening.figures.drawing import audit as audit_figures
 from sharpening.figures.tables import audit as audit_tables
+from sharpening.figures.tables import doubts
 from sharpening.storage import files, store
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def audit(options: AuditOptions) -> int:
         "seed": options.seed,
     }
     reading = audit_tables.reading(rows)
-    heading = f"{about}, temperature {options.temperature:g}"
+    heading = "\n".join([*doubts.of_audit(rows), f"{about}, temperature {options.temperature:g}"])
     report = f"{heading}\n\n{audit_tables.report(rows, reading)}"
     caption = audit_figures.audit_caption(rows, about, store.run_id("llm", config))
     artefacts |= render.render("audit", lambda: audit_figures.draw_audit(rows), caption)
@@ -86,6 +87,7 @@ Found = tuple[list[Row], str, dict[str, Any], dict[str, bytes]]  # rows, what of
 def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     from sharpening.llm.audit import exact as audits
     from sharpening.llm.audit import rows as audit_rows
+    from sharpening.llm.audit import unlisted
     from sharpening.llm.countdown.task import CountdownTask
     from sharpening.llm.sampling import models
 
@@ -110,6 +112,14 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
             )
             for problem in bar
         ]
+        unlisted.refuse(
+            folder,
+            lm,
+            scored[name],
+            operators=operators,
+            text_format=options.text_format,
+            temperature=options.temperature,
+        )
         texts = [lm.tokenizer.batch_decode([row[:-1] for row in one.tokens]) for one in scored[name]]
     problem_rows = audit_rows.problem_rows(scored)
     rows = list(audit_rows.summary_rows(scored, problem_rows, ks, rng=_rng(options)))
@@ -120,7 +130,8 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     artefacts = {"problems.csv": store.rows_to_csv(problem_rows).encode()}
     if answers := list(audit_rows.answer_rows(scored, texts)):
         artefacts["answers.csv"] = store.rows_to_csv(answers).encode()
-    what = f"{len(problems)} Countdown problems" + ("" if scored[names[0]][0].is_exact else ", lower bounds")
+    is_exact = all(mine[0].is_exact for mine in scored.values())
+    what = f"{len(problems)} Countdown problems" + ("" if is_exact else ", lower bounds")
     return rows, what, {**config, "problems": about, "format": options.text_format, "k": ks}, artefacts
 
 
@@ -166,9 +177,11 @@ def _by_samples(options: AuditOptions, names: Sequence[str]) -> Found:
             lm, samples, temperature=options.temperature, batch=options.batch, on_problem=bar.update
         )
         bar.close()
-    for warning in audit_samples.warnings_about(samples, scores[names[0]]):
+    matched = audit_samples.matched(samples, scores)
+    for warning in audit_samples.warnings_about(matched, names[0]):
         print(f"note: {warning}", file=sys.stderr)
-    rows = list(audit_samples.rows(samples, scores, rng=_rng(options)))
+    rows = list(audit_samples.rows(matched.samples, matched.scores, rng=_rng(options)))
+    rows += [audit_samples.left_out_row(matched, name) for name in names[1:]]
     config = {
         "models": _identities(options, names),
         "samples": sha256,

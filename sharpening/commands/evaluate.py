@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 ABOUT_COUNTDOWN = ("split", "set", "problem_seed", "text_format")
 ABOUT_MATH = ("preset", "problem_column", "answer_column", "id_column")
 MAX_TOKENS, COMPACT_MAX_TOKENS = 1024, 16
+FIELDS = "2"  # of the samples: raise it when a field comes, or a stored run without it would be taken for the new one
 
 
 class EvaluateOptions(ModelOptions):
@@ -88,8 +89,13 @@ def evaluate(options: EvaluateOptions) -> int:
 
     settings = Settings(**drawing)
     identity = models.identity(options.model)
-    config = {"command": "evaluate", "model": identity, "dtype": options.dtype, "engine": options.engine}
-    config |= {"task": about, **settings.model_dump(mode="json")}
+    config: dict[str, Any] = {
+        "command": "evaluate",
+        "model": identity,
+        "dtype": options.dtype,
+        "engine": options.engine,
+    }
+    config |= {"task": about, "fields": FIELDS, **settings.model_dump(mode="json")}
     run = Path(options.out) / "llm" / store.run_id("llm", config)
     if store.verify_run(run):
         _sample(options, task, settings, config, clock)
