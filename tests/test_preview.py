@@ -220,8 +220,8 @@ def _mixed_prompts(text: str) -> set[str]:
     return {prompt for prompt, found in labels.items() if len(found) == 2}
 
 
-def test_the_numbers_of_the_readme_for_long_answers_are_current():
-    readme = EXAMPLE.parent.parent.joinpath("README.md").read_text(encoding="utf-8")
+def test_the_numbers_of_the_page_for_long_answers_are_current():
+    page = EXAMPLE.parent.parent.joinpath("docs", "preview.md").read_text(encoding="utf-8")
     found = effect(rollouts.read_jsonl(LONG, "f"), "ds")
     by_sum, by_mean = found.scalings
     tenths = [scaling.strengths[0.1]["gamma_correct"] for scaling in found.scalings]
@@ -229,7 +229,7 @@ def test_the_numbers_of_the_readme_for_long_answers_are_current():
         f"makes the term {by_sum.ratio:.0f} times the advantage under `sum` and {by_mean.ratio:.2f} times under `mean`",
         f"a tenth takes {tenths[0]:.5f} and {tenths[1]:.2f}",
     ):
-        assert words in " ".join(readme.split())
+        assert words in " ".join(page.split())
 
 
 def test_a_ratio_that_no_strength_gives_has_none():

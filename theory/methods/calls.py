@@ -278,7 +278,7 @@ def caveats(
 
 
 def preset_table() -> str:
-    """The presets of `ds` beside its defaults, every field, as a Markdown table for the README."""
+    """The presets of `ds` beside its defaults, every field, as a Markdown table."""
     columns: dict[str, Values] = {"ds": parameter_values(METHODS["ds"]), **PRESETS}
     lines = [f"| field | {' | '.join(f'`{name}`' for name in columns)} |", "|---" * (len(columns) + 1) + "|"]
     for field in METHODS["ds"].parameters:

@@ -1,0 +1,241 @@
+"""Every number that the pages state of a committed run is in that run."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sharpening.llm.training.configs import CONFIGS
+from sharpening.storage import store
+from sharpening.theory import claims
+from sharpening.theory.methods.table import METHODS
+from tests import pages
+from tests.pages import PAGES, ROOT, rows_of, text
+
+FINDINGS = text("docs/findings.md")
+PICTURES = [(page, name) for page in PAGES for name in re.findall(r"\((\S*results/reference/\S+\.png)\)", text(page))]
+EVERYWHERE = " ".join(" ".join(text(page).split()) for page in PAGES)
+
+
+def short(value: float, digits: int = 3, *, signed: bool = False) -> str:
+    """A number as the pages print it: without the zero before the point."""
+    return (
+        f"{value:{'+' if signed else ''}.{digits}f}".replace("0.", ".", 1) if abs(value) < 1 else f"{value:.{digits}f}"
+    )
+
+
+@pytest.mark.parametrize(("page", "name"), PICTURES)
+def test_a_picture_comes_from_a_whole_run_of_a_clean_tree(page: str, name: str) -> None:
+    run = (PAGES[page].parent / name).resolve().parent
+    assert store.verify_run(run) == []
+    assert json.loads((run / "provenance.json").read_text(encoding="utf-8"))["is_dirty"] is False
+
+
+def test_every_run_that_a_page_names_is_committed() -> None:
+    named = set(re.findall(r"\b[0-9a-f]{12}\b", EVERYWHERE))
+    assert named
+    assert named <= set(pages.RUNS)
+
+
+def test_what_is_said_of_the_public_model() -> None:
+    """The verdict's numbers, wherever a page states them."""
+    rows = rows_of("deepscaler")
+    rates = {(row["file"], row["k"]): row["value"] for row in rows if row["quantity"] == "pass_at_k"}
+    base, after = "deepscaler_1.5b_base.csv", "deepscaler_1.5b_rl.csv"
+    for k, change in ((1, "raised|{} before and {} after"), (128, "lowered|{} before and {} after")):
+        values = [short(rates[file, k]) for file in (base, after)]
+        assert change.split("|")[1].format(*values) in " ".join(text("README.md").split())
+        assert f"{change.split('|')[0]} pass@{k} " in " ".join(FINDINGS.split())
+        assert f"from {values[0]} to {values[1]}" in " ".join(FINDINGS.split())
+    found = {row["quantity"]: row for row in rows if row["base"] == base and row["k"] in (0, 128)}
+    last = found["pass_at_k_difference"]
+    for page in ("README.md", "docs/samples.md", "docs/architecture.md"):
+        assert f"{short(last['value'])} [{short(last['low'])}, {short(last['high'])}]" in " ".join(text(page).split())
+    cross = found["crossing_k"]
+    crossing = f"cross at k = {cross['value']:.0f} [{cross['low']:.0f}, {cross['high']:.0f}]"
+    assert EVERYWHERE.count(crossing) == EVERYWHERE.count("curves cross at k =")
+    kept, lost, gained = (found[f"num_{what}"]["value"] for what in ("kept", "lost", "gained"))
+    assert f"Of {kept + lost:.0f} problems that the base solved {kept:.0f} are kept and {lost:.0f} lost" in EVERYWHERE
+    assert (
+        f"Of {kept + lost:.0f} problems that the first model solved at least once, {lost:.0f} were lost" in EVERYWHERE
+    )
+    chance = found["num_lost_by_chance"]["value"]
+    assert f"chance alone would lose {chance:.1f}. It gained {gained:.0f}." in EVERYWHERE
+    assert f"chance alone would have lost about {chance:.0f}." in EVERYWHERE
+
+
+def test_what_is_said_of_three_small_models() -> None:
+    """Each difference with its interval is in one of the two runs, as printed there."""
+    page = text("docs/samples.md")
+    words = page[page.index("GRPO collapsed: ") : page.index("## What it does not show")]
+    known = {
+        tuple(f"{abs(value):.3f}"[1:] for value in (row["value"], *sorted((abs(row["low"]), abs(row["high"])))))
+        for row in (*rows_of("three_models"), *rows_of("grpo_and_ds"))
+        if row["quantity"] == "pass_at_k_difference"
+    }
+    stated = re.findall(r"[+-]?(\.\d{3})[^\[.]*\[-?(\.\d{3}), -?(\.\d{3})\]", words.replace("\n", " "))
+    assert len(stated) == 6
+    for value, *ends in stated:
+        assert (value, *sorted(ends)) in known
+
+
+def single(variant: str, instance: str) -> list[dict[str, Any]]:
+    """The ends of a method on one of the single prompts, a row a strength."""
+    return [row for row in rows_of("frontier_single") if (row["variant"], row["instance"]) == (variant, instance)]
+
+
+def num_covered(these: str, by: str, instance: str) -> int:
+    """Of one method's ends, those at which an end of the other is at least as correct and as diverse."""
+    return sum(
+        any(a["correctness"] <= b["correctness"] and a["other"] <= b["other"] for b in single(by, instance))
+        for a in single(these, instance)
+    )
+
+
+def listed(numbers: list[int], last: str = "and") -> str:
+    return f"{', '.join(map(str, numbers[:-1]))} {last} {numbers[-1]}"
+
+
+def test_what_is_said_of_single_prompts() -> None:
+    instances = list(dict.fromkeys(row["instance"] for row in rows_of("frontier_single")))
+    assert len(instances) == 4
+    for variant, counts in (("ds on both sides", {2, 3, 5, 10}), ("entropy bonus", {0})):
+        assert {sum(row["is_above"] for row in single(variant, one)) for one in instances} == counts
+    both = "ds on both sides"
+    by_ips, both_by_ips, ips_by, ips_by_both = (
+        listed([num_covered(*pair, one) for one in instances])
+        for pair in (("ds", "ips"), (both, "ips"), ("ips", "ds"), ("ips", both))
+    )
+    words = " ".join(FINDINGS.split())
+    assert (
+        f"as diverse as plain DS at {by_ips} of DS's 12 strengths, and as DS on both sides at {both_by_ips}." in words
+    )
+    assert f"plain DS covers {ips_by} of IPS's 12 strengths, and DS on both sides {ips_by_both}." in words
+    assert f"as diverse as {by_ips} of DS's 12 strengths" in " ".join(text("README.md").split())
+    ends = {
+        (v, f"{row['strength']:.3g}"): row
+        for v in ("ds", "entropy bonus", "unlikeliness")
+        for row in single(v, "many_solutions")
+    }
+    ds, bonus = ends["ds", "0.658"], ends["entropy bonus", "0.285"]
+    assert (f"{ds['correctness']:.3f}", f"{ds['other']:.1f}") == ("0.994", "30.4")
+    assert (f"{bonus['correctness']:.3f}", f"{ds['other'] / ds['gain']:.1f}") == ("0.957", "1.1")
+    ranks, other = ends["unlikeliness", "0.433"], ends["ds", "0.433"]
+    assert (f"{ranks['correctness']:.3f}", f"{ranks['other']:.1f}") == ("0.992", "32.0")
+    assert (f"{other['correctness']:.3f}", f"{other['other']:.1f}") == ("0.991", "30.7")
+    path = [row["correctness"] for row in sorted(single("ds", "many_solutions"), key=lambda row: row["strength"])]
+    assert [f"{value:.3f}" for value in (path[0], path[4], path[5], path[-1])] == ["0.997", "0.974", "0.974", "0.996"]
+    assert min(path) == path[5]
+
+
+def test_what_is_said_of_the_phase_diagram() -> None:
+    cells = rows_of("phase_diagram")
+    won = [row["winner"] for row in cells]
+    assert (len(won), won.count("ds"), won.count("entropy bonus")) == (64, 35, 0)
+    assert {row["num_correct"] for row in cells if row["winner"] in ("entropy penalty", "unlikeliness")} == {1}
+    leads = [row["lead"] for row in cells if row["winner"] == "ds"]
+    assert (f"{max(leads):.2f}", sum(lead < 0.015 for lead in leads)) == ("0.23", 17)
+    assert max(row["lead"] for row in cells if row["winner"] in ("entropy penalty", "unlikeliness")) < 0.01
+
+
+def test_what_is_said_of_shared_strategies() -> None:
+    shared = rows_of("frontier_shared")
+    ends = {(row["variant"], f"{row['strength']:g}"): row for row in shared if row["measure"] == "pass_at_k:64"}
+    stated = (
+        (("ds on both sides", "1"), "0.504"),
+        (("vanilla", "1"), "0.568"),
+        (("ds", "0.01"), "0.571"),
+        (("ds", "1"), "1.000"),
+    )
+    assert [f"{ends[key]['other']:.3f}" for key, _ in stated] == [value for _, value in stated]
+    assert [f"{ends['ds', strength]['correctness']:.3f}" for strength in ("0.01", "1")] == ["0.496", "0.382"]
+    at_8 = [row for row in shared if row["measure"] == "pass_at_k:8"]
+    gains = [max(row["gain"] for row in at_8 if row["variant"] == name) for name in ("pkpo", "ips", "ds")]
+    assert [f"{gain:.2f}" for gain in gains] == ["1.25", "1.24", "1.20"]
+    assert not any(row["is_above"] for row in shared)
+
+
+def test_what_is_said_of_experiments_and_publications() -> None:
+    findings = rows_of("findings")
+    assert (len(findings), {row["status"] for row in findings}) == (389, {"agrees"})
+    assert len({row["experiment"] for row in findings}) == 21
+    table = [row["status"] for row in rows_of("external")]
+    assert [table.count(word) for word in ("agrees", "differs", "not comparable")] == [69, 1, 15]
+    for words in (
+        "21 experiments",
+        "Of 85 published numbers of others' simulations 69 came out again, 1 did not, and 15",
+    ):
+        assert words in EVERYWHERE
+
+
+def test_what_is_said_of_one_table_of_answers() -> None:
+    """The table on the page of predict is generated; the sentences take their numbers from it."""
+    lines = pages.parts("docs/predict.md")["prediction"].splitlines()
+    table = {
+        cells[1].strip(): [cell.split()[0] for cell in cells[2:-1] if cell.split()]
+        for cells in (line.split("|") for line in lines)
+    }
+    assert (table["vanilla"][2], table["DS 1"][2], table["DS 0.1"][1], table["entropy bonus 0.1"][1]) == (
+        "2.43",
+        "78.3",
+        "10.4",
+        "51.8",
+    )
+    assert "plain RL has 2.43 correct answers alive, DS at 1 has 78.3" in FINDINGS
+    assert "10.4 at Q = .9, where an entropy bonus of .1 has 51.8" in FINDINGS
+
+
+def test_what_is_said_of_trained_models() -> None:
+    """Every number of the table of seeds, of the slopes and of the samples against the audit, from the runs named."""
+    table = re.findall(r"^\| (\d) \| (.+) \| `(\w+)`, `(\w+)` \|$", FINDINGS, flags=re.MULTILINE)
+    assert [row[0] for row in table] == ["0", "1", "2"]
+    for seed, cells, *runs in table:
+        assert runs == [pages.run_of(f"laptop_{name}_{seed}").name for name in ("plain", "ds")]
+        rows = [rows_of(f"laptop_{name}_{seed}") for name in ("plain", "ds")]
+        found = []
+        for name, digits in (("pass@1", 3), ("pass@8", 3), ("pass@64", 3), ("solution_diversity", 1)):
+            mine = [[row["value"] for row in run if row["quantity"] == f"held_out/{name}"] for run in rows]
+            assert mine[0][0] == mine[1][0]
+            before, plain, ds = mine[0][0], mine[0][-1], mine[1][-1]
+            found.append(", ".join(short(value, digits) for value in (before, plain, ds)))
+            assert name not in ("pass@8", "pass@64") or plain < ds < before
+        assert cells == " | ".join(found)
+    slopes = {(row["model"], row["quantity"]): row for row in rows_of("laptop_audit")}
+    for model, words in (("plain_rl", "by 1.03 [.94, 1.12]"), ("ds", "DS by .47 [.41, .53]")):
+        row = slopes[model, "sharpening_slope"]
+        assert (
+            words.split(" by ")[-1].removeprefix("by ")
+            == f"{short(row['value'], 2)} [{short(row['low'], 2)}, {short(row['high'], 2)}]"
+        )
+        assert words in " ".join(FINDINGS.split())
+    expected = [slopes[name, "expected_slope"]["value"] for name in ("plain_rl", "ds")]
+    assert f"same correctness, {short(expected[0], 2)} and {short(expected[1], 2)}" in " ".join(FINDINGS.split())
+    for name, z in (("audit_check", "+0.30"), ("audit_check_rejected", "+10.09")):
+        checked = {row["quantity"]: row["value"] for row in rows_of(name)}
+        expected, error = checked["check_expected"], checked["check_standard_error"]
+        line = (
+            f"(`{pages.run_of(name).name}`) | {expected:,.1f} +- {error:.1f} | {checked['check_observed']:,.0f} | {z} |"
+        )
+        assert line in text("docs/audit.md")
+        assert f"{checked['check_z']:+.2f}" == z
+
+
+def test_what_the_first_page_counts() -> None:
+    assert f"Each of {len(claims.CLAIMS)} claims" in EVERYWHERE
+    assert f"There are {len(METHODS)} methods" in EVERYWHERE
+    versions = re.findall(r"TRL (?:to )?(\d\.\d+)", text("README.md") + text("docs/train.md"))
+    pinned = re.search(r'"trl>=([\d.]+),<', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert pinned is not None
+    assert set(versions) == {pinned[1]}
+    assert {"smoke", "laptop"} < set(CONFIGS)
+    cited = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    (bibtex,) = pages.blocks("README.md", "bibtex")
+    for name in re.findall(r"family-names: (\w+)", cited):
+        assert name in bibtex
+    for found in re.findall(r'^(?:title|version): "?(.+?)"?$', cited, flags=re.MULTILINE):
+        assert found in bibtex
+    assert Path(ROOT / "LICENSE").is_file()
