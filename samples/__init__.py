@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any
 
 
-def compare(paths: Sequence[str | Path], *, k: Sequence[int] = (), seed: int = 0) -> list[dict[str, Any]]:
+def compare(files: Sequence[str | Path], *, k: Sequence[int] = (), seed: int = 0) -> list[dict[str, Any]]:
     """What verified samples show, of one model or of several on the same problems: the rows that `samples` stores.
 
-    One file a model, in any format that is recognised; the first is the model before training. Intervals are 95%.
-    Raises ValueError with the line that the command would print.
+    One file or folder a model, or several files joined by +, in any format that is recognised; the first is the model
+    before training. Intervals are 95%. Raises ValueError with the line that the command would print.
     """
-    from sharpening.samples import comparison, files  # not with the package: every module of it imports the package
+    from sharpening.samples import comparison
+    from sharpening.samples import files as opened  # not with the package: every module of it imports the package
 
-    given = list(map(Path, paths))
-    tables = [files.read(path, name)[0] for path, name in zip(given, files.names(given), strict=True)]
-    return comparison.rows(tables, k, seed=seed)
+    return comparison.rows([table for table, _ in opened.read_models(list(map(str, files)))], k, seed=seed)

@@ -181,15 +181,30 @@ def _mean_row(file: str, base: str, name: str, values: Floats, resampled: _Resam
 
 
 def common_problems(base: Samples, other: Samples) -> list[str]:
-    """The problems of both files, in the order of the first; raises ValueError if there is none."""
-    there = set(other.problems)
-    common = [problem for problem in base.problems if problem in there]
+    """The problems of both files, in the order of the first; raises ValueError if there is none.
+
+    Problems of one name whose documents are known and differ are not the same.
+    """
+    named, common = _named_alike(base, other)
+    if named and not common:
+        raise ValueError(
+            f"{other.name}: its {len(named)} problems named as in {base.name} ({named[0][:60]!r}, ...) are others, by "
+            "their hash or text: want samples of the same problems, or --problem with the field that names them"
+        )
     if not common:
         raise ValueError(
             f"{other.name}: no problem in common with {base.name} ({other.problems[0][:60]!r} here, "
             f"{base.problems[0][:60]!r} there): want samples of the same problems"
         )
     return common
+
+
+def _named_alike(base: Samples, other: Samples) -> tuple[list[str], list[str]]:
+    """The problems of one name in both files, and those of them whose documents do not differ."""
+    there = set(other.problems)
+    named = [problem for problem in base.problems if problem in there]
+    documents = [dict(zip(samples.problems, samples.documents, strict=False)) for samples in (base, other)]
+    return named, [name for name in named if len({each.get(name) for each in documents} - {None}) < 2]
 
 
 def pair_rows(base: Samples, other: Samples, wanted: Iterable[int] = (), *, rng: np.random.Generator) -> Iterator[Row]:
@@ -304,6 +319,9 @@ def warnings_about(files: Sequence[Samples]) -> list[str]:
     found = [warning for samples in files for warning in _file_warnings(samples)]
     for n in dict.fromkeys(samples.largest_k for samples in files):
         names = ", ".join(samples.name for samples in files if samples.largest_k == n)
+        if n == 1:
+            found.append(f"n = 1: {names}: one sample a problem shows pass@1 and nothing of larger k")
+            continue
         found.append(
             f"n < 2k above k = {n // 2} (n = {n}: {names}): unbiased, but there a problem counts as nearly 0 or 1, and "
             "one correct sample more or less moves it far"
@@ -328,6 +346,11 @@ def _file_warnings(samples: Samples) -> Iterator[str]:
 
 def _pair_warnings(base: Samples, other: Samples) -> Iterator[str]:
     common = common_problems(base, other)
+    if num_others := len(_named_alike(base, other)[0]) - len(common):
+        yield (
+            f"{num_others} problems of {other.name} are others than those of the same name in {base.name}, by their "
+            "hash or text: they are left out of the comparison"
+        )
     if not len(common) == len(base.problems) == len(other.problems):
         yield (
             f"{base.name} has {len(base.problems)} problems, {other.name} {len(other.problems)}: they are compared on "

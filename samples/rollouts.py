@@ -1,28 +1,34 @@
 """Reading rollouts: sampled completions with reward, correctness and log-probabilities, as arrays for the methods.
 
-Two formats: JSON lines, one completion each, and the parquet file of completions that TRL's GRPO trainer writes. A
-group is all completions of a prompt, and of a training step where the file has the field `step`. Groups of different
-sizes stay apart: the methods see an array for every size. Of several reward columns those that are known are summed,
-as TRL does.
+One completion a row, in JSON lines or parquet, read by `samples.lines`: as described here, as TRL's GRPO trainer logs
+completions, or as verl dumps rollouts. A group is all completions of a prompt, and of a training step where the file
+has the field `step`. Groups of different sizes stay apart: the methods see an array for every size. Of several reward
+columns those that are known are summed, as TRL does.
 
 Fields: `prompt` and `completion` (text, or messages), `reward` (finite number, or null if there is none), `correct`
 (0, 1, true, false, or null if it could not be scored), `log_prob` (of the whole completion, nats, under the policy and
 temperature that sampled it) or `token_log_probs`, `num_tokens`, `base_log_prob`, and `answer` (text or number; without
 it completions are told apart by their text). Other fields are ignored. TRL's file has no log-probabilities unless they
-were logged as an extra column; its reward functions are columns of any name.
+were logged as an extra column; its reward functions are columns of any name. In verl's dump `input` is the prompt,
+`output` the completion, `score` the reward and `acc`, else `score`, the correctness; its `uid` is no group's.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sharpening.samples import lines
+from sharpening.samples.formats.fields import listed, scalar
+from sharpening.samples.lines import TOO_DEEP
 from sharpening.theory.methods import scorable
 
 Integers = NDArray[np.int64]
@@ -33,7 +39,8 @@ NOT_REWARDS = (
     *("step", "prompt", "completion", "answer", "advantage"),
     *("log_prob", "token_log_probs", "base_log_prob", "num_tokens"),
 )
-TOO_DEEP = "it is nested too deeply: want an object of numbers and texts"
+VERL = {"prompt": "input", "completion": "output"}
+VERL_DEFAULTS = {"reward": ("score",), "correct": ("acc", "score")}
 SUM_TOLERANCE = 1e-3  # relative, between log_prob and the sum of token_log_probs: what rounded decimals leave
 
 
@@ -86,55 +93,40 @@ class Rollouts:
             yield dict(zip(self.inputs, columns, strict=True))
 
 
-def read_jsonl(text: str, name: str, columns: Columns | None = None) -> Rollouts:
-    r"""The rollouts in JSON lines; empty lines are skipped.
+def read(path: Path, name: str, columns: Columns | None = None) -> Rollouts:
+    """The rollouts in a file, of any kind that `lines` reads.
 
     Raises:   ValueError, one line: the file, the line, the field, its value and what is allowed.
+    """
+    with lines.opened(path, name) as source:
+        rows = list(source.table().rows)
+    return _rollouts(_placed(rows, name), name, columns or Columns())
+
+
+def read_jsonl(text: str, name: str, columns: Columns | None = None) -> Rollouts:
+    r"""The rollouts in a text, as `read` does.
 
     >>> lines = '{"prompt": "a", "reward": 1, "correct": 1}\n{"prompt": "a", "reward": 0, "correct": 0}'
     >>> read_jsonl(lines, "example").shapes
     ((1, 2),)
     """
-    return _rollouts(list(_json_records(text, name)), name, columns or Columns())
-
-
-def read_parquet(file: BinaryIO, name: str, columns: Columns | None = None) -> Rollouts:
-    """The rollouts in a parquet file: TRL's completions, or the fields of a JSON line as columns.
-
-    Raises:   ValueError, one line, as `read_jsonl`; also if pyarrow is not installed.
-    """
     try:
-        from pyarrow import lib, parquet
-    except ImportError:
-        raise ValueError(
-            f"{name}: parquet needs pyarrow: install it (pip install pyarrow), or save JSON lines"
-        ) from None
-    try:
-        rows = parquet.read_table(file).to_pylist()
-    except (lib.ArrowException, OSError) as error:
-        raise ValueError(f"{name}: it is not a parquet file: {str(error).splitlines()[0]}") from None
-    placed = [(f"{name} row {number}", number, row) for number, row in enumerate(rows, start=1)]
-    return _rollouts(placed, name, columns or Columns())
+        rows = list(lines.text_table(io.BytesIO(text.encode(errors="surrogatepass"))).rows)
+    except ValueError as error:
+        raise ValueError(lines.named(str(error), name)) from None
+    return _rollouts(_placed(rows, name), name, columns or Columns())
 
 
-def _json_records(text: str, name: str) -> Iterator[Placed]:
-    for number, line in enumerate(text.split("\n"), start=1):
-        place = f"{name} line {number}"
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(
-                f"{place}: it is not JSON ({error.msg} at column {error.colno}): want one object"
-            ) from None
-        except RecursionError:
-            raise ValueError(f"{place}: {TOO_DEEP}") from None
-        except ValueError as error:  # an integer of more digits than Python converts
-            raise ValueError(f"{place}: a number cannot be read ({str(error).split(':')[0]})") from None
-        if not isinstance(record, dict):
-            raise ValueError(f"{place}: it is {_shown(record)}: want an object, as {{'prompt': ..., 'reward': ...}}")
-        yield place, number, record
+def _placed(rows: Iterable[lines.Row], name: str) -> list[Placed]:
+    """The rows with their places, those of verl's dump with the names of the fields here."""
+    found = []
+    for row in rows:
+        is_verl = "prompt" not in row.fields and set(VERL.values()) <= row.fields.keys()
+        fields = (
+            {**row.fields, **{ours: row.fields[theirs] for ours, theirs in VERL.items()}} if is_verl else row.fields
+        )
+        found.append((f"{name} {row.place}", row.number, fields))
+    return found
 
 
 def _rollouts(placed: list[Placed], name: str, columns: Columns) -> Rollouts:
@@ -180,15 +172,16 @@ def _chosen(placed: list[Placed], name: str, columns: Columns) -> Columns:
     fields = list(dict.fromkeys(field for _, _, record in placed for field in record))
     for field in (*columns.reward, *filter(None, [columns.correct])):
         if field not in fields:
-            raise ValueError(f"{name}: there is no field {field!r}: it has {', '.join(map(str, fields))}")
+            raise ValueError(f"{name}: there is no field {field!r}: it has {listed(fields)}")
     candidates = [field for field in fields if field not in NOT_REWARDS and _is_numeric(placed, field)]
 
     def default(field: str) -> str:
-        if field in fields:
-            return field
+        names = (field, *(VERL_DEFAULTS[field] if set(VERL.values()) <= set(fields) else ()))
+        if there := [name for name in names if name in fields]:
+            return there[0]
         if len(candidates) == 1:
             return str(candidates[0])
-        known = ", ".join(map(str, candidates)) or "none"
+        known = listed(candidates) or "none"
         raise ValueError(f"{name}: there is no field {field!r}: say which is, with --{field} (numeric fields: {known})")
 
     return Columns(columns.reward or (default("reward"),), columns.correct or default("correct"))
@@ -258,9 +251,9 @@ def _log_prob(record: Record, field: str, place: str) -> float:
 
 
 def _number(record: Record, field: str, place: str, *, is_nullable: bool = False) -> float:
-    """The field as a float. Null (as NaN), NaN, true and false only where `is_nullable`."""
+    """The field as a float. Null (as NaN), NaN, true, false and these as text only where `is_nullable`."""
     value = record.get(field, "missing")
-    if is_nullable and value is None:
+    if is_nullable and (value := scalar(value)) is None:
         return math.nan
     try:
         number = float(value) if isinstance(value, int | float) else math.inf

@@ -27,7 +27,7 @@ MAY_IMPORT = {  # the most of the tree that each room may import, itself aside; 
     "theory/claims": MATHEMATICS,
     "theory/rows": MATHEMATICS,
     "samples": {"theory"},
-    "samples/formats": {"samples/tally", "samples/lines"},
+    "samples/formats": {"samples/tally", "samples/lines", "theory/estimators"},
     "bandits": {"theory", "samples"},
     "llm": {"theory", "samples"},
     "llm/tasks": set(),

@@ -290,7 +290,7 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         (["hand.jsonl", "--json", "hand.jsonl"], "--json: 'hand.jsonl': this is the input"),
         (["hand.jsonl", "--advantages", "hand.jsonl"], "--advantages: 'hand.jsonl': this is the input"),
         (["missing.jsonl"], "missing.jsonl: cannot be read: No such file"),
-        (["missing.parquet"], "missing.parquet: No such file"),
+        (["missing.parquet"], "missing.parquet: cannot be read: No such file"),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], message: str, refused: Refused):

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sharpening.samples import lines as rows_of_files
 from sharpening.samples import rollouts
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -22,14 +23,12 @@ def lines(*records: Mapping[str, Any]) -> str:
     return "\n".join(map(json.dumps, records))
 
 
-def table(columns: Mapping[str, list[Any]]) -> io.BytesIO:
-    """A parquet file in memory."""
+def table(path: Path, columns: Mapping[str, list[Any]]) -> Path:
+    """A parquet file, whatever its name."""
     import pyarrow
 
-    stream = io.BytesIO()
-    parquet.write_table(pyarrow.table(dict(columns)), stream)
-    stream.seek(0)
-    return stream
+    parquet.write_table(pyarrow.table(dict(columns)), path / "file")
+    return path / "file"
 
 
 def test_a_group_is_the_completions_of_a_prompt_wherever_they_stand():
@@ -89,8 +88,8 @@ BAD: dict[str, str] = {
     "f line 2: it is not JSON (Expecting value at column 1)": lines(GOOD) + "\nnot json",
     "f line 1: it is nested too deeply": '{"prompt": ' + "[" * 100_000,
     "f line 1: a number cannot be read": '{"prompt": "p", "reward": ' + "9" * 5000 + "}",
-    "f line 1: it is a list: want an object": "[1]",
-    "f line 1: it is 3: want an object": "3",
+    "f item 1: it is 1: want an object": "[1]",
+    "f line 2: it is 3: want an object": lines(GOOD) + "\n3",
     "f line 1: prompt is None: want": lines({"reward": 1, "correct": 1}),
     "f line 1: prompt is True: want": lines({**GOOD, "prompt": True}),
     "f: there is no field 'correct': say which is, with --correct (numeric fields: reward, other)": lines(
@@ -140,7 +139,7 @@ def test_every_nesting_depth_is_read_or_refused_in_one_line():
             outcomes.add(str(rollouts.read_jsonl(record, "f").shapes))
         except ValueError as error:
             outcomes.add(str(error))
-    assert outcomes == {"((1, 1),)", f"f line 1: {rollouts.TOO_DEEP}"}
+    assert outcomes == {"((1, 1),)", f"f line 1: {rows_of_files.TOO_DEEP}"}
 
 
 TRL: dict[str, list[Any]] = {
@@ -149,14 +148,14 @@ TRL: dict[str, list[Any]] = {
     "completion": [[{"role": "assistant", "content": text}] for text in "xyxx"],
     "right": [1.0, 0.0, None, 1.0],
     "form": [0.1, 0.1, 0.1, 0.0],
-    "note": ["", "", "", ""],
+    "note": ["x", "", "", ""],
     "advantage": [0.7, -0.7, 0.0, 0.0],
 }
 
 
-def test_trl_completions_are_read():
+def test_trl_completions_are_read(tmp_path: Path):
     """Messages as prompts, one named correctness, rewards summed, no log-probability."""
-    found = rollouts.read_parquet(table(TRL), "f.parquet", rollouts.Columns(("right", "form"), "right"))
+    found = rollouts.read(table(tmp_path, TRL), "f", rollouts.Columns(("right", "form"), "right"))
     assert found.shapes == ((2, 2),)
     np.testing.assert_array_equal(found.inputs["reward"], [1.1, 0.1, 0.1, 1.0])
     np.testing.assert_array_equal(found.inputs["correct"], [1, 0, math.nan, 1])
@@ -164,8 +163,8 @@ def test_trl_completions_are_read():
     assert set(found.inputs) == {"reward", "correct", "answer"}
 
 
-def test_the_only_reward_function_is_reward_and_correctness():
-    found = rollouts.read_parquet(table({key: TRL[key] for key in TRL if key != "form"}), "f.parquet")
+def test_the_only_reward_function_is_reward_and_correctness(tmp_path: Path):
+    found = rollouts.read(table(tmp_path, {key: TRL[key] for key in TRL if key != "form"}), "f")
     np.testing.assert_array_equal(found.inputs["reward"], found.inputs["correct"])
 
 
@@ -179,18 +178,39 @@ def test_the_only_reward_function_is_reward_and_correctness():
         (rollouts.Columns(("right",)), "f: there is no field 'correct': say which is, with --correct"),
         (rollouts.Columns(("rigth",), "right"), "f: there is no field 'rigth': it has step, prompt, completion, right"),
         (rollouts.Columns(("right",), "form"), "f row 1: form is 0.1: want 0, 1, true, false"),
-        (rollouts.Columns(("note",), "right"), "f row 1: note is '': want a finite number"),
+        (rollouts.Columns(("note",), "right"), "f row 1: note is 'x': want a finite number"),
     ],
 )
-def test_columns_that_do_not_fit_are_named(columns: rollouts.Columns, message: str):
+def test_columns_that_do_not_fit_are_named(columns: rollouts.Columns, message: str, tmp_path: Path):
     with pytest.raises(ValueError) as caught:  # noqa: PT011 the text is compared below
-        rollouts.read_parquet(table(TRL), "f", columns)
+        rollouts.read(table(tmp_path, TRL), "f", columns)
     assert str(caught.value).startswith(message)
 
 
-def test_what_is_no_parquet_and_a_missing_pyarrow_are_one_line(monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(ValueError, match=r"^f: it is not a parquet file: [^\n]+$"):
-        rollouts.read_parquet(io.BytesIO(b"{}"), "f")
+def test_a_missing_pyarrow_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = table(tmp_path, TRL)
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(ValueError, match=r"^f: parquet needs pyarrow: install it \(pip install pyarrow\)"):
-        rollouts.read_parquet(io.BytesIO(b""), "f")
+    with pytest.raises(ValueError, match=r"^f: reading parquet needs pyarrow: want `pip install pyarrow` first$"):
+        rollouts.read(path, "f")
+
+
+def test_the_dump_of_verl_is_read(tmp_path: Path):
+    """Its newest form has an id a sample: groups are by prompt and step; null acc is unscorable, text is read."""
+    rows = [
+        {"input": text, "output": f"{n}", "gts": "1", "score": float(n % 2), "step": 1, "uid": f"{text}{n}"}
+        for text in "ab"
+        for n in range(4)
+    ]
+    path = tmp_path / "1.jsonl"
+    path.write_text(lines(*rows))
+    found = rollouts.read(path, "f")
+    assert found.shapes == ((2, 4),)
+    np.testing.assert_array_equal(found.inputs["correct"], found.inputs["reward"])
+    assert found.inputs["answer"].tolist() == [0, 1, 2, 3] * 2
+    for row, mark in zip(rows, ("True", "False", None, 1, "1.0", 0, True, False), strict=True):
+        row["acc"] = mark
+    path.write_text(lines(*rows))
+    np.testing.assert_array_equal(rollouts.read(path, "f").inputs["correct"], [1, 0, math.nan, 1, 1, 0, 1, 0])
+    path.write_text(lines(*rows, {**rows[0], "acc": "maybe"}))
+    with pytest.raises(ValueError, match=r"^f line 9: acc is 'maybe': want a finite number, or null if unscorable$"):
+        rollouts.read(path, "f", rollouts.Columns(correct="acc"))

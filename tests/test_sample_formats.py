@@ -13,7 +13,7 @@ import pytest
 from pyarrow import parquet
 
 from sharpening.samples import files as sample_files
-from sharpening.samples.formats.readers import Fields
+from sharpening.samples.formats.fields import Fields
 from sharpening.samples.tally import Samples
 
 MARKS = {"0": [1, 0, 1, 1], "1": [0, 0, 0, 0], "2": [1, 1, 1, 1]}  # problem -> correct or not, sample by sample
@@ -31,11 +31,11 @@ def human_eval_rows() -> list[dict[str, Any]]:
     return [
         {
             "task_id": f"HumanEval/{problem}",
-            "completion": "    return 1\n",
+            "completion": f"    return {place}\n",
             "result": results[mark],
             "passed": bool(mark),
         }
-        for problem, mark in EACH
+        for place, (problem, mark) in enumerate(EACH)
     ]
 
 
@@ -58,7 +58,7 @@ def lm_eval_lists() -> list[dict[str, Any]]:
     return [
         lm_eval_row(
             problem,
-            resps=[[f"so {mark}" for mark in marks]],
+            resps=[[f"so {place} {mark}" for place, mark in enumerate(marks)]],
             filtered_resps=[[str(mark) for mark in marks]],
             filter="none",
             metrics=["exact_match"],
@@ -103,7 +103,7 @@ def verl_rows() -> list[dict[str, Any]]:
     return [
         {
             "input": f"user\nproblem {problem}\nassistant\n",
-            "output": f"Answer: {mark}",
+            "output": f"{place}, so the answer is {mark}",
             "gts": "1",
             "score": 1.0 if mark else -1.0,
             "step": 100,
@@ -111,12 +111,50 @@ def verl_rows() -> list[dict[str, Any]]:
             "acc": bool(mark),
             "pred": str(mark),
         }
-        for problem, mark in EACH
+        for place, (problem, mark) in enumerate(EACH)
     ]
 
 
 def jsonl_rows(**rest: Any) -> list[dict[str, Any]]:
     return [{"problem": problem, "correct": mark, **rest} for problem, mark in EACH]
+
+
+def bigcodebench(problem: str, marks: list[int]) -> list[dict[str, Any]]:
+    """What `bigcodebench.evaluate` writes of a task."""
+    statuses = ("fail", "pass")
+    return [
+        {"task_id": problem, "solution": f"x = {place}", "status": statuses[mark], "details": {}}
+        for place, mark in enumerate(marks)
+    ]
+
+
+def nemo_rows() -> list[dict[str, Any]]:
+    return [
+        {
+            "problem": problem,
+            "expected_answer": "1",
+            "generation": f"{place}",
+            "predicted_answer": "1" if mark else None,
+            "symbolic_correct": bool(mark),
+        }
+        for place, (problem, mark) in enumerate(EACH)
+    ]
+
+
+def inspect_samples() -> list[dict[str, Any]]:
+    """The samples of a log, scored by numbers."""
+    return [
+        {
+            "id": problem,
+            "epoch": epoch,
+            "input": [{"role": "user", "content": f"question {problem}"}],
+            "target": "1",
+            "output": {"model": "m", "completion": f"so {epoch}"},
+            "scores": {"match": {"value": float(mark), "answer": str(mark), "explanation": "x"}},
+        }
+        for problem, marks in MARKS.items()
+        for epoch, mark in enumerate(marks, start=1)
+    ]
 
 
 CSV = "problem,n,c\n" + "".join(f"{problem},{n},{c}\n" for problem, (n, c) in COUNTS.items())
@@ -127,7 +165,7 @@ def write_trl(path: Path, **rest: Any) -> None:
     table = {
         "step": [str(100)] * len(EACH),
         "prompt": [f"problem {problem}" for problem, _ in EACH],
-        "completion": [f"so {mark}" for _, mark in EACH],
+        "completion": [f"{place}, so {mark}" for place, (_, mark) in enumerate(EACH)],
         "accuracy_reward": [float(mark) for _, mark in EACH],
         **rest,
         "advantage": [0.1] * len(EACH),
@@ -156,10 +194,32 @@ TEXTS: dict[str, tuple[str, str]] = {
     "lm_eval, a list": ("lm_eval", lines(lm_eval_lists())),
     "lm_eval, pass@1": ("lm_eval", lines(lm_eval_shares())),
     "verl": ("verl", lines(verl_rows())),
-    "jsonl": ("jsonl", lines(jsonl_rows())),
-    "jsonl with true and a byte order mark": ("jsonl", "\ufeff" + lines(jsonl_rows()).replace(": 1}", ": true}")),
-    "csv": ("csv", CSV),
-    "csv from a spreadsheet": ("csv", "\ufeffn,note,problem,c\r\n4,,0,3\r\n4,x,1,0\r\n4,,2,4\r\n"),
+    "own": ("own", lines(jsonl_rows())),
+    "own with true and a byte order mark": ("own", "\ufeff" + lines(jsonl_rows()).replace(": 1}", ": true}")),
+    "own as a JSON list": ("own", json.dumps(jsonl_rows(), indent=2)),
+    "own, a list a problem": (
+        "own",
+        lines([{"problem": problem, "correct": marks} for problem, marks in MARKS.items()]),
+    ),
+    "own counts": ("own", lines([{"id": int(problem), "n": n, "c": float(c)} for problem, (n, c) in COUNTS.items()])),
+    "csv": ("own", CSV),
+    "csv from a spreadsheet": ("own", "\ufeffn,note,problem,c\r\n4,,0,3\r\n4,x,1,0\r\n4,,2,4\r\n"),
+    "csv, a sample a row, with a line break": (
+        "own",
+        "problem,correct,completion\r\n"
+        + "".join(f'{problem},{mark == 1},"{place}\n"\r\n' for place, (problem, mark) in enumerate(EACH)),
+    ),
+    "BigCodeBench": (
+        "evalplus",
+        json.dumps(
+            {"date": "d", "eval": {problem: bigcodebench(problem, marks) for problem, marks in MARKS.items()}}, indent=2
+        ),
+    ),
+    "nemo_skills": ("nemo_skills", lines(nemo_rows())),
+    "inspect, by numbers": (
+        "inspect",
+        json.dumps({"version": 2, "status": "success", "eval": {}, "samples": inspect_samples()}),
+    ),
 }
 
 
@@ -175,15 +235,12 @@ def test_trl_is_recognised_and_needs_a_name_among_several_rewards(tmp_path: Path
     path = tmp_path / "completions_00100.parquet"
     write_trl(path)
     assert counts(sample_files.read(path, "file", None, Fields())[0]) == list(COUNTS.values())
-    write_trl(path, format_reward=[1.0] * len(EACH), solution=["1"] * len(EACH))
-    with pytest.raises(ValueError, match=r"file line 1: several fields could be the reward column \(accuracy_reward, "):
+    write_trl(path, format_reward=[1.0] * len(EACH), solution=[str(place % 2) for place in range(len(EACH))])
+    with pytest.raises(ValueError, match=r"file: several fields could be the reward column \(accuracy_reward, format"):
         sample_files.read(path, "file", None, Fields())
     found, _ = sample_files.read(path, "file", "trl", Fields(metric="accuracy_reward", answer="solution"))
     assert counts(found) == list(COUNTS.values())
     assert found.answers is not None
-    write_trl(path, format_reward=[None, *[1.0] * (len(EACH) - 1)])
-    with pytest.raises(ValueError, match="file line 1: format_reward is null: want 0, 1, true or false"):
-        sample_files.read(path, "file", None, Fields(metric="format_reward"))
 
 
 def test_trl_without_pyarrow_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +273,7 @@ def test_lm_eval_multiple_choice_has_one_sample(read: Read) -> None:
     choices = [["-1.5", "False"], ["-0.5", "True"]]
     rest = {"resps": [[choice] for choice in choices], "filtered_resps": choices, "filter": "none"}
     rows = [lm_eval_row(str(doc), **rest, acc=1.0, acc_norm=0.0) for doc in range(3)]
-    with pytest.raises(ValueError, match=r"several fields could be the metric \(acc, acc_norm\)"):
+    with pytest.raises(ValueError, match=r"line 1: several fields could be the metric \(acc, acc_norm\)"):
         read(lines(rows))
     assert counts(read(lines(rows), metric="acc")) == [(1, 1)] * 3
 
@@ -228,6 +285,7 @@ def test_answers_are_counted_per_problem(read: Read) -> None:
         assert dict(zip(first.counts.tolist(), first.correct.tolist(), strict=True)) == {3: 1.0, 1: 0.0}
     assert read(lines(human_eval_rows())).answers is None
     rows = jsonl_rows(answer="7" * 1000)
+    rows[-1]["answer"] = "8"
     (only,) = read(lines(rows)).answers[0]
     assert only.counts.tolist() == [4]
     rows[0] = {"problem": "0", "correct": 1}
@@ -281,68 +339,3 @@ def test_unscorable_samples_are_left_out_and_counted(read: Read) -> None:
     found = read(lines([*rows, {"problem": "2", "correct": None}]))
     assert dict(zip(found.problems, counts(found), strict=True)) == COUNTS
     assert found.notes == ("1 samples could not be scored (correct is null) and are left out",)
-
-
-GOOD = lines(jsonl_rows())
-ONE = '{"problem": "a", "correct": 1, "sample": 5}\n'
-HUMAN_EVAL_LINE = '{"task_id": "a", "completion": "", "passed": true, "completion_id": 0}\n'
-LM_EVAL_LINE = '{"doc_id": 1, "resps": 1, "filtered_resps": 1, "metrics": 1, "acc": 1, "f1": 1}\n'
-BAD_TEXTS: dict[str, str | bytes] = {
-    ": the file is empty: want at least one sample": "",
-    ": the file is empty: want": "problem,n,c\n",
-    ": the file is empty: want at": "\n \n",
-    " line 1: unknown format, fields a, b: want those of a format (human_eval: ": '{"a": 1, "b": 1}',
-    " line 1: unknown format, columns a, b: want problem, n, c, or JSON Lines": "a,b\n1,2\n",
-    " line 1: it begins a JSON list: want JSON Lines": "[" + ONE + "]",
-    " line 13: field 'correct' is missing: want it in every line": GOOD + '{"problem": "a"}\n',
-    " line 13: field 'problem' is missing": GOOD + '{"correct": 1}\n',
-    " line 14: it is not JSON: ": GOOD + "\n{",
-    " line 13: it is 5: want an object": GOOD + "5\n",
-    " line 13: correct is NaN: want 0, 1, true or false": GOOD + '{"problem": "a", "correct": NaN}\n',
-    ' line 13: correct is "yes": want 0, 1, true or false': GOOD + '{"problem": "a", "correct": "yes"}\n',
-    ": correct is null in every line: want samples that could be scored": '{"problem": "a", "correct": null}\n',
-    " line 1: acc is null: want 0, 1": lines(verl_rows()).replace("true", "null").replace("false", "null"),
-    " line 13: correct is 0.5: want 0, 1, true or false; for other": GOOD + '{"problem": "a", "correct": 0.5}\n',
-    " line 13: problem is null: want a name": GOOD + '{"problem": null, "correct": 1}\n',
-    " line 2: sample '5' of problem 'a' is there before: want it once": ONE + ONE,
-    " line 1: it is not JSON: Exceeds the limit": '{"problem": ' + "1" * 5000 + "}",
-    " line 2: sample '0' of problem 'a' is there": HUMAN_EVAL_LINE * 2,
-    " line 1: several fields could be the metric (acc, f1)": LM_EVAL_LINE,
-    " line 1: field 'passed' is missing": '{"task_id": "a", "completion": "b"}\n',
-    " line 4: sample 0 of problem '0' is there before": lines(lm_eval_first()[:3] + lm_eval_first()[:1]),
-    " line 1: pass@1 is 0.3: want a share of 4 generations": lines(lm_eval_shares()[:1]).replace("0.75", "0.3"),
-    " line 1: field 'resps' is missing": '{"doc_id": 1, "filtered_resps": ["a"], "acc": 1.0}\n',
-    " line 3: c is 5, n is 4: want c at most n": CSV.replace("1,4,0", "1,4,5"),
-    " line 3: problem '0' is there before: want it once": CSV.replace("1,4,0", "0,4,0"),
-    " line 3: c is 'nan': want an integer from 0": CSV.replace("1,4,0", "1,4,nan"),
-    " line 3: n is '0': want an integer from 1": CSV.replace("1,4,0", "1,0,0"),
-    " line 3: c is '-1': want an integer from 0": CSV.replace("1,4,0", "1,4,-1"),
-    " line 3: c is '0.5': want an integer": CSV.replace("1,4,0", "1,4,0.5"),
-    " line 3: 2 fields: want 3, as in the header": CSV.replace("1,4,0", "1,4"),
-    " line 3: malformed CSV: ": CSV.replace("1,4,0", '"1,4,0'),
-    " line 1: want one column 'n' in the header": CSV.replace("problem,n", "problem,n,n"),
-    " line 13: it is not UTF-8 text (": GOOD.encode() + b"\xff\n",
-}
-
-
-@pytest.mark.parametrize(("message", "text"), BAD_TEXTS.items(), ids=list(BAD_TEXTS))
-def test_a_bad_file_is_one_line(message: str, text: str | bytes, read: Read) -> None:
-    with pytest.raises(ValueError, match=r"^file") as caught:
-        read(text)
-    assert str(caught.value).startswith("file" + message)
-    assert "\n" not in str(caught.value)
-
-
-def test_a_named_format_must_fit(read: Read, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="file line 1: field 'passed' is missing"):
-        read(GOOD, "human_eval")
-    with pytest.raises(ValueError, match="file: it is not a parquet file, as --format trl says"):
-        read(GOOD, "trl")
-    write_trl(tmp_path / "x")
-    with pytest.raises(ValueError, match="it is a parquet file: want --format trl, or none, not csv"):
-        sample_files.read(tmp_path / "x", "file", "csv", Fields())
-
-
-def test_deep_nesting_is_one_line(read: Read) -> None:
-    with pytest.raises(ValueError, match="file line 1: it is not JSON: maximum recursion depth exceeded"):
-        read('{"problem": ' + "[" * 100_000)

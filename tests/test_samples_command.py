@@ -202,13 +202,18 @@ def test_files_of_one_name_are_told_apart():
         (["a.csv", "a.csv"], "FILES: 'a.csv': given twice: want distinct files"),
         (["a.csv", "b.csv", "c", "d", "e", "f"], "FILES: 6 files: want at most 5"),
         (["missing.csv"], "missing.csv: cannot be read: No such file or directory"),
-        (["."], ".: cannot be read: Is a directory"),
+        (["sub"], "sub: no file in this folder holds samples: want files of samples directly in it"),
+        (["a.csv+missing.csv"], "missing.csv: cannot be read: No such file or directory"),
+        (["a.csv+a.csv"], "FILES: 'a.csv+a.csv': 'a.csv' is there twice: want distinct files, joined by +"),
+        (["a.csv+"], "FILES: 'a.csv+': a name is empty: want distinct files, joined by +"),
+        (["a.csv+b.csv", "b.csv"], "FILES: 'b.csv': given twice: want distinct files"),
+        (["sub/../other.csv", "--metric", "x"], "sub/../other.csv line 2: field 'x' is missing: want it in every line"),
         (["a.csv", "--k", "1", "9"], "--k: 9: want 1 to 8, the fewest samples that a.csv has of a problem"),
         (["a.csv", "b.csv", "--k", "5"], "--k: 5: want 1 to 4, the fewest samples that b.csv has of a problem"),
         (["a.csv", "--k", "0"], "--k: 0: want 1 to 8"),
         (["a.csv", "--k", "2", "2"], "--k: 2: given twice"),
-        (["a.csv", "--format", "xml"], "--format: 'xml': Input should be 'human_eval', 'lm_eval', 'trl'"),
-        (["a.csv", "--format", "verl"], "a.csv line 1: it is not JSON"),
+        (["a.csv", "--format", "xml"], "--format: 'xml': Input should be 'own', 'human_eval', 'lm_eval', 'trl'"),
+        (["a.csv", "--format", "verl"], "a.csv line 2: field 'score' is missing"),
         (["a.csv", "--json", "a.csv"], "--json: 'a.csv': this is the input"),
         (["a.csv", "--json", "none/x"], "--json: 'none/x': 'none' is not a folder"),
         (["a.csv", "--out", "b.csv"], "--out: 'b.csv': "),
@@ -222,6 +227,7 @@ def test_bad_input_is_one_line(words: list[str], message: str, capsys):
     """Exit status 2, one line, nothing written."""
     write("a.csv", RATES[:30], 8)
     write("b.csv", RATES[:30], 4)
+    Path("sub").mkdir()
     Path("other.csv").write_text("problem,n,c\nq0,4,1\nq1,4,2\n")
     Path("empty.csv").write_text("")
     assert cli.main(["samples", *words]) == 2

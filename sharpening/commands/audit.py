@@ -143,7 +143,7 @@ def _read_check(options: AuditOptions) -> tuple[Samples, str] | None:
 
     path = Path(options.check)
     text, sha256 = files.read(path)
-    return audit_samples.read(text, path.name), sha256
+    return audit_samples.read(text, options.check), sha256
 
 
 def _check_rows(name: str, scored: Sequence[Audited], texts: Sequence[Sequence[str]], samples: Samples) -> list[Row]:
@@ -168,7 +168,7 @@ def _by_samples(options: AuditOptions, names: Sequence[str]) -> Found:
 
     path = Path(str(options.samples))
     text, sha256 = files.read(path)
-    samples = audit_samples.read(text, path.name, options.limit)
+    samples = audit_samples.read(text, str(path), options.limit)
     scores = {}
     for name, folder in zip(names, options.model, strict=True):
         lm = language_models.opened(folder, options)

@@ -35,7 +35,7 @@ def predict(options: PredictOptions) -> int:
     clock = store.Clock()
     path = Path(options.base)
     text, sha256 = files.read(path)
-    table = answers.read_answers(io.StringIO(text, newline=""), path.name)
+    table = answers.read_answers(io.StringIO(text, newline=""), options.base)
     files.refuse_as_file("json", options.json_file, path)
     files.refuse_as_folder("out", options.out)
     rows = list(prediction.predict(table.problem, options.beta))

@@ -24,7 +24,7 @@ SCHEMA_VERSION = 1
 class PreviewOptions(Options):
     """Say what methods would do to your rollouts, and how strong to make them: no training, no torch."""
 
-    rollouts: NonEmpty = Field(description="JSON lines, one completion each, or a parquet of TRL's completions")
+    rollouts: NonEmpty = Field(description="one completion a line: JSON lines, TRL's parquet, or verl's dump")
     method: tuple[NonEmpty, ...] = Field(
         (), description="method ids, presets of ds or FILE.py:FUNCTION; a selection that the file serves if not given"
     )
@@ -45,7 +45,7 @@ def show_preview(options: PreviewOptions) -> int:
             raise ValueError(f"--method: {name!r}: given twice: want distinct methods")
     files.refuse_as_file("json", options.json_file, path)
     files.refuse_as_file("advantages", options.advantages, path)
-    found = _read(path, rollouts.Columns(options.reward, options.correct))
+    found = rollouts.read(path, options.rollouts, rollouts.Columns(options.reward, options.correct))
     effects: list[Effect] = []
     left_out: dict[str, str] = {}
     for name in options.method or preview.DEFAULT_METHODS:
@@ -64,14 +64,6 @@ def show_preview(options: PreviewOptions) -> int:
         store.write_text_atomically(Path(options.advantages), store.rows_to_csv(_advantage_rows(found, effects)))
     print(preview_table.report(facts, rows, left_out))
     return 0
-
-
-def _read(path: Path, columns: rollouts.Columns) -> rollouts.Rollouts:
-    if path.suffix == ".parquet":
-        with path.open("rb") as file:
-            return rollouts.read_parquet(file, path.name, columns)
-    text, _ = files.read(path)
-    return rollouts.read_jsonl(text, path.name, columns)
 
 
 def _effect(found: rollouts.Rollouts, name: str, words: tuple[str, ...], *, is_asked_for: bool) -> Effect:

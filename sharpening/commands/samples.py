@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field
 
@@ -14,22 +13,40 @@ from sharpening.figures.drawing import samples as sample_figures
 from sharpening.figures.tables import samples as sample_tables
 from sharpening.samples import comparison
 from sharpening.samples import files as sample_files
-from sharpening.samples.formats.readers import Fields
+from sharpening.samples.formats.fields import Fields
 from sharpening.samples.tally import Samples
 from sharpening.storage import files, store
 
 SCHEMA_VERSION = 1
+FormatName = Literal[
+    "own",
+    "human_eval",
+    "lm_eval",
+    "trl",
+    "verl",
+    "qwen_math",
+    "evalplus",
+    "livecodebench",
+    "limo",
+    "lighteval",
+    "inspect",
+    "nemo_skills",
+]
 
 
 class SamplesOptions(Options):
     """Say what verified samples show: pass@k with intervals, and, of several models, whether one collapsed."""
 
-    files: tuple[NonEmpty, ...] = Field(description="sample files, one a model; the first is the one before training")
-    file_format: Literal["human_eval", "lm_eval", "trl", "verl", "jsonl", "csv"] | None = Field(
-        None, alias="format", description="human_eval, lm_eval, trl, verl, jsonl or csv; recognised if not given"
+    files: tuple[NonEmpty, ...] = Field(
+        description="sample files, one a model (a folder, or files joined as A+B, is one model, too); the first is the "
+        "one before training"
     )
+    file_format: FormatName | None = Field(
+        None, alias="format", description=f"{', '.join(get_args(FormatName))}; recognised if not given"
+    )
+    problem: NonEmpty | None = Field(None, description="field that names the problem")
     metric: NonEmpty | None = Field(
-        None, description="field that says which samples are correct (lm_eval: METRIC,FILTER)"
+        None, description="field that says which samples are correct (lm_eval: METRIC,FILTER; evalplus: base or plus)"
     )
     answer: NonEmpty | None = Field(None, description="field with the final answer, for maj@k and Hill numbers")
     threshold: float | None = Field(
@@ -44,16 +61,14 @@ class SamplesOptions(Options):
 def samples(options: SamplesOptions) -> int:
     """Reads the files, compares, prints, and stores rows, report and figure."""
     clock = store.Clock()
-    paths = [Path(name) for name in options.files]
-    _refuse_files(paths)
-    for path in paths:
+    if len(options.files) > (most := len(sample_figures.LOOKS_OF_FILES)):
+        count = len(options.files)
+        raise ValueError(f"FILES: {count} files: want at most {most} (files of one model are joined by +)")
+    for path in (path for word in options.files for path in sample_files.paths_of(word).values()):
         files.refuse_as_file("json", options.json_file, path)
     files.refuse_as_folder("out", options.out)
-    fields = Fields(options.metric, options.answer, options.threshold)
-    read = [
-        sample_files.read(path, name, options.file_format, fields)
-        for path, name in zip(paths, sample_files.names(paths), strict=True)
-    ]
+    fields = Fields(options.metric, options.answer, options.threshold, options.problem)
+    read = sample_files.read_models(options.files, options.file_format, fields)
     tables = [table for table, _ in read]
     shown = _shown_ks(options.k, tables)
     rows = comparison.rows(tables, options.k, seed=options.seed)
@@ -69,6 +84,7 @@ def samples(options: SamplesOptions) -> int:
         "threshold": options.threshold,
         "k": list(options.k),
         "seed": options.seed,
+        **({"problem": options.problem} if options.problem else {}),
     }
     caption = sample_figures.pass_at_k_caption(rows, store.run_id("samples", config))
     artefacts = dict(render.render("pass_at_k", lambda: sample_figures.draw_pass_at_k(rows), caption))
@@ -86,15 +102,6 @@ def samples(options: SamplesOptions) -> int:
     print(report)
     print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'pass_at_k.png'} (and .pdf, caption in pass_at_k.txt)")
     return 0
-
-
-def _refuse_files(paths: list[Path]) -> None:
-    most = len(sample_figures.LOOKS_OF_FILES)
-    if len(paths) > most:
-        raise ValueError(f"FILES: {len(paths)} files: want at most {most}")
-    for path, count in Counter(paths).items():
-        if count > 1:
-            raise ValueError(f"FILES: {str(path)!r}: given twice: want distinct files")
 
 
 def _shown_ks(given: tuple[int, ...], tables: list[Samples]) -> list[int]:
