@@ -88,15 +88,18 @@ def _row(file: str, base: str, quantity: str, value: float, *, k: int = 0, bound
 
 def rows(tables: Sequence[Samples], wanted: Iterable[int] = (), *, seed: int = 0) -> list[Row]:
     """Every table's rows, then every later table's against the first; each part with random numbers of its own."""
-
-    def rng(part: str) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence([seed, crc32(part.encode())]))
-
     ks = tuple(wanted)
-    found = [row for table in tables for row in file_rows(table, ks, rng=rng(table.name))]
-    for other in tables[1:]:
-        found += pair_rows(tables[0], other, ks, rng=rng(f"{tables[0].name} {other.name}"))
-    return found
+    found = [row for table in tables for row in file_rows(table, ks, rng=_rng(seed, table.name))]
+    return [*found, *(row for other in tables[1:] for row in rows_between(tables[0], other, ks, seed=seed))]
+
+
+def rows_between(base: Samples, other: Samples, wanted: Iterable[int] = (), *, seed: int = 0) -> list[Row]:
+    """The rows of a table against another, as `rows` has them where that one is the first."""
+    return list(pair_rows(base, other, wanted, rng=_rng(seed, f"{base.name} {other.name}")))
+
+
+def _rng(seed: int, part: str) -> np.random.Generator:
+    return np.random.default_rng(np.random.SeedSequence([seed, crc32(part.encode())]))
 
 
 def file_rows(samples: Samples, wanted: Iterable[int] = (), *, rng: np.random.Generator) -> Iterator[Row]:

@@ -17,7 +17,7 @@ arXiv 2602.06717, as summarised. The within-problem slope is ours.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -108,6 +108,15 @@ def slope_row(correct: Gains, *, quantity: str = "sharpening_slope") -> Row:
     start = centred(inside.start, inside.problem, inside.weight)
     gain = centred(inside.gain, inside.problem, inside.weight)
     return ratio_row(quantity, 0.0, inside.problem, inside.weight * start * gain, inside.weight * start**2)
+
+
+def slope_difference_row(base: Gains, other: Gains) -> Row:
+    """By how much the slope of one trained model differs from that of another, both from the same start.
+
+    The slope is linear in the gains, so this is the slope of their differences, with the interval of pairs.
+    """
+    correct = base.correct == 1
+    return slope_row(replace(base, end=base.start + (other.end - base.end)).only(correct))
 
 
 def _with_spread(correct: Gains) -> Gains:

@@ -310,5 +310,26 @@ def test_summaries_by_hand():
     assert {"unlisted_mass"} == {row["quantity"] for row in rows} & {"unlisted_mass", "ill_formed_mass"}
 
 
+def test_two_trained_models_differ_by_what_each_differs_from_the_first():
+    """Differences of means and of slopes, from the rows of each; and of a model from itself all are 0."""
+    base = audits(1.0)
+    audited = {"base": base, "a": [flowed(one, 5.0) for one in base], "b": [flowed(one, 1.0) for one in base]}
+    problem_rows = audit_rows.problem_rows(audited)
+    rows = audit_rows.summary_rows(audited, problem_rows, [1, 8], rng=np.random.default_rng(0))
+    found = {(row["model"], row["quantity"], row["at"]): row for row in rows}
+    between = list(audit_rows.rows_between(audited, problem_rows, [1, 8], "a", "b", rng=np.random.default_rng(0)))
+    assert [(row["quantity"], row["at"]) for row in between] == [
+        ("pass_at_k_difference", 1),
+        ("pass_at_k_difference", 8),
+        ("sharpening_slope", 0),
+    ]
+    for row in between:
+        values = [found[name, row["quantity"], row["at"]]["value"] for name in ("a", "b")]
+        assert row["value"] == pytest.approx(values[1] - values[0], rel=FLOAT64)
+        assert row["value"] < 0
+    same = audit_rows.rows_between(audited, problem_rows, [1, 8], "a", "a", rng=np.random.default_rng(0))
+    assert {row["value"] for row in same} == {0.0}
+
+
 def test_the_list_sums_to_less_than_one_in_every_audit():
     assert all(0 < np.exp(one.log_prob).sum() < 1 + FLOAT32_SUM for one in audits(1.0))

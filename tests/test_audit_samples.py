@@ -170,6 +170,9 @@ def test_rows_compare_every_model_with_the_first():
     assert found["b", "rare_nll_rise"] == pytest.approx(1 / 6)
     assert found["c", "sharpening_slope"] == pytest.approx(0.0)
     assert {model for model, _ in found} == {"b", "c"}
+    between = audit_samples.row_between(samples, {"a": first, "b": moved, "c": first}, "b", "c")
+    assert (between["model"], between["quantity"]) == ("c", "sharpening_slope")
+    assert between["value"] == pytest.approx(-1.0)
 
 
 BYTES = {"prompt": "1 2 3", "completion": "1 2 +", "is_finished": False}

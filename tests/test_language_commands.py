@@ -97,7 +97,7 @@ def test_evaluate_writes_samples_that_samples_reads(here: Path, run: Run, monkey
     assert again == done
     read = run("samples", "s.jsonl")
     assert (read.status, read.err) == (0, "")
-    assert re.search(r"problems +5\n +samples +15\n", read.out)
+    assert re.search(r"problems +samples +seeds +never solved\n +s +s\.jsonl +5 +15 +1 ", read.out)
 
 
 @pytest.mark.parametrize("words", [("--seed", "1"), ("--temperature", "1.1"), ("--problem-seed", "1"), ("--n", "4")])
@@ -242,7 +242,8 @@ def test_evaluate_and_audit_agree_through_files(here: Path, run: Run) -> None:
     done = run("audit", "--model", "model", *words, "--check", "s.jsonl", "--out", "audits", "--json", "a.json")
     assert done.err == ""
     marks = [json.loads(line)["correct"] for line in (here / "s.jsonl").read_text().splitlines()]
-    assert f"correct: {sum(marks)} of 320, expected" in done.out
+    assert done.out.startswith("SAMPLES AGAINST THE AUDIT\n  The two agree\n")
+    assert f"  Correct: {sum(marks)} of 320, expected" in done.out
     (stored,) = store.list_runs(here / "audits")
     assert store.verify_run(stored) == []
     assert json.loads((here / "a.json").read_text())["rows"][0]["model"] == "model"
@@ -253,7 +254,7 @@ def test_without_a_limit_the_problems_that_there_are_are_taken_and_doubts_are_to
     few = ("--set", "num_numbers=2", "largest_number=3", "--split", "train", "--device", "cpu")
     done = run("audit", "--model", "model", *few)
     assert (done.status, done.err) == (0, "")
-    number = int(re.match(r"(\d+) Countdown problems, temperature 1\n", done.out)[1])
+    number = int(re.match(r"VERDICT on (\d+) Countdown problems, temperature 1\n", done.out)[1])
     assert 5 < number < 30
     assert f"{number} problems: with fewer than 30 the intervals are rough" in done.out
     (here / "far.jsonl").write_text('{"nums": [6, 5, 3], "target": 27}\n')

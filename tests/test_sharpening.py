@@ -147,6 +147,24 @@ def test_samples_of_the_base_policy_and_the_weighed_list_estimate_the_same():
         assert abs(-np.mean(found[key]) - listed[key]) > MONTE_CARLO_Z * error
 
 
+def test_the_difference_of_slopes_is_paired():
+    """Two models with one part of their gains in common: its noise is in both slopes and not in their difference."""
+    rng = np.random.default_rng(1)
+    problems = drawn_problems(60)
+    noise = [rng.normal(scale=2.0, size=one.correct.size) for one in problems]
+    one, other = (
+        gains_of(
+            problems, [problem.base_log_policy * scale + part for problem, part in zip(problems, noise, strict=True)]
+        )
+        for scale in (1.5, 1.2)
+    )
+    found = sharpening.slope_difference_row(one, other)
+    assert found["value"] == pytest.approx(-0.3, rel=FLOAT64)
+    assert found["value"] == pytest.approx(slope(other)["value"] - slope(one)["value"], rel=FLOAT64)
+    assert found["high"] < 0
+    assert slope(other)["high"] > slope(one)["low"]  # apart, the two intervals overlap
+
+
 def test_the_slope_leaves_out_problems_whose_correct_answers_are_alike():
     """By hand: in problem 0 gains rise by 3 over 2 nats, with weights 1 and 1; problems 1 and 2 say nothing."""
     found = slope(simple([-4, -2, -1, -3, -3], [0, 3, 7, 1, 5], problem=[0, 0, 1, 2, 2]))

@@ -7,17 +7,19 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import NullLocator, ScalarFormatter
 
-from sharpening.figures.drawing.samples import LOOKS_OF_FILES
+from sharpening.figures.drawing.samples import labels, letter_panels, looks_of
 from sharpening.figures.drawing.theory import select
 from sharpening.figures.style import COLUMN, PAGE, Look
 
 Row = Mapping[str, Any]
+THIN: Any = {"linewidth": 0.6}
 
 
 def models_of(rows: Sequence[Row]) -> list[str]:
-    """The models in the order of the command line."""
+    """The models in the order of the command line; without pass@k the one before training has no rows."""
     return list(dict.fromkeys(row["model"] for row in rows))
 
 
@@ -32,23 +34,24 @@ def draw_audit(rows: Sequence[Row]) -> Figure:
     Shapes:   tidy rows of `audit`. Rows without pass@k (an audit of samples) give the second panel alone.
     """
     names = models_of(rows)
-    looks = dict(zip(names, LOOKS_OF_FILES, strict=False))
     has_curves = bool(select(rows, quantity="pass_at_k"))
     has_gains = bool(select(rows, quantity="relative_gain"))
-    size = (PAGE[0], 0.68 * PAGE[1]) if has_curves and has_gains else COLUMN
+    looks, label = looks_of(names, is_first_before=has_curves), labels(names)
+    size = (PAGE[0], 0.62 * PAGE[1]) if has_curves and has_gains else COLUMN
     figure = Figure(figsize=size, layout="constrained")
     panels = list(figure.subplots(1, has_curves + has_gains, squeeze=False)[0])
     if has_curves:
-        _draw_pass_at_k(panels[0], rows, looks)
+        _draw_pass_at_k(panels[0], rows, looks, label)
     if has_gains:
-        _draw_gains(panels[-1], rows, looks)
+        _draw_gains(panels[-1], rows, looks, label, names_models=not has_curves)
+    letter_panels(panels)
     return figure
 
 
-def _draw_pass_at_k(panel: Axes, rows: Sequence[Row], looks: Mapping[str, Look]) -> None:
+def _draw_pass_at_k(panel: Axes, rows: Sequence[Row], looks: Mapping[str, Look], label: Mapping[str, str]) -> None:
     for name, look in looks.items():
         found = select(rows, model=name, quantity="pass_at_k")
-        panel.plot([row["at"] for row in found], [row["value"] for row in found], **look.line(), label=name)
+        panel.plot([row["at"] for row in found], [row["value"] for row in found], **look.line(), label=label[name])
         if all(row["has_interval"] for row in found):
             ends = [row["low"] for row in found], [row["high"] for row in found]
             panel.fill_between([row["at"] for row in found], *ends, color=look.color, alpha=0.18, linewidth=0)
@@ -62,41 +65,54 @@ def _draw_pass_at_k(panel: Axes, rows: Sequence[Row], looks: Mapping[str, Look])
     panel.legend(loc="best")
 
 
-def _draw_gains(panel: Axes, rows: Sequence[Row], looks: Mapping[str, Look]) -> None:
+def _draw_gains(
+    panel: Axes, rows: Sequence[Row], looks: Mapping[str, Look], label: Mapping[str, str], *, names_models: bool
+) -> None:
+    """Gains with bars; the legend says what the thin lines are, and names the models if no other panel does."""
     panel.axhline(0, color="0.5", linewidth=0.6)
-    label = "thin: plain RL on each prompt, same Q"
+    shown: list[Line2D] = []
     for name, look in looks.items():
         if found := select(rows, model=name, quantity="relative_gain"):
-            panel.plot([row["at"] for row in found], [row["value"] for row in found], **look.line(), label=name)
+            ends = [row["at"] for row in found], [row["value"] for row in found]
+            drawn = panel.plot(*ends, **look.line(), label=label[name])
+            shown += drawn if names_models else []
         for row in found:
             if row["has_interval"]:
                 panel.vlines(row["at"], row["low"], row["high"], color=look.color, linewidth=0.8)
         if expected := select(rows, model=name, quantity="expected_relative_gain"):
             ends = [row["at"] for row in expected], [row["value"] for row in expected]
-            panel.plot(*ends, color=look.color, linewidth=0.6, label=label)
-            label = "_"  # once in the legend
-    mean = "less its problem's mean (nats)"
-    panel.set(xlabel=f"log-probability before training,\n{mean}", ylabel=f"gain of log-probability,\n{mean}")
-    panel.legend(loc="lower left", bbox_to_anchor=(0, 1))  # above the panel: bars may be anywhere
+            panel.plot(*ends, color=look.color, **THIN)
+    panel.set(xlabel="log-probability before, centred (nats)", ylabel="its gain, centred (nats)")
+    if select(rows, quantity="expected_relative_gain"):
+        shown.append(Line2D([], [], color="0.3", **THIN, label="thin: plain RL, each prompt alone"))
+    if shown:
+        panel.legend(handles=shown, loc="lower right", bbox_to_anchor=(1, 1), ncols=2)  # bars may be anywhere below
 
 
-def audit_caption(rows: Sequence[Row], about: str, run: str) -> str:
-    """The caption of the figure of `audit`."""
+def audit_caption(rows: Sequence[Row], told: Sequence[str], about: str, run: str) -> str:
+    """The caption of the figure of `audit`, which begins with the verdict."""
     names = models_of(rows)
-    parts = [f"Audit of {', '.join(names)} on {about}; run {run}. Bands and bars: 95% intervals over problems."]
-    if select(rows, quantity="pass_at_k"):
-        kind = "a lower bound of Q (one spelling of each answer)" if is_lower_bound(rows) else "the exact correctness Q"
-        parts.append(f"pass@k is the mean over problems of 1 - (1-Q)^k with {kind}.")
-    if select(rows, quantity="relative_gain"):
-        base = names[0] if select(rows, quantity="pass_at_k") else "the model before it"  # samples: no rows of its own
+    label = labels(names)
+    where = [f"{label[name]} ({name})" if label[name] != name else name for name in names]
+    has_curves, has_gains = (bool(select(rows, quantity=quantity)) for quantity in ("pass_at_k", "relative_gain"))
+    first, second = ("(a) ", "(b) ") if has_curves and has_gains else ("", "")
+    parts = [*told, f"Audit of {', '.join(where)} on {about}. Bands and bars: 95% intervals over problems."]
+    if has_curves:
+        kind = "a lower bound of Q (one spelling of each answer)" if is_lower_bound(rows) else "the exact Q"
         parts.append(
-            f"Gains: by how much training raised the log-probability of correct answers from that under {base}, "
-            "against that log-probability, each less the mean of its problem, in bins of equal mass. Rising to the "
-            "right is sharpening (claim B1), falling is smoothing, level keeps every ratio."
+            f"{first}Mean over problems of pass@k = 1 - (1-Q)^k with {kind}, the chance that a sample is correct."
+        )
+    if has_gains:
+        base = label[names[0]] if has_curves else "the model before training"
+        parts.append(
+            f"{second}How much training raised the log-probability of correct answers, against that log-probability "
+            f"under {base}, both centred, that is less the mean of the problem, in bins of equal mass. Rising "
+            "to the right: likely correct answers gained most, the correct set sharpened (claim B1); falling: it was "
+            "smoothed; level: every ratio was kept."
         )
     if select(rows, quantity="expected_relative_gain"):
         parts.append(
-            "Thin lines: what plain RL would do to each prompt on its own on the way to the same correctness, on the "
-            "problems whose correctness did not fall (claims B2, E2)."
+            "Thin lines: what plain RL would do to each prompt on its own on the way to the same Q, on the problems "
+            "whose Q did not fall (claims B2, E2)."
         )
-    return " ".join(parts)
+    return " ".join([*parts, f"Run {run}."])

@@ -36,12 +36,7 @@ def summary_rows(
     audits: Mapping[str, Sequence[Audited]], rows: Sequence[Row], ks: Sequence[int], *, rng: np.random.Generator
 ) -> Iterator[Row]:
     """The tidy rows of all models, from the audits and their `problem_rows`."""
-    curves = {
-        name: estimators.exact_pass_at_k(
-            [row["correctness"] for row in rows if row["model"] == name], np.array(ks)[:, None]
-        )
-        for name in audits
-    }  # (num_ks, num_problems)
+    curves = {name: _pass_at_k(rows, name, ks) for name in audits}  # each (num_ks, num_problems)
     first = next(iter(audits))
     for name, mine in audits.items():
         for k, values in zip(ks, curves[name], strict=True):
@@ -58,9 +53,7 @@ def summary_rows(
         yield {"model": name, **_bounded_mean("surprisal_gap_above_0", 0.0, is_above, (0.0, 1.0), rng)}
         if name == first:
             continue
-        for k, values, base in zip(ks, curves[name], curves[first], strict=True):
-            reach = float(np.abs(values - base).max())  # an unseen problem is as far from 0 as the farthest seen
-            yield {"model": name, **_bounded_mean("pass_at_k_difference", k, values - base, (-reach, reach), rng)}
+        yield from _difference_rows(name, ks, curves[name] - curves[first], rng)
         for row in sharpening.rows(exact.gains(audits[first], mine), rng=rng):
             yield {"model": name, **row}
         expected = exact.expected_gains(audits[first], mine)
@@ -68,6 +61,35 @@ def summary_rows(
             yield {"model": name, **sharpening.slope_row(expected, quantity="expected_slope")}
             for row in sharpening.curve_rows(expected, quantity="expected_relative_gain"):
                 yield {"model": name, **row}
+
+
+def rows_between(
+    audits: Mapping[str, Sequence[Audited]],
+    rows: Sequence[Row],
+    ks: Sequence[int],
+    base: str,
+    name: str,
+    *,
+    rng: np.random.Generator,
+) -> Iterator[Row]:
+    """How a trained model differs from another trained one, in pass@k and in the slope from the first model."""
+    yield from _difference_rows(name, ks, _pass_at_k(rows, name, ks) - _pass_at_k(rows, base, ks), rng)
+    first = next(iter(audits.values()))
+    gains = (exact.gains(first, audits[model]) for model in (base, name))
+    yield {"model": name, **sharpening.slope_difference_row(*gains)}
+
+
+def _pass_at_k(rows: Sequence[Row], name: str, ks: Sequence[int]) -> Floats:
+    """Shapes: returns (num_ks, num_problems)."""
+    correctness = [row["correctness"] for row in rows if row["model"] == name]
+    return np.asarray(estimators.exact_pass_at_k(correctness, np.array(ks)[:, None]))
+
+
+def _difference_rows(name: str, ks: Sequence[int], differences: Floats, rng: np.random.Generator) -> Iterator[Row]:
+    """Shapes: differences: (num_ks, num_problems)."""
+    for k, values in zip(ks, differences, strict=True):
+        reach = float(np.abs(values).max())  # an unseen problem is as far from 0 as the farthest seen
+        yield {"model": name, **_bounded_mean("pass_at_k_difference", k, values, (-reach, reach), rng)}
 
 
 def _mean(quantity: str, values: Floats) -> sharpening.Row:

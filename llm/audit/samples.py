@@ -242,17 +242,9 @@ def matched(samples: Samples, scores: Mapping[str, Scored]) -> Matched:
 
 def rows(samples: Samples, scores: Mapping[str, Scored], *, rng: np.random.Generator) -> Iterator[dict[str, Any]]:
     """The tidy rows of `samples.sharpening` for every model but the first, against the first."""
-    first, *others = scores
+    _, *others = scores
     for name in others:
-        gains = sharpening.Gains(
-            problem=samples.problem,
-            start=scores[first].log_prob,
-            end=scores[name].log_prob,
-            correct=np.array([float(one.correct) for one in samples.samples]),
-            weight=np.ones(len(samples.samples)),
-            num_tokens=scores[first].num_tokens,
-        )
-        for row in sharpening.rows(gains, rng=rng):
+        for row in sharpening.rows(_gains(samples, scores, name), rng=rng):
             yield {"model": name, **row}
 
 
@@ -260,6 +252,25 @@ def left_out_row(found: Matched, name: str) -> dict[str, Any]:
     """The share of the samples that is left out of the comparison of a model with the first, as a tidy row."""
     plain = {"low": np.nan, "high": np.nan, "has_interval": False, "num_problems": found.samples.num_problems}
     return {"model": name, "quantity": "share_left_out", "at": 0.0, "value": found.share_left_out, **plain}
+
+
+def row_between(samples: Samples, scores: Mapping[str, Scored], base: str, name: str) -> dict[str, Any]:
+    """By how much the slope of a trained model differs from that of another trained one."""
+    gains = (_gains(samples, scores, model) for model in (base, name))
+    return {"model": name, **sharpening.slope_difference_row(*gains)}
+
+
+def _gains(samples: Samples, scores: Mapping[str, Scored], name: str) -> sharpening.Gains:
+    """From the first model to the named one."""
+    first = next(iter(scores.values()))
+    return sharpening.Gains(
+        problem=samples.problem,
+        start=first.log_prob,
+        end=scores[name].log_prob,
+        correct=np.array([float(one.correct) for one in samples.samples]),
+        weight=np.ones(len(samples.samples)),
+        num_tokens=first.num_tokens,
+    )
 
 
 def warnings_about(found: Matched, first: str) -> list[str]:

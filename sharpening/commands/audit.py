@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -15,10 +16,12 @@ from tqdm import tqdm
 from sharpening.commands import language_models
 from sharpening.commands.language_models import ModelOptions
 from sharpening.commands.options import NonEmpty
+from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
 from sharpening.figures.drawing import audit as audit_figures
 from sharpening.figures.tables import audit as audit_tables
 from sharpening.figures.tables import doubts
+from sharpening.samples import verdict
 from sharpening.storage import files, store
 
 if TYPE_CHECKING:
@@ -58,7 +61,7 @@ def audit(options: AuditOptions) -> int:
     language_models.need_torch()
     clock = store.Clock()
     names = _names(options.model)
-    rows, about, config, artefacts = _by_samples(options, names) if options.samples else _exact(options, names)
+    rows, about, config, artefacts, between = (_by_samples if options.samples else _exact)(options, names)
     config = {
         "command": "audit",
         **config,
@@ -66,22 +69,38 @@ def audit(options: AuditOptions) -> int:
         "dtype": options.dtype,
         "seed": options.seed,
     }
-    reading = audit_tables.reading(rows)
-    heading = "\n".join([*doubts.of_audit(rows), f"{about}, temperature {options.temperature:g}"])
-    report = f"{heading}\n\n{audit_tables.report(rows, reading)}"
-    caption = audit_figures.audit_caption(rows, about, store.run_id("llm", config))
+    by_slope = bool(options.samples) or audit_figures.is_lower_bound(rows)
+    quantity = verdict.SLOPE if by_slope else verdict.PASS_AT_K
+    found = verdict.verdicts(rows, quantity, verdict.OF_AUDIT, base=names[0], between=between)
+    verdicts = [asdict(one) for one in found]
+    told = audit_tables.verdict_sentences(rows, verdicts)
+
+    def report(width: int) -> str:
+        is_every_k_shown = "k" in options.model_fields_set
+        heading = f"{about}, temperature {options.temperature:g}"
+        body = audit_tables.report(rows, heading, verdicts, width=width, is_every_k_shown=is_every_k_shown)
+        return "\n\n".join([*doubts.of_audit(rows), body])
+
+    caption = audit_figures.audit_caption(rows, told if verdicts else (), about, store.run_id("llm", config))
     artefacts |= render.render("audit", lambda: audit_figures.draw_audit(rows), caption)
-    artefacts["report.txt"] = report.encode()
+    artefacts["report.txt"] = report(STABLE_WIDTH).encode()
     if options.json_file is not None:
-        data = {"schema_version": SCHEMA_VERSION, "config": config, "reading": reading, "rows": rows}
+        data = {
+            "schema_version": SCHEMA_VERSION,
+            "config": config,
+            "verdicts": verdicts,
+            "reading": [*told, *audit_tables.reading(rows, verdicts)],
+            "rows": rows,
+        }
         store.write_text_atomically(Path(options.json_file), files.json_text(data))
     run = store.write_run("llm", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
-    print(report)
+    print(report(printed_width()))
     print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'audit.png'} (and .pdf, caption in audit.txt)")
     return int(any(row["quantity"] == "check_agrees" and not row["value"] for row in rows))
 
 
-Found = tuple[list[Row], str, dict[str, Any], dict[str, bytes]]  # rows, what of, configuration, artefacts
+Between = Callable[[str, str], Iterable[Row]]
+Found = tuple[list[Row], str, dict[str, Any], dict[str, bytes], Between]  # rows, what of, configuration, artefacts
 
 
 def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
@@ -132,7 +151,11 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
         artefacts["answers.csv"] = store.rows_to_csv(answers).encode()
     is_exact = all(mine[0].is_exact for mine in scored.values())
     what = f"{len(problems)} Countdown problems" + ("" if is_exact else ", lower bounds")
-    return rows, what, {**config, "problems": about, "format": options.text_format, "k": ks}, artefacts
+
+    def between(other: str, name: str) -> Iterable[Row]:
+        return audit_rows.rows_between(scored, problem_rows, ks, other, name, rng=_rng(options))
+
+    return rows, what, {**config, "problems": about, "format": options.text_format, "k": ks}, artefacts, between
 
 
 def _read_check(options: AuditOptions) -> tuple[Samples, str] | None:
@@ -187,7 +210,11 @@ def _by_samples(options: AuditOptions, names: Sequence[str]) -> Found:
         "samples": sha256,
         "limit": options.limit,
     }
-    return rows, f"the samples in {path.name}", config, {}
+
+    def between(other: str, name: str) -> Iterable[Row]:
+        return [audit_samples.row_between(matched.samples, matched.scores, other, name)]
+
+    return rows, f"the samples in {path.name}", config, {}, between
 
 
 def _identities(options: AuditOptions, names: Sequence[str]) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, get_args
 
 from pydantic import Field
 
 from sharpening.commands.options import NonEmpty, Options
+from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
 from sharpening.figures.drawing import samples as sample_figures
 from sharpening.figures.tables import samples as sample_tables
@@ -73,8 +75,12 @@ def samples(options: SamplesOptions) -> int:
     shown = _shown_ks(options.k, tables)
     rows = comparison.rows(tables, options.k, seed=options.seed)
     warnings = comparison.warnings_about(tables)
-    reading = sample_tables.reading(rows)
-    report = sample_tables.report(rows, shown, warnings, reading)
+    verdicts = [asdict(one) for one in _verdicts(tables, rows, options)]
+    told = sample_tables.verdict_sentences(rows, verdicts)
+
+    def report(width: int) -> str:
+        return sample_tables.report(rows, shown, warnings, verdicts, width=width, is_every_k_shown=bool(options.k))
+
     config = {
         "command": "samples",
         "files": [{"file": table.name, "sha256": sha256} for table, sha256 in read],
@@ -86,22 +92,36 @@ def samples(options: SamplesOptions) -> int:
         "seed": options.seed,
         **({"problem": options.problem} if options.problem else {}),
     }
-    caption = sample_figures.pass_at_k_caption(rows, store.run_id("samples", config))
+    caption = sample_figures.pass_at_k_caption(rows, told if verdicts else (), store.run_id("samples", config))
     artefacts = dict(render.render("pass_at_k", lambda: sample_figures.draw_pass_at_k(rows), caption))
-    artefacts["report.txt"] = report.encode()
+    artefacts["report.txt"] = report(STABLE_WIDTH).encode()
     if options.json_file is not None:
         found = {
             "schema_version": SCHEMA_VERSION,
             "config": config,
             "warnings": warnings,
-            "reading": reading,
+            "verdicts": verdicts,
+            "reading": [*told, *sample_tables.limits(rows, verdicts)],
             "rows": rows,
         }
         store.write_text_atomically(Path(options.json_file), files.json_text(found))
     run = store.write_run("samples", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
-    print(report)
+    print(report(printed_width()))
     print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'pass_at_k.png'} (and .pdf, caption in pass_at_k.txt)")
     return 0
+
+
+def _verdicts(tables: list[Samples], rows: list[comparison.Row], options: SamplesOptions) -> list[verdict.Verdict]:
+    """One on every file but the first; files that lost are compared with the others as `samples OTHER FILE` does."""
+    table_of = {table.name: table for table in tables}
+
+    def between(other: str, name: str) -> Iterable[comparison.Row]:
+        base, table = table_of[other], table_of[name]
+        if set(base.problems).isdisjoint(table.problems):
+            return ()
+        return comparison.rows_between(base, table, options.k, seed=options.seed)
+
+    return verdict.verdicts(rows, verdict.PASS_AT_K, verdict.OF_SAMPLES, base=tables[0].name, between=between)
 
 
 def _shown_ks(given: tuple[int, ...], tables: list[Samples]) -> list[int]:
