@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,7 +14,7 @@ from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
 from sharpening.figures.drawing import samples as sample_figures
 from sharpening.figures.tables import samples as sample_tables
-from sharpening.samples import comparison
+from sharpening.samples import comparison, verdict
 from sharpening.samples import files as sample_files
 from sharpening.samples.formats.fields import Fields
 from sharpening.samples.tally import Samples
