@@ -10,12 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from sharpening.llm.sampling import adapters
 from sharpening.llm.sampling.evaluate import Completion, Sampler, Settings
 from sharpening.llm.sampling.models import Dtype
 
 
 def vllm_sampler(model: str, dtype: Dtype) -> Sampler:
-    """A sampler of the model by vLLM, which batches by itself; raises ValueError where vLLM is not installed."""
+    """A sampler of the model by vLLM, which batches by itself.
+
+    Raises ValueError where vLLM is not installed, and for an adapter.
+    """
+    if adapters.base_of(model) is not None:
+        raise ValueError(f"--engine: 'vllm': {model!r} is an adapter: want transformers, or the merged model")
     try:
         from vllm import LLM, SamplingParams
     except ModuleNotFoundError:

@@ -1,10 +1,13 @@
-"""Opening a causal language model and its tokenizer: safetensors only, and no code that comes with a model."""
+"""Opening a causal language model and its tokenizer: safetensors only, and no code that comes with a model.
+
+A model is a folder that `save_pretrained` wrote, a hub name, or the folder of an adapter, whose base is one of these.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedConfig
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
+from sharpening.llm.sampling import adapters
 from sharpening.llm.tasks import Prompt
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -28,27 +32,38 @@ class LanguageModel(NamedTuple):
     device: torch.device
 
 
-def load(name: str, *, dtype: Dtype = "float32", device: str = "auto") -> LanguageModel:
-    """The model and tokenizer of a folder that `save_pretrained` wrote, or of a hub name.
+def load(name: str, *, dtype: Dtype = "float32", device: str = "auto", merge: bool = True) -> LanguageModel:
+    """The model and tokenizer of a folder that `save_pretrained` wrote, of a hub name, or of an adapter's folder.
 
-    `device` is `cpu`, `cuda`, `cuda:1`, or `auto`: the GPU if there is one. Raises ValueError, one line, for a model
-    that brings its own code, has no tokenizer, lacks weights, or has its weights in pickle files only.
+    `device` is `cpu`, `cuda`, `cuda:1`, or `auto`: the GPU if there is one. An adapter is merged into the weights of
+    its base in float32; without `merge` it stays beside them, trainable. Raises ValueError, one line, for a model that
+    brings its own code, has no tokenizer, lacks weights, or has its weights in pickle files only.
     """
-    chosen = _device(device)
+    chosen, base = _device(device), adapters.base_of(name)
     tokenizer = load_tokenizer(name)
+    merges, wanted = base is not None and merge, getattr(torch, dtype)
     try:
         model, report = AutoModelForCausalLM.from_pretrained(
-            name, dtype=getattr(torch, dtype), use_safetensors=True, trust_remote_code=False, output_loading_info=True
+            base or name,
+            dtype=torch.float32 if merges else wanted,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-        model = model.to(chosen).eval()
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"model: {name!r}: its weights could not be read: {_first_line(error)}") from None
     if missing := sorted(report["missing_keys"]):
         raise ValueError(f"model: {name!r}: its files lack {len(missing)} weights, such as {missing[0]}: want them all")
+    model.generation_config = plain_sampling(model.generation_config.eos_token_id, tokenizer)
+    if base is not None:
+        model = adapters.attached(model, name, merge=merge)
     broken = next((key for key, weights in model.named_parameters() if not weights.isfinite().all()), None)
     if broken is not None:
         raise ValueError(f"model: {name!r}: {broken} holds NaN or infinity: want finite weights")
-    model.generation_config = plain_sampling(model.generation_config.eos_token_id, tokenizer)
+    try:
+        model = (model.to(wanted) if merges else model).to(chosen).eval()
+    except RuntimeError as error:
+        raise ValueError(f"model: {name!r}: it could not be put on {chosen}: {_first_line(error)}") from None
     return LanguageModel(model, tokenizer, chosen)
 
 
@@ -66,10 +81,12 @@ def _device(text: str) -> torch.device:
 
 
 def load_tokenizer(name: str) -> Any:
-    """The tokenizer of a model that is safe to open; raises ValueError as `load` does."""
+    """The tokenizer of a model that is safe to open, or of an adapter's base; raises ValueError as `load` does."""
     safe_config(name)
+    base = adapters.base_of(name)
+    has_own = base is None or any(Path(name).glob("tokenizer*"))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(name if has_own else base, trust_remote_code=False)
     except Exception as error:  # of many libraries: the kind depends on the kind of tokenizer
         raise ValueError(f"model: {name!r}: no tokenizer could be read: {_first_line(error)}") from None
     if tokenizer.eos_token_id is None:
@@ -104,8 +121,18 @@ def _ends(named: int | list[int] | None, tokenizer: Any) -> list[int]:
 
 
 def safe_config(name: str) -> dict[str, Any]:
-    """The configuration of a model that is safe to open; raises ValueError, one line, for any other."""
+    """The configuration of a model that is safe to open, of an adapter that of its base.
+
+    Raises ValueError, one line, for any other.
+    """
     folder = Path(name)
+    if (base := adapters.base_of(name)) is not None:
+        try:
+            config = safe_config(base)
+        except ValueError as error:
+            raise ValueError(f"model: {name!r}: its base {str(error).removeprefix('model: ')}") from None
+        _refuse_code(name, get_tokenizer_config(name) if any(folder.glob("tokenizer*")) else {})
+        return config
     if folder.exists() and not (folder / "config.json").is_file():
         raise ValueError(f"model: {name!r}: it has no config.json: want a folder that save_pretrained wrote")
     try:
@@ -115,11 +142,7 @@ def safe_config(name: str) -> dict[str, Any]:
         raise ValueError(
             f"model: {name!r}: neither a readable folder nor a model that can be had from a hub: {_first_line(error)}"
         ) from None
-    if "auto_map" in config or "auto_map" in tokenizer_config:
-        raise ValueError(
-            f"model: {name!r}: it wants trust_remote_code, to run code of its own on this machine: refused: want a "
-            "model whose architecture transformers has"
-        )
+    _refuse_code(name, {**tokenizer_config, **config})
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         pickles = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth") for path in folder.glob(pattern))
         found = f"its weights are pickle files ({', '.join(pickles)}), which can run code: refused"
@@ -129,13 +152,24 @@ def safe_config(name: str) -> dict[str, Any]:
     return dict(config)
 
 
+def _refuse_code(name: str, config: Mapping[str, Any]) -> None:
+    if "auto_map" in config:
+        raise ValueError(
+            f"model: {name!r}: it wants trust_remote_code, to run code of its own on this machine: refused: want a "
+            "model whose architecture transformers has"
+        )
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n", maxsplit=1)[0]
 
 
 def identity(name: str) -> dict[str, Any]:
-    """What names a model in a stored configuration: the SHA-256 over a folder's files, or the hub's commit."""
-    config, folder = safe_config(name), Path(name)
+    """What names a model in a stored configuration: the SHA-256 over a folder's files, or the hub's commit.
+
+    For an adapter that of its folder, and what names its base.
+    """
+    config, folder, base = safe_config(name), Path(name), adapters.base_of(name)
     if not folder.is_dir():
         return {"model": name, "commit": str(config.get("_commit_hash"))}
     digest = hashlib.sha256()
@@ -144,7 +178,7 @@ def identity(name: str) -> dict[str, Any]:
         with path.open("rb") as stream:
             while block := stream.read(BYTES_AT_ONCE):
                 digest.update(block)
-    return {"sha256": digest.hexdigest()}
+    return {"sha256": digest.hexdigest(), **({"base": identity(base)} if base else {})}
 
 
 def text_or_messages(tokenizer: Any, prompt: Prompt) -> str | list[dict[str, str]]:
