@@ -6,12 +6,13 @@ Each data set draws problems anew: a base rate from a Beta distribution (some pr
 rate from it by a shift and a scale of its logit with noise, and n = 64 samples of each. The target is the mean over
 the population of problems, of 1 - (1 - p)^k for pass@k. In brackets: a plain percentile bootstrap, without the unseen
 problem. One line a setting and quantity: coverage in percent (its own standard error is .5 at 2,000 data sets), mean
-width, truth.
+width, truth. Then how often each verdict was given; in setting 2, where the rates are equal, `not resolved` is right.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from tqdm import tqdm
 
-from sharpening.samples import comparison, intervals
+from sharpening.samples import comparison, intervals, verdict
 from sharpening.samples.tally import Samples
 from sharpening.theory import estimators
 
@@ -97,10 +98,16 @@ def plain(base: Samples, other: Samples, rng: np.random.Generator) -> dict[tuple
     return dict(zip(keys, zip(low.tolist(), high.tolist(), strict=True), strict=True))
 
 
-def intervals_of(base: Samples, other: Samples, rng: np.random.Generator) -> dict[tuple[str, int], tuple[float, float]]:
-    """The intervals that `samples` gives."""
+def judged(
+    base: Samples, other: Samples, rng: np.random.Generator
+) -> tuple[dict[tuple[str, int], tuple[float, float]], str]:
+    """The intervals that `samples` gives, and its verdict."""
     rows = [*comparison.file_rows(base, rng=rng), *comparison.pair_rows(base, other, rng=rng)]
-    return {(row["quantity"], row["k"]): (row["low"], row["high"]) for row in rows if row["has_interval"]}
+    (found,) = verdict.verdicts(
+        rows, verdict.PASS_AT_K, verdict.OF_SAMPLES, base=base.name, between=lambda other, model: ()
+    )
+    bounds = {(row["quantity"], row["k"]): (row["low"], row["high"]) for row in rows if row["has_interval"]}
+    return bounds, found.outcome
 
 
 def report(number: int, num_data_sets: int) -> None:
@@ -109,11 +116,14 @@ def report(number: int, num_data_sets: int) -> None:
     target = truth(setting, rng)
     hits = {key: np.zeros(2) for key in target}
     widths = {key: np.zeros(2) for key in target}
+    outcomes: Counter[str] = Counter()
     for _ in tqdm(range(num_data_sets), disable=None, leave=False):
         base, other = (
             drawn(name, rate, rng) for name, rate in zip("ab", rates(setting, setting.num_problems, rng), strict=True)
         )
-        for place, found in enumerate((intervals_of(base, other, rng), plain(base, other, rng))):
+        bounds, outcome = judged(base, other, rng)
+        outcomes[outcome] += 1
+        for place, found in enumerate((bounds, plain(base, other, rng))):
             for key in target.keys() & found.keys():
                 low, high = found[key]
                 hits[key][place] += low <= target[key] <= high
@@ -124,6 +134,7 @@ def report(number: int, num_data_sets: int) -> None:
         shown = f" [{beside:5.1f}]" if beside else " " * 8
         name = f"{key[0]} {key[1] or ''}"
         print(f"   {name:<26}{share:6.1f}{shown}  width {width:.4f}  truth {value:+.4f}", flush=True)
+    print("   verdicts: " + ", ".join(f"{name} {count}" for name, count in outcomes.most_common()), flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
