@@ -152,7 +152,7 @@ def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace
     base = trainer.with_method(GRPOTrainer, method) if method else GRPOTrainer
     return base(
         model=lm.model,
-        reward_funcs=run.reward_functions(task, 0.0, {}),
+        reward_funcs=run.reward_functions(task, 0.0, {}, set(lm.model.generation_config.eos_token_id)),
         args=options,
         train_dataset=run.dataset(task, lm.tokenizer),
         processing_class=lm.tokenizer,

@@ -35,8 +35,8 @@ class OwnTask:
         """The task of the first prompts."""
         return OwnTask(self.prompts[:count], self.answers[:count], self.verifier, self.solutions[:count])
 
-    def marks(self, places: Sequence[int], completions: Sequence[str]) -> list[Mark]:
-        """A mark of each completion; well-formed is what could be scored."""
+    def marks(self, places: Sequence[int], completions: Sequence[str], is_finished: Sequence[bool]) -> list[Mark]:
+        """A mark of each completion, also of those that were cut off; well-formed is what could be scored."""
         return [self._mark(place, completion) for place, completion in zip(places, completions, strict=True)]
 
     def _mark(self, place: int, completion: str) -> Mark:

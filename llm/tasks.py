@@ -37,5 +37,8 @@ class Task(Protocol):
     def prompts(self) -> Sequence[Prompt]:
         """The prompts of all problems, with distinct ids, in a fixed order."""
 
-    def marks(self, places: Sequence[int], completions: Sequence[str]) -> list[Mark]:
-        """A mark of each completion; `places` says to which of the prompts it belongs."""
+    def marks(self, places: Sequence[int], completions: Sequence[str], is_finished: Sequence[bool]) -> list[Mark]:
+        """A mark of each completion; `places` says to which of the prompts it belongs, `is_finished` whether it ended.
+
+        A completion that did not end by itself was cut off; whether it can be correct is for the verifier to say.
+        """

@@ -120,6 +120,7 @@ def test_a_change_of_one_parameter_keeps_the_others_and_a_method_has_its_own() -
         ),
         ({"held_out": "h"}, "smoke: held_out: 'h': it means nothing with task countdown, only with own"),
         ({"task": "math"}, "smoke: problems: '': want a file of problems for task math"),
+        ({"lenient": True}, "smoke: lenient: True: want false with task countdown"),
         ({"verifier": "v.py:f"}, "smoke: verifier: 'v.py:f': want FILE.py:FUNCTION with task own, and only there"),
         ({"task": "own", "problems": "p"}, "smoke: verifier: '': want FILE.py:FUNCTION with task own, and only there"),
         ({"method": "gpro"}, "smoke: "),

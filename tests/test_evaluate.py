@@ -11,6 +11,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from sharpening.figures.tables import evaluation as evaluation_tables
 from sharpening.llm.countdown import problems, verifier
 from sharpening.llm.countdown.task import CountdownTask
 from sharpening.llm.sampling import evaluate, scoring
@@ -155,8 +156,9 @@ class Fixed(NamedTuple):
     given: list[Mark]
     prompts: tuple[Prompt, ...] = (Prompt("a", ({"role": "user", "content": "numbers 3 1 2 target 6"},)),)
 
-    def marks(self, places: list[int], completions: list[str]) -> list[Mark]:
+    def marks(self, places: list[int], completions: list[str], is_finished: list[bool]) -> list[Mark]:
         assert places == [0] * len(completions)
+        assert is_finished == [True, False, True]
         return self.given
 
 
@@ -190,6 +192,16 @@ def test_an_unscorable_sample_is_neither_correct_nor_wrong() -> None:
         "mean_log_prob": -2.0,
     }
     assert np.isnan(row["mean_entropy"])
+    assert "num_correct_unboxed" not in row
+
+
+def test_correct_answers_without_a_box_are_counted_where_none_is_needed() -> None:
+    marks = [Mark(1.0, True, "", "6"), Mark(1.0, False, "", "6"), Mark(0.0, False, "no answer", "")]
+    completions = [Completion((5, 1), is_finished, -1.0, 0.5) for is_finished in (True, False, True)]
+    (done,) = events(lambda *_: [completions], DRAW.model_copy(update={"n": 3}), task=Fixed(marks))
+    (row,) = evaluate.problem_rows(done.rows, is_lenient=True)
+    assert (row["c"], row["num_correct_unboxed"]) == (2, 1)
+    assert evaluation_tables.summary([row]).endswith("\nlenient: 1 of the correct have no box (0.5000)")
 
 
 def test_bad_settings_are_refused() -> None:

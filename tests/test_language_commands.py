@@ -178,10 +178,10 @@ class Speller:
 def test_mathematics_is_marked_and_what_cannot_be_scored_is_null(
     here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    texts = (r"\boxed{399}", r"so it is $399$.", r"\boxed{1}")
+    texts = (r"\boxed{399}.", r"so it is $399$..", r"\boxed{399}")  # one that ended has an end token
 
     def sampler(prompts: Any, *_: Any) -> list[list[Completion]]:
-        return [[Completion(tuple(map(ord, text)), False, -1.0, 0.5) for text in texts] for _ in prompts]
+        return [[Completion(tuple(map(ord, text)), text[-1] == ".", -1.0, 0.5) for text in texts] for _ in prompts]
 
     monkeypatch.setattr(evaluate_command, "_engine", lambda options: (Speller(), sampler))
     words = ("evaluate", "model", "--task", "math", "--problems", "math.jsonl", "--limit", "2", "--n", "3")
@@ -189,13 +189,20 @@ def test_mathematics_is_marked_and_what_cannot_be_scored_is_null(
     assert done.status == 0
     assert re.fullmatch(r"note: model: prompts and completions take up to \d+ tokens, .* made for 64\n", done.err)
     rows = [json.loads(line) for line in (here / "s.jsonl").read_text().splitlines()]
-    assert [row["correct"] for row in rows] == [True, True, False, False, False, False]
+    assert [row["correct"] for row in rows] == [True, False, False, False, False, False]
+    assert [row["reason"] for row in rows[:3]] == ["", "no box", "cut off"]
     assert "tray" in rows[0]["prompt"][0]["content"]
+    assert "lenient" not in done.out
+
+    done = run(*words, "--lenient", "--samples", "s.jsonl")
+    rows = [json.loads(line) for line in (here / "s.jsonl").read_text().splitlines()]
+    assert [row["correct"] for row in rows] == [True, True, False, False, False, False]
+    assert done.out.splitlines()[3] == "lenient: 1 of the correct have no box (0.5000)"
 
     plain = MathTask.marks
 
-    def hung(self: MathTask, places: Any, completions: Any) -> list[Mark]:
-        return [*plain(self, places, completions)[:-1], Mark(np.nan, True, "time limit", "1")]
+    def hung(self: MathTask, places: Any, completions: Any, is_finished: Any) -> list[Mark]:
+        return [*plain(self, places, completions, is_finished)[:-1], Mark(np.nan, True, "time limit", "1")]
 
     monkeypatch.setattr(MathTask, "marks", hung)
     done = run(*words, "--seed", "1", "--samples", "s.jsonl")
@@ -308,6 +315,7 @@ BAD: dict[tuple[str, ...], str] = {
     (*EVALUATE, "--preset", "amc23"): "--preset: it means nothing with --task countdown",
     (*EVALUATE, "--task", "math"): "--task: 'math': which problems? want --problems FILE, or --preset",
     (*EVALUATE, "--task", "math", "--format", "chat"): "--format: it means nothing with --task math",
+    (*EVALUATE, "--lenient"): "--lenient: it means nothing with --task countdown",
     (*EVALUATE, "--task", "math", "--preset", "gsm"): "--preset: 'gsm': want one of math500, aime24, ",
     (*EVALUATE, "--task", "math", "--problems", "problems.jsonl"): "problems.jsonl: line 1: no column problem, answer",
     (*EVALUATE, "--samples", "none/s.jsonl"): "--samples: 'none/s.jsonl': 'none' is not a folder",

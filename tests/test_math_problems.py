@@ -145,11 +145,15 @@ def test_the_examples_are_a_task_that_marks_completions() -> None:
         math_problems.check_gold(problems[:3], scorer)
         task = MathTask(problems[:3], scorer)
         places = [2, 0, 0]
-        marks = task.marks(places, [rf"\boxed{{{problems[2].answer}}}", r"\boxed{399}", r"\boxed{400}"])
+        texts = [rf"\boxed{{{problems[2].answer}}}", r"\boxed{399}", r"\boxed{400}"]
+        marks = task.marks(places, texts, [True, True, True])
+        cut_off = task.marks(places, texts, [False, False, True])
+        repeated = task.marks([0, 1, 2], [problem.problem for problem in task.problems], [True] * 3)
         unreadable = [MathProblem(str(number), "?", f"foo{number} bar(") for number in range(7)]
         with pytest.raises(ValueError, match="problem") as error:
             math_problems.check_gold([*problems[:3], *unreadable], scorer)
     assert [mark.correct for mark in marks] == [1.0, 1.0, 0.0]
+    assert [mark.correct for mark in cut_off + repeated] == [0.0] * 6
     assert [prompt.id for prompt in task.prompts] == ["1", "2", "3"]
     (message,) = task.prompts[0].text
     assert isinstance(message, dict)

@@ -246,8 +246,9 @@ def test_the_line_of_data_on_the_page_is_in_the_file_and_its_solutions_are_corre
     assert pages.blocks("docs/train.md", "text")[0].strip() in path.read_text(encoding="utf-8").splitlines()
     verifier = own_task.load_verifier(f"{ROOT / 'examples' / 'own_verifier.py'}:is_correct")
     task = own_task.load(path, "prompt", "answer", verifier, solution_column="solution")
-    assert {mark.correct for mark in task.marks(range(64), task.solutions)} == {1.0}
-    assert {mark.correct for mark in task.marks(range(64), task.solutions[1:] + task.solutions[:1])} == {0.0}
+    assert {mark.correct for mark in task.marks(range(64), task.solutions, [True] * 64)} == {1.0}
+    others = task.solutions[1:] + task.solutions[:1]
+    assert {mark.correct for mark in task.marks(range(64), others, [True] * 64)} == {0.0}
 
 
 def literals() -> Iterator[str]:

@@ -362,12 +362,28 @@ def test_adapters_are_drawn_from_the_seed_resume_and_are_saved_merged(tmp_path: 
 def test_a_reward_is_the_mark_and_credit_for_form() -> None:
     task = OwnTask([Prompt("a", "p")], ["x"], lambda completion, answer: {"x": True, "y": False}.get(completion))
     answers = {"of an earlier batch": "1"}
-    functions = run.reward_functions(task, 0.25, answers)
+    functions = run.reward_functions(task, 0.25, answers, {1})
     assert [one.__name__ for one in functions] == ["correct", "well_formed"]
     given = {"completions": ["x ", [{"role": "assistant", "content": "y"}], "?"], "place": [0, 0, 0]}
+    given["completion_ids"] = [[5, 1], [5, 1], [5, 1]]
     assert [one(**given) for one in functions] == [[1.0, 0.0, None], [0.25, 0.25, 0.0]]
     assert answers == {"x": "x", "y": "y", "?": "?"}
-    assert len(run.reward_functions(task, 0.0, {})) == 1
+    assert len(run.reward_functions(task, 0.0, {}, {1})) == 1
+
+
+def test_the_verifier_is_told_of_what_trl_counts_as_clipped(tmp_path: Path, monkeypatch) -> None:
+    told: list[bool] = []
+    plain = CountdownTask.marks
+
+    def marks(self: CountdownTask, places: Any, texts: Any, is_finished: Any) -> Any:
+        told.extend(is_finished)
+        return plain(self, places, texts, is_finished)
+
+    monkeypatch.setattr(CountdownTask, "marks", marks)
+    trained = ran(config_of(steps=2), tmp_path, "none")
+    clipped = next(row["completions/clipped_ratio"] for row in trained.state.log_history)
+    assert len(told) == 8
+    assert 0 < clipped == 1 - np.mean(told) < 1
 
 
 def test_a_method_that_counts_answers_gets_those_of_the_verifier_and_not_the_reasoning(tmp_path: Path) -> None:
@@ -377,7 +393,7 @@ def test_a_method_that_counts_answers_gets_those_of_the_verifier_and_not_the_rea
         config_of(method="ips", parameters={}), str(saved_model()), Problems(task, None, []), tmp_path
     )
     texts = [f"<think>{thought}</think> <answer>1 + {number}</answer>" for thought, number in ("a2", "b2", "c3")]
-    trained.reward_funcs[0](texts, [0, 0, 0])
+    trained.reward_funcs[0](texts, [[1], [1], [1]], [0, 0, 0])
     same, also, other = map(trained.answer_of, texts)
     assert same == also != other
     assert trained.answer_of(" no answer ") == "no answer"

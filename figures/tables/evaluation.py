@@ -23,6 +23,9 @@ def summary(rows: Sequence[Row]) -> str:
         f"tokens {_mean(rows, 'mean_tokens'):.1f}, entropy {_mean(rows, 'mean_entropy'):.3f} nats a token, "
         f"log-probability {_mean(rows, 'mean_log_prob'):.2f} nats (means over samples)",
     ]
+    if rows and "num_correct_unboxed" in rows[0]:
+        unboxed = sum(row["num_correct_unboxed"] for row in rows)
+        lines.append(f"lenient: {unboxed} of the correct have no box ({unboxed / max(correct, 1):.4f})")
     return "\n".join(lines)
 
 

@@ -23,8 +23,8 @@ class CountdownTask:
         self.text_format: Format = text_format
         self.prompts: list[Prompt] = [formats.prompt(problem, text_format, operators) for problem in problems]
 
-    def marks(self, places: Sequence[int], completions: Sequence[str]) -> list[Mark]:
-        """A mark of each completion; `places` says to which of the problems it belongs."""
+    def marks(self, places: Sequence[int], completions: Sequence[str], is_finished: Sequence[bool]) -> list[Mark]:
+        """A mark of each completion, also of those that were cut off; `places` says to which problems they belong."""
         notation = NOTATION[self.text_format]
         pairs = ((self.problems[place], text) for place, text in zip(places, completions, strict=True))
         return [

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from sharpening.llm.mathematics.scorer import MathScorer
+from sharpening.llm.mathematics.scorer import Attempt, MathScorer
 from sharpening.llm.tasks import Mark, Prompt
 
 PARQUET = b"PAR1"
@@ -82,10 +82,11 @@ class MathTask:
         self.scorer = scorer
         self.prompts: list[Prompt] = [prompt(problem) for problem in problems]
 
-    def marks(self, places: Sequence[int], completions: Sequence[str]) -> list[Mark]:
-        """A mark of each completion; `places` says to which of the problems it belongs."""
-        golds = [self.problems[place].answer for place in places]
-        return self.scorer.score(list(zip(golds, completions, strict=True)))
+    def marks(self, places: Sequence[int], completions: Sequence[str], is_finished: Sequence[bool]) -> list[Mark]:
+        """A mark of each completion; `places` says to which problem it belongs, `is_finished` whether it ended."""
+        problems = [self.problems[place] for place in places]
+        attempts = zip(problems, completions, is_finished, strict=True)
+        return self.scorer.score([Attempt(one.problem, one.answer, text, ended) for one, text, ended in attempts])
 
 
 def prompt(problem: MathProblem) -> Prompt:

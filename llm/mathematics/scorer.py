@@ -4,12 +4,14 @@ An answer on which the scorer hangs, crashes or errs is unscorable (NaN, with th
 and no other answer waits for it longer than its limit.
 
 Departures from a plain call of math-verify:
-1. Only the last 2,000 characters of a completion are looked at, and of these the last closed box alone, if there is
-   one; without a box, what math-verify finds in them. Nothing before that box is a second try.
-2. Its own time limits (signal.alarm) are off: they do not stop what hangs in C code, and the pool's limit does.
-3. Errors of a comparison reach us. Those that SymPy or math-verify swallow inside a step do not: an answer that runs
+1. An answer stands in a closed box of a completion that ended, see `answers`; with `is_lenient` what math-verify finds
+   in the last 2,000 characters counts where no box is shown. Nothing in a completion that was cut off counts.
+2. What is equal to the gold answer is no answer where it is a number that is still to be worked out, or a formula of
+   the problem: see `notation` and `expressions`.
+3. Its own time limits (signal.alarm) are off: they do not stop what hangs in C code, and the pool's limit does.
+4. Errors of a comparison reach us. Those that SymPy or math-verify swallow inside a step do not: an answer that runs
    out of memory in such a step is wrong, as one that cannot be read.
-4. Letters are not looked for outside a box (`StringExtractionConfig`): in "so B halves the 7 of side A" it finds "A".
+5. Letters are not looked for outside a box (`StringExtractionConfig`): in "so B halves the 7 of side A" it finds "A".
    In a box, "(A)" and "A" are equal without it.
 
 Linux and macOS; the memory limit holds on Linux only. Workers come from a fork server that has imported math-verify
@@ -22,7 +24,6 @@ import importlib.util
 import logging
 import math
 import multiprocessing
-import re
 import signal
 import sys
 import warnings
@@ -31,80 +32,95 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from functools import lru_cache
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, NamedTuple, Self, TypeVar
 
+from sharpening.llm.mathematics import answers, notation
 from sharpening.llm.tasks import Mark
 
-LOOKED_AT = 2_000  # characters at the end of a completion; a gold answer may have as many
 LONGEST_SHOWN = 200  # characters of an answer that a mark keeps
 SECONDS_PER_ANSWER = 5.0
 MEMORY_BYTES = 2 << 30  # address space of a worker beyond what it starts with
 ANSWERS_PER_WORKER = 1_000  # then it is replaced: SymPy's caches grow
 MOST_STARTS = 3  # of the pool for one call, should all its workers die outside an answer
 
-NO_ANSWER = "no answer"
+CUT_OFF = "cut off"
 UNREADABLE = "unreadable answer"
 DIFFERENT = "different answer"
+NOT_WORKED_OUT = "number not worked out"
+OF_PROBLEM = "formula of the problem"
 TIME_LIMIT = "time limit"
 CRASHED = "worker crashed"
 SCORER_ERROR = "scorer error"
 
-Verdict = Callable[[str, str], Mark]
+Verdict = Callable[[str, str, str, bool], Mark]  # problem, gold answer, answer, whether it is boxed
 T = TypeVar("T")
 
-_BRACES = re.compile(r"(?P<box>\\boxed\s*\{)|\\.|[{}]", re.DOTALL)  # \{ and \} are no braces
+
+class Attempt(NamedTuple):
+    """A completion, whether it ended by itself, and the problem and gold answer that it is marked by."""
+
+    problem: str
+    gold: str
+    completion: str
+    is_finished: bool
 
 
-def boxed(text: str) -> str | None:
-    r"""What is in the last \boxed{...} that is closed; None where there is none.
-
-    >>> boxed(r"\boxed{1}, no: \boxed{\frac{1}{2}} \boxed{3")
-    '\\frac{1}{2}'
-    """
-    found = None
-    starts: list[int | None] = []  # of the open braces; None for those that open no box
-    for brace in _BRACES.finditer(text):
-        if brace["box"] or brace[0] == "{":
-            starts.append(brace.end() if brace["box"] else None)
-        elif brace[0] == "}" and starts:
-            start = starts.pop()
-            found = found if start is None else text[start : brace.start()].strip()
-    return found
+def math_verdict(problem: str, gold: str, text: str, is_boxed: bool) -> Mark:
+    """The mark of what a completion answers, by math-verify, in this process and without limits."""
+    if is_boxed:
+        return _verdict(problem, gold, text, text)
+    found = next((each for each in _parsed(text) if isinstance(each, str)), "")
+    start = text.rfind(found)
+    if found and answers.is_denied_around(text, start, start + len(found)):
+        return Mark(0.0, False, answers.DENIED, found[:LONGEST_SHOWN])
+    return _verdict(problem, gold, found, found)._replace(well_formed=False)
 
 
-def looked_at(completion: str) -> str:
-    r"""The part of a completion that is marked: the last closed box near its end, else the end.
-
-    >>> looked_at(r"It is 4. \boxed{4} I hope that helps.")
-    '\\boxed{4}'
-    """
-    end = completion[-LOOKED_AT:]
-    box = boxed(end)
-    return end if box is None else f"\\boxed{{{box}}}"
-
-
-def math_verdict(gold: str, completion: str) -> Mark:
-    """The mark of one completion by math-verify, in this process and without limits."""
+def _verdict(problem: str, gold: str, text: str, shown: str) -> Mark:
+    """The mark of an answer; what math-verify would take for equal is asked how it is written."""
     from math_verify import verify
 
-    text = looked_at(completion)
-    box = boxed(text)
-    found = _parsed(text)
-    answer = box or next((each for each in found if isinstance(each, str)), "")
-    if verify(_gold(gold), found, timeout_seconds=None, raise_on_error=True):
-        return Mark(1.0, box is not None, "", answer[:LONGEST_SHOWN])
-    is_read = any(not isinstance(each, str) for each in found)
-    reason = DIFFERENT if is_read else UNREADABLE if answer else NO_ANSWER
-    return Mark(0.0, box is not None, reason, answer[:LONGEST_SHOWN])
+    from sharpening.llm.mathematics import expressions
+
+    def wrong(reason: str) -> Mark:
+        return Mark(0.0, True, reason, shown[:LONGEST_SHOWN])
+
+    gold_text = notation.cleaned(answers.boxed(gold) or gold)
+    cleaned = notation.cleaned(text)
+    side = notation.side_of(cleaned, gold_text)
+    if not cleaned:
+        return wrong(answers.NO_ANSWER)
+    if notation.has_foreign_digits(cleaned):
+        return wrong(UNREADABLE)
+    if answers.is_denied_within(cleaned, gold_text):
+        return wrong(answers.DENIED)
+    gold_number, number = notation.written_out(gold_text), notation.written_out(side)
+    if gold_number and not number:
+        return wrong(NOT_WORKED_OUT)
+    if gold_number and number and gold_number.count("=") != 1:
+        gold_number, number = notation.unnamed(gold_number), notation.unnamed(number)
+    if gold_number and number and "%" not in gold_number:
+        number = notation.without_percent(number)
+    known, found = _read(gold_number or gold_text), _read(number or side)
+    if not verify(known, found, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True):
+        return wrong(DIFFERENT if any(not isinstance(each, str) for each in found) else UNREADABLE)
+    tree, gold_tree = _tree(number or side), _tree(gold_number or gold_text)
+    if tree is not None and gold_tree is not None:
+        if not number and not expressions.is_worked_out(side, tree, gold_text, gold_tree):
+            return wrong(NOT_WORKED_OUT)
+        if expressions.is_of_problem(problem, side, gold_text, tree, gold_tree, _tree):
+            return wrong(OF_PROBLEM)
+    return Mark(1.0, True, "", shown[:LONGEST_SHOWN])
 
 
 def gold_fault(gold: str) -> str:
     """Why a gold answer cannot mark anything; "" where it can."""
+    if len(gold) > answers.LOOKED_AT:
+        return f"it has {len(gold)} characters, more than {answers.LOOKED_AT}"
     from math_verify import verify
 
-    if len(gold) > LOOKED_AT:
-        return f"it has {len(gold)} characters, more than {LOOKED_AT}"
-    read = [each for each in _gold(gold) if not isinstance(each, str)]
+    text = notation.cleaned(answers.boxed(gold) or gold)
+    read = [each for each in _read(notation.written_out(text) or text) if not isinstance(each, str)]
     if not read:
         return "math-verify cannot read it"
     is_itself = verify(read, read, timeout_seconds=None, raise_on_error=True)
@@ -112,8 +128,16 @@ def gold_fault(gold: str) -> str:
 
 
 @lru_cache(maxsize=1_024)
-def _gold(gold: str) -> list[Any]:
-    return _parsed(gold if boxed(gold) is not None else f"\\boxed{{{gold}}}")
+def _read(answer: str) -> list[Any]:
+    return _parsed(f"\\boxed{{{answer}}}")
+
+
+def _tree(answer: str) -> Any:
+    """SymPy's expression of an answer; None where there is none."""
+    from sympy import MatrixBase
+
+    found = next((each for each in _read(answer) if not isinstance(each, str)), None)
+    return found.as_immutable() if isinstance(found, MatrixBase) else found
 
 
 def _parsed(text: str) -> list[Any]:
@@ -128,12 +152,17 @@ def _parsed(text: str) -> list[Any]:
 class MathScorer:
     """A pool of workers that mark completions; use it in a `with` block.
 
-    A worker is a process: start one scorer per run and not one per call. `verdict` marks one completion in a worker;
-    it is a function of a module, since workers import it.
+    A worker is a process: start one scorer per run and not one per call. With `is_lenient` an answer needs no box.
+    `verdict` marks one answer in a worker; it is a function of a module, since workers import it.
     """
 
     def __init__(
-        self, num_workers: int = 2, seconds_per_answer: float = SECONDS_PER_ANSWER, verdict: Verdict = math_verdict
+        self,
+        num_workers: int = 2,
+        seconds_per_answer: float = SECONDS_PER_ANSWER,
+        verdict: Verdict = math_verdict,
+        *,
+        is_lenient: bool = False,
     ) -> None:
         """Check the arguments; the workers start with the first call."""
         if num_workers < 1:
@@ -146,6 +175,7 @@ class MathScorer:
         self._num_workers = num_workers
         self._seconds = seconds_per_answer
         self._verdict = verdict
+        self._is_lenient = is_lenient
         self._pool: Any = None
 
     def __enter__(self) -> Self:
@@ -160,22 +190,33 @@ class MathScorer:
         _close(self._pool)
         self._pool = None
 
-    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Mark]:
-        """The marks of pairs of a gold answer and a completion, in their order; equal pairs are marked once."""
-        keys = [(gold, looked_at(completion)) for gold, completion in pairs]
+    def score(self, attempts: Sequence[Attempt]) -> list[Mark]:
+        """The marks of completions, in their order; equal answers to a problem are marked once."""
+        found = [answers.answer_of(each.completion, is_lenient=self._is_lenient) for each in attempts]
+        keys = [
+            (each.problem, each.gold, answer.text, answer.is_boxed)
+            for each, answer in zip(attempts, found, strict=True)
+            if each.is_finished and not answer.reason
+        ]
         distinct = list(dict.fromkeys(keys))
         marks = {}
         for key, (mark, failure) in zip(distinct, self._run(self._verdict, distinct), strict=True):
-            box = boxed(key[1])
-            marks[key] = mark or Mark(math.nan, box is not None, failure, (box or "")[:LONGEST_SHOWN])
-        return [marks[key] for key in keys]
+            *_, text, is_boxed = key
+            marks[key] = mark or Mark(math.nan, is_boxed, failure, text[:LONGEST_SHOWN] if is_boxed else "")
+        in_order = iter(keys)
+        return [
+            Mark(0.0, each.is_finished and answer.is_boxed, answer.reason if each.is_finished else CUT_OFF, "")
+            if answer.reason or not each.is_finished
+            else marks[next(in_order)]
+            for each, answer in zip(attempts, found, strict=True)
+        ]
 
     def gold_faults(self, golds: Sequence[str]) -> list[str]:
         """Why each gold answer cannot mark anything; "" where it can."""
         outcomes = self._run(gold_fault, [(gold,) for gold in golds])
         return [failure if fault is None else fault for fault, failure in outcomes]
 
-    def _run(self, function: Callable[..., T], calls: Sequence[tuple[str, ...]]) -> list[tuple[T | None, str]]:
+    def _run(self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[tuple[T | None, str]]:
         """What each call returns, or None and why it did not return."""
         if self._pool is None:
             raise ValueError("the scorer is closed: want its calls in a `with` block")
@@ -192,7 +233,7 @@ class MathScorer:
         raise RuntimeError(f"the workers of the scorer died {MOST_STARTS} times outside an answer: see their messages")
 
     def _scheduled(
-        self, function: Callable[..., T], calls: Sequence[tuple[str, ...]], done: Iterable[int]
+        self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], done: Iterable[int]
     ) -> list[tuple[int, Any]]:
         places = sorted(set(range(len(calls))) - set(done))
         try:
@@ -236,6 +277,8 @@ def _prepare_worker() -> None:
     import resource
 
     import math_verify  # noqa: F401 - so that no answer pays for the import
+
+    from sharpening.llm.mathematics import expressions  # noqa: F401 - likewise
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     logging.getLogger("math_verify").setLevel(logging.ERROR)

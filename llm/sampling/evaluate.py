@@ -122,7 +122,7 @@ def _marked(tokenizer: Any, task: Task, places: Sequence[int], completions: list
     flat = [(place, one) for place, mine in zip(places, completions, strict=True) for one in mine]
     tokens = [one.tokens[: len(one.tokens) - one.is_finished] for _, one in flat]
     texts = tokenizer.batch_decode(tokens, clean_up_tokenization_spaces=False)
-    marks = task.marks([place for place, _ in flat], texts)
+    marks = task.marks([place for place, _ in flat], texts, [one.is_finished for _, one in flat])
     numbers = [number for mine in completions for number in range(len(mine))]
     return [
         {
@@ -194,10 +194,11 @@ def _generated(
     return rows
 
 
-def problem_rows(rows: Iterable[Row]) -> list[Row]:
+def problem_rows(rows: Iterable[Row], *, is_lenient: bool = False) -> list[Row]:
     """One row a problem, of the rows of its samples: counts, and means of length, entropy and log-probability.
 
-    n and c count scored samples; the others are `num_unscorable`.
+    n and c count scored samples; the others are `num_unscorable`. With `is_lenient`, where an answer needs no box,
+    those of c that have none are counted as well.
     """
     of_problem: dict[str, list[Row]] = {}
     for row in rows:
@@ -211,9 +212,14 @@ def problem_rows(rows: Iterable[Row]) -> list[Row]:
             "num_well_formed": sum(row["well_formed"] for row in mine),
             "num_unfinished": sum(not row["is_finished"] for row in mine),
             "num_distinct_correct": len({row["answer"] for row in mine if row["correct"]}),
+            **({"num_correct_unboxed": sum(_is_unboxed(row) for row in mine)} if is_lenient else {}),
             "mean_tokens": float(np.mean([row["num_tokens"] for row in mine])),
             "mean_entropy": float(np.mean([np.nan if row["entropy"] is None else row["entropy"] for row in mine])),
             "mean_log_prob": float(np.mean([row["log_prob"] for row in mine])),
         }
         for problem, mine in of_problem.items()
     ]
+
+
+def _is_unboxed(row: Row) -> bool:
+    return bool(row["correct"]) and not row["well_formed"]

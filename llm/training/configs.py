@@ -53,6 +53,7 @@ class RunConfig(BaseModel):
     answer_column: str = Field("answer", description="math and own: column with the answer")
     solution_column: str = Field("", description="own: column with a correct completion, where one is known; or empty")
     verifier: str = Field("", description="own: FILE.py:FUNCTION of completion and answer: True, False or None")
+    lenient: bool = Field(False, description="math: an answer needs no box; else it is a closed box")
     format_credit: float = Field(0.0, ge=0, description="reward of a well-formed completion")
     group_size: int = Field(8, ge=2, le=100_000, description="completions of a prompt")
     prompts_per_step: int = Field(32, ge=1, description="prompts of a step, over all processes")
@@ -92,6 +93,8 @@ class RunConfig(BaseModel):
         if self.task != "countdown" and not self.problems:
             raise ValueError(f"problems: '': want a file of problems for task {self.task}")
         self._refuse_what_means_nothing()
+        if self.lenient and self.task != "math":
+            raise ValueError(f"lenient: {self.lenient}: want false with task {self.task}")
         if bool(self.verifier) != (self.task == "own"):
             raise ValueError(f"verifier: {self.verifier!r}: want FILE.py:FUNCTION with task own, and only there")
         if self.rise > self.steps:

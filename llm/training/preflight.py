@@ -149,8 +149,9 @@ def _longest_prompt(model: str, task: Task) -> int:
 
 
 def _try_verifier(task: Task, solutions: Mapping[int, str]) -> None:
-    task.marks([0], [""])
-    for place, mark in zip(solutions, task.marks(list(solutions), list(solutions.values())), strict=True):
+    task.marks([0], [""], [True])
+    marks = task.marks(list(solutions), list(solutions.values()), [True] * len(solutions))
+    for place, mark in zip(solutions, marks, strict=True):
         if mark.correct != 1:
             raise ValueError(
                 f"verifier: it does not accept the known solution of prompt {task.prompts[place].id!r}, "

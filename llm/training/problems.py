@@ -48,7 +48,7 @@ def opened(config: RunConfig, model: str) -> Iterator[Problems]:
         if config.task == "own":
             yield _own(config)
         elif config.task == "math":
-            yield _mathematics(config, stack.enter_context(math_scorer.MathScorer()))
+            yield _mathematics(config, stack.enter_context(math_scorer.MathScorer(is_lenient=config.lenient)))
         else:
             yield _countdown(config, model)
 

@@ -8,7 +8,7 @@ looked at on the way, held-out problems and the first completions, draws from st
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -36,22 +36,30 @@ def dataset(task: Task, tokenizer: Any) -> Dataset:
 
 
 def reward_functions(
-    task: Task, format_credit: float, answers: dict[str, str]
+    task: Task, format_credit: float, answers: dict[str, str], ends: Collection[int]
 ) -> list[Callable[..., list[float | None]]]:
     """The verifier, named `correct`, and a function that gives credit for form, if there is any.
 
-    The verifier leaves in `answers` what it took as the answer of each text: the texts of its last call.
+    The verifier leaves in `answers` what it took as the answer of each text: the texts of its last call. A completion
+    ended if its last token is one of `ends`; else it was cut off.
     """
 
-    def correct(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
+    def ended(completion_ids: list[list[int]]) -> list[bool]:
+        return [bool(ids) and ids[-1] in ends for ids in completion_ids]
+
+    def correct(
+        completions: list[Any], completion_ids: list[list[int]], place: list[int], **_: Any
+    ) -> list[float | None]:
         texts = [trainer.text_of(one) for one in completions]
-        marks = task.marks(place, texts)
+        marks = task.marks(place, texts, ended(completion_ids))
         answers.clear()
         answers.update((text, mark.answer or text) for text, mark in zip(texts, marks, strict=True))
         return [None if np.isnan(mark.correct) else mark.correct for mark in marks]
 
-    def well_formed(completions: list[Any], place: list[int], **_: Any) -> list[float | None]:
-        marks = task.marks(place, [trainer.text_of(one) for one in completions])
+    def well_formed(
+        completions: list[Any], completion_ids: list[list[int]], place: list[int], **_: Any
+    ) -> list[float | None]:
+        marks = task.marks(place, [trainer.text_of(one) for one in completions], ended(completion_ids))
         return [format_credit * mark.well_formed for mark in marks]
 
     return [correct, well_formed] if format_credit else [correct]
@@ -124,7 +132,9 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
         answer=lambda text: answers.get(text.strip(), text.strip()),
     )(
         model=lm.model,
-        reward_funcs=reward_functions(problems.train, config.format_credit, answers),
+        reward_funcs=reward_functions(
+            problems.train, config.format_credit, answers, set(lm.model.generation_config.eos_token_id)
+        ),
         args=grpo_config(config, folder),
         train_dataset=dataset(problems.train, lm.tokenizer),
         processing_class=lm.tokenizer,

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sharpening.llm.sampling.evaluate import Sampler, Settings
 
 ABOUT_COUNTDOWN = ("split", "set", "problem_seed", "text_format")
-ABOUT_MATH = ("preset", "problem_column", "answer_column", "id_column")
+ABOUT_MATH = ("preset", "problem_column", "answer_column", "id_column", "lenient")
 MAX_TOKENS, COMPACT_MAX_TOKENS = 1024, 16
 FIELDS = "2"  # of the samples: raise it when a field comes, or a stored run without it would be taken for the new one
 
@@ -50,6 +50,10 @@ class EvaluateOptions(ModelOptions):
     )
     id_column: NonEmpty | None = Field(
         None, description="math: column with the id; without it the number of the row, or as the preset says"
+    )
+    lenient: bool = Field(
+        False,
+        description="math: an answer needs no box; else it is a closed box in a completion that ended",
     )
     n: int = Field(64, ge=1, le=100_000, description="samples a problem")
     max_tokens: int | None = Field(
@@ -152,7 +156,7 @@ def _sample(
                 bar.update()
         rows = [row for entry in journal.entries for row in entry.get("rows", ())]
         artefacts = {"samples.jsonl": "".join(json.dumps(row) + "\n" for row in rows).encode()}
-        counts = sampling.problem_rows(rows)
+        counts = sampling.problem_rows(rows, is_lenient=options.lenient)
         store.write_run("llm", config, counts, clock=clock, artefacts=artefacts, root=options.out)
         journal.remove()
 
@@ -195,11 +199,11 @@ def _math(options: EvaluateOptions) -> tuple[MathTask, dict[str, Any]]:
         if options.dry_run:
             print(evaluation_tables.preset_report(preset.hub_name, preset.config, preset.split, columns.named()))
         problems = math_problems.load_hub(dataclasses.replace(preset, columns=columns))
-    task = MathTask(problems[: options.limit], MathScorer())
+    task = MathTask(problems[: options.limit], MathScorer(is_lenient=options.lenient))
     if options.dry_run:
         with task.scorer:
             math_problems.check_gold(task.problems, task.scorer)
-    return task, {"task": "math", "problems": language_models.digest(task.problems)}
+    return task, {"task": "math", "problems": language_models.digest(task.problems), "lenient": options.lenient}
 
 
 COMMAND = (EvaluateOptions, evaluate)

@@ -66,6 +66,8 @@ def llm(options: LlmOptions) -> int:
     identity |= {"num_processes": int(os.environ.get("WORLD_SIZE", "1")), **config.model_dump(mode="json")}
     if not config.held_out:
         del identity["held_out"]  # a field that came later: the runs from before keep their names
+    if config.task != "math":
+        del identity["lenient"]  # likewise; mathematics is marked in another way since
     run = Path(options.out) / "llm" / store.run_id("llm", identity)
     folder = Path(options.folder or Path("runs") / run.name)
     if not store.verify_run(run) and not options.dry_run:
