@@ -1,12 +1,16 @@
 """A task of one's own: prompts and answers from JSON Lines, and a verifier that is a Python function.
 
 The verifier `FILE.py:FUNCTION` takes a completion and the answer, both text, and returns True, False, or None where the
-completion cannot be scored. What it raises stops the run, with the prompt's line. It has no limit of time of ours.
+completion cannot be scored. What it raises stops the run, with the prompt's line. What it prints is shown once, as a
+warning, and then dropped. It has no limit of time of ours.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,7 @@ from sharpening.llm.tasks import Mark, Message, Prompt
 from sharpening.theory.methods import user_functions
 
 Verifier = Callable[..., object]
+MOST_SHOWN = 80  # characters of what a verifier prints
 
 
 class OwnTask:
@@ -30,6 +35,7 @@ class OwnTask:
         self.answers = list(answers)
         self.solutions = list(solutions)
         self.verifier = verifier
+        self._has_printed = False
 
     def first(self, count: int) -> OwnTask:
         """The task of the first prompts."""
@@ -40,11 +46,17 @@ class OwnTask:
         return [self._mark(place, completion) for place, completion in zip(places, completions, strict=True)]
 
     def _mark(self, place: int, completion: str) -> Mark:
+        printed = io.StringIO()
         try:
-            found = self.verifier(completion=completion, answer=self.answers[place])
+            with contextlib.redirect_stdout(printed):
+                found = self.verifier(completion=completion, answer=self.answers[place])
         except (Exception, SystemExit) as error:
             where = f"prompt {self.prompts[place].id}"
             raise ValueError(f"verifier: {where}: it raised {type(error).__name__}: {error}") from error
+        if printed.getvalue() and not self._has_printed:
+            self._has_printed = True
+            shown = printed.getvalue()[:MOST_SHOWN]
+            logging.getLogger(__name__).warning("verifier: it printed %r: no more of it is shown", shown)
         if found is None:
             return Mark(float("nan"), False, "unscorable", "")
         if not isinstance(found, int | float | np.bool_) or found not in (True, False):

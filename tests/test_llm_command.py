@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 
+from sharpening.commands import llm as llm_command
 from sharpening.figures.tables import training as training_tables
 from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Prompt
@@ -28,6 +29,7 @@ from tests.language_models import byte_model, saved
 
 ROOT = Path(__file__).resolve().parent.parent
 MATH = ROOT / "examples" / "math_problems.jsonl"
+SMALL = "parameters.gamma_correct=0.01"  # a term below the advantage: a process of its own would say so
 pytestmark = training.QUIET
 
 
@@ -68,7 +70,7 @@ def test_a_run_is_stored_once_with_the_same_bytes_wherever_it_is_run(here, run, 
     assert weights("first") == weights(f"runs/{stored.name}")
     monkeypatch.setattr(train, "make_trainer", None)
     found = run("run.yaml", "--folder", "first")
-    assert (found.status, found.err) == (0, "")
+    assert (found.status, found.err) == (0, "note: this run is stored: nothing was trained\n")
     assert found.out == done.out[done.out.index("\n" + 20 * " ") + 1 :]
 
 
@@ -136,7 +138,7 @@ def test_a_damaged_checkpoint_is_named_and_the_run_ends_with_the_same_bytes(here
 
 
 def test_a_run_asked_to_end_exits_with_143_and_goes_on_to_the_same_rows(here, run) -> None:
-    words = ("run.yaml", "--set", "steps=40", "save_every=10", "evaluate_every=20", "--folder", "stopped")
+    words = ("run.yaml", "--set", "steps=40", "save_every=10", "evaluate_every=20", SMALL, "--folder", "stopped")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen(
         [sys.executable, ROOT / "paper_repro.py", "llm", *words], env=environment, stdout=-1, stderr=-1, text=True
@@ -145,9 +147,12 @@ def test_a_run_asked_to_end_exits_with_143_and_goes_on_to_the_same_rows(here, ru
         assert process.poll() is None, process.communicate()
         time.sleep(0.01)
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate()
+    out, err = process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
     (step,) = re.findall(r"^sharpening: stopped after (\d+) of 40 steps: the same command goes on from there$", err)
+    shown, rows = out, store.read_rows(here / "stopped" / "rows.csv")
+    assert re.search(rf"^ *reward +1 +\S+ +{step} +\S+$", shown, re.MULTILINE)
+    assert shown.endswith("\nrows:  stopped/rows.csv\n")
     assert not (here / "results").exists()
     done = run(*words)
     assert (done.status, done.err) == (0, f"note: goes on from stopped/checkpoint-{step}\n")
@@ -156,22 +161,84 @@ def test_a_run_asked_to_end_exits_with_143_and_goes_on_to_the_same_rows(here, ru
         only_run(here / "other") / "rows.csv"
     ).read_bytes()
     assert weights("stopped") == weights("whole")
+    whole = store.read_rows(here / "whole" / "rows.csv")
+    assert rows == [row for row in whole if row["step"] <= int(step)]
+    assert store.read_rows(here / "stopped" / "rows.csv") == whole
 
 
-def test_another_run_in_the_folder_is_refused_and_left_alone(here, run) -> None:
-    assert run("run.yaml", "--folder", "first", "--set", "steps=2").status == 0
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (("--set", "learning_rate=1e-4"), "learning_rate is 0.001 there and 0.0001 here"),
+        (
+            ("--set", "parameters.gamma_correct=.1", "--seed", "3"),
+            "parameters.gamma_correct is 0.2 there and 0.1 here, as 1",
+        ),
+        (("processes",), "num_processes is 1 there and 2 here"),
+        (("own.jsonl",), "files.problems has changed"),
+        (("model/extra.json",), "weights.sha256 has changed"),
+    ],
+)
+def test_another_run_in_the_folder_is_named_and_left_alone(here, run, monkeypatch, changes, message: str) -> None:
+    words = ("own.yaml", "--folder", "first", "--set", "steps=2")
+    assert run(*words).status == 0
     before = {path: path.read_bytes() for path in (here / "first").rglob("*") if path.is_file()}
-    done = run("run.yaml", "--folder", "first")
+    if changes == ("processes",):
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        monkeypatch.setattr(train, "make_trainer", None)
+    elif len(changes) == 1:
+        with (here / changes[0]).open("a") as stream:
+            stream.write("\n")
+    done = run(*words, *(changes if len(changes) > 1 else ()))
     assert done.status == 2
-    assert done.err == (
-        "sharpening: --folder: 'first': another run is there, see its config.yaml, or a file that it names has "
-        "changed: want a new folder\n"
-    )
+    assert done.err.startswith(f"sharpening: --folder: 'first': another run is there: {message}")
+    assert done.err.endswith(": want a new folder\n")
     assert {path: path.read_bytes() for path in (here / "first").rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_another_process_trains_in_is_refused(here, run) -> None:
+    assert run("run.yaml", "--folder", "first", "--set", "steps=2").status == 0
     with checkpoints.alone_in(here / "first"):  # as another process that trains there
         done = run("run.yaml", "--folder", "first", "--set", "steps=2", "--out", "elsewhere")
     assert (done.status, done.out) == (2, "")
     assert done.err == "sharpening: first: another process is at work on this run: want to wait for it\n"
+
+
+def test_a_run_that_ended_goes_on_to_more_steps_and_to_no_fewer(here, run) -> None:
+    assert run("run.yaml", "--folder", "longer", "--set", "steps=2").status == 0
+    done = run("run.yaml", "--folder", "longer")
+    assert (done.status, done.err) == (0, "note: goes on from longer/checkpoint-2\n")
+    assert run("run.yaml", "--folder", "at_once", "--out", "elsewhere").status == 0
+    assert weights("longer") == weights("at_once")
+    assert (here / "longer" / "rows.csv").read_bytes() == (here / "at_once" / "rows.csv").read_bytes()
+    fewer = run("run.yaml", "--folder", "longer", "--set", "steps=2", "--out", "third")
+    assert (fewer.status, fewer.err) == (
+        2,
+        "sharpening: steps: 2: longer has made 4: want as many or more, or a new folder\n",
+    )
+
+
+def test_how_far_a_run_is_is_said_without_a_terminal_and_its_rows_are_there_at_once(here, run, monkeypatch) -> None:
+    monkeypatch.setattr(llm_command, "SECONDS", 0.0)
+    seen = []
+
+    def completed(path: Path) -> None:
+        rows = store.read_rows(path.parent / "rows.csv")
+        seen.append(max(row["step"] for row in rows if row["quantity"] == "reward"))
+        complete(path)
+
+    complete = checkpoints.complete
+    monkeypatch.setattr(checkpoints, "complete", completed)
+    done = run("run.yaml", "--folder", "first")
+    assert done.status == 0
+    lines = re.findall(
+        r"^step (\d) of 4, reward (\S+), held-out pass@1 (\S+), about \d+ s left$", done.err, re.MULTILINE
+    )
+    rows = store.read_rows(only_run(here / "results") / "rows.csv")
+    rewards = {row["step"]: f"{row['value']:.3f}" for row in rows if row["quantity"] == "reward"}
+    assert {int(step): reward for step, reward, _ in lines} == rewards
+    assert store.read_rows(here / "first" / "rows.csv") == rows
+    assert seen == [2, 4]
 
 
 def test_a_process_that_is_not_the_first_prints_and_stores_nothing(here, run, monkeypatch) -> None:
@@ -212,10 +279,10 @@ def test_messages_are_the_same_tokens_in_training_and_evaluation(here, run, monk
     seen, wanted = set(), set()
     forward = trainer._WithMethod._token_log_probs
 
-    def spy(self: Any, batch: dict[str, Any]) -> dict[str, torch.Tensor]:
+    def spy(self: Any, batch: dict[str, Any], *more: Any) -> dict[str, torch.Tensor]:
         rows = zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)
         seen.update(tuple(ids[mask > 0].tolist()) for ids, mask in rows)
-        return forward(self, batch)
+        return forward(self, batch, *more)
 
     def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
         ids = plain(tokenizer, prompt)

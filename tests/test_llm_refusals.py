@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,12 +16,14 @@ from typing import Any
 import pytest
 import torch
 
+from sharpening import cli
 from sharpening.llm.sampling import evaluate
 from sharpening.llm.training import preflight
 from tests import command_line, llm_folder, training
 from tests.command_line import Run
 from tests.llm_folder import names
 
+ROOT = Path(__file__).resolve().parent.parent
 pytestmark = training.QUIET
 
 
@@ -77,6 +83,10 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
         (("run.yaml", "--set", "model=./modl"), "model: './modl': there is no such folder: did you mean model?"),
         (("run.yaml", "--set", "model=model/x"), "model: 'model/x': there is no such folder"),
         (("run.yaml", "--set", "model=who/knows"), "model: 'who/knows': there is no such folder, none in the hub's c"),
+        (("run.yaml", "--folder", "/proc/nothing"), "--folder: '/proc/nothing': nothing can be written there: "),
+        (("run.yaml", "--set", "adapter=model"), "adapter: 'model': want a folder with adapter_config.json and adap"),
+        (("run.yaml", "--set", "adapter=a", "lora_rank=2"), "run.yaml: lora_rank: 2: want 0 with adapter, which has a"),
+        (("run.yaml", "--set", "merge_adapters=false"), "run.yaml: merge_adapters: False: want lora_rank or adapter"),
         (("own.yaml", "--set", "held_out=gone.jsonl"), "gone.jsonl: cannot be read: "),
         (("own.yaml", "--set", "held_out=own.jsonl"), "held_out: 'line 1': it is 'line 1' of problems: want prompts "),
         (("own.yaml", "--set", "problem_column=text"), "own.jsonl line 1: no column 'text': found prompt, answer"),
@@ -181,3 +191,19 @@ def test_memory_that_runs_out_in_the_first_completions_is_no_traceback(here, run
     done = run("run.yaml")
     assert done.status == 2
     assert done.err.count("\n") == 1
+
+
+def test_an_interruption_while_packages_are_imported_is_no_traceback(run, tmp_path, monkeypatch) -> None:
+    (tmp_path / "pydantic.py").write_text(
+        "raise KeyboardInterrupt\n"
+    )  # the first package that the command line imports
+    command = [sys.executable, str(ROOT / "paper_repro.py"), "llm", "--list"]
+    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "")
+
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "command_of", interrupted)
+    assert run("--list") == (128 + signal.SIGINT, "", "sharpening: interrupted\n")

@@ -23,6 +23,7 @@ from sharpening.llm.training.configs import RunConfig
 from sharpening.theory import estimators
 
 Row = dict[str, float]
+SAID = {"reward": "reward", "held_out/pass@1": "held-out pass@1"}
 
 
 def on_step(called: Callable[[int], object]) -> TrainerCallback:
@@ -33,6 +34,45 @@ def on_step(called: Callable[[int], object]) -> TrainerCallback:
             called(state.global_step)
 
     return OnStep()
+
+
+class Record(TrainerCallback):
+    """Hands on what is logged, as it comes; of a resumed run first what its checkpoint has."""
+
+    def __init__(self, add: Callable[[list[dict[str, Any]]], object]) -> None:
+        """Takes a function of the entries that are new."""
+        self.add, self.num_known = add, 0
+
+    def on_log(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called after an entry was made."""
+        new, self.num_known = state.log_history[self.num_known :], len(state.log_history)
+        self.add(new)
+
+
+class Progress(TrainerCallback):
+    """Says now and then how far a run is: step, reward, held-out pass@1, and the time that is left."""
+
+    def __init__(self, say: Callable[[str], object], *, seconds: float = 30, clock: Callable[[], float]) -> None:
+        """Takes what says a line, the least time between two lines, and a clock in seconds."""
+        self.say, self.seconds, self.clock = say, seconds, clock
+        self.known: Row = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Starts to count."""
+        self.began = self.said = self.clock()
+        self.first = state.global_step
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Row, **_: Any) -> None:
+        """Says a line where the last one is old enough."""
+        self.known |= {name: logs[name] for name in SAID if name in logs}
+        num_made, now = state.global_step - self.first, self.clock()
+        if not num_made or now - self.said < self.seconds:
+            return
+        self.said = now
+        numbers = "".join(f", {label} {self.known[name]:.3f}" for name, label in SAID.items() if name in self.known)
+        left = (state.max_steps - state.global_step) * (now - self.began) / num_made
+        minutes = f"{left / 60:.0f} min" if left >= 90 else f"{left:.0f} s"
+        self.say(f"step {state.global_step} of {state.max_steps}{numbers}, about {minutes} left")
 
 
 class Checksums(TrainerCallback):
@@ -46,7 +86,11 @@ class Checksums(TrainerCallback):
         """Called by transformers after the checkpoint."""
         self.accelerator.wait_for_everyone()
         if state.is_world_process_zero:
-            checkpoints.complete(Path(args.output_dir) / f"{checkpoints.PREFIX}{state.global_step}")
+            try:
+                checkpoints.complete(Path(args.output_dir) / f"{checkpoints.PREFIX}{state.global_step}")
+            except OSError as error:
+                with checkpoints.writing(Path(args.output_dir)):
+                    raise error
 
 
 class Stopper(TrainerCallback):

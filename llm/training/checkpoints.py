@@ -12,8 +12,11 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 MANIFEST = "checksums.json"
 PREFIX = "checkpoint-"  # transformers' name
@@ -31,6 +34,31 @@ def alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def require_writable(folder: Path) -> None:
+    """Raises ValueError where nothing can be written into a folder, or beside it where it is still to be made."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--folder: {str(folder)!r}: nothing can be written there: {error.strerror}: want another folder"
+        ) from None
+
+
+@contextlib.contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raises ValueError, one line, where a checkpoint in the folder cannot be written."""
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch's writer has the last
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            f"{folder}: a checkpoint could not be written: {reason}: want room there; the same command then goes on "
+            "from the checkpoint before"
+        ) from error
 
 
 def step_of(checkpoint: Path) -> int:

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sharpening.theory.methods import calls
 
 Value = int | float | str
+CAME_LATER = ("held_out", "lenient", "adapter", "merge_adapters")  # a run without them keeps the name it had before
 ONLY_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(  # fields that have no effect with other tasks
     {
         "countdown": ("countdown",),
@@ -68,6 +69,8 @@ class RunConfig(BaseModel):
     loss: Literal["dr_grpo", "grpo", "dapo", "bnpo"] = Field("dr_grpo", description="how TRL averages over tokens")
     dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the passes; weights are always float32")
     lora_rank: int = Field(0, ge=0, le=1024, description="rank of LoRA adapters; 0 trains all weights")
+    adapter: str = Field("", description="folder of adapters to start from, which are trained on, without lora_rank")
+    merge_adapters: bool = Field(True, description="save the model with its adapters in its weights; else them alone")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     vllm: bool = Field(False, description="sample with vLLM in the same process (not tried here)")
     save_every: int = Field(50, ge=1, description="updates between checkpoints")
@@ -97,6 +100,10 @@ class RunConfig(BaseModel):
             raise ValueError(f"lenient: {self.lenient}: want false with task {self.task}")
         if bool(self.verifier) != (self.task == "own"):
             raise ValueError(f"verifier: {self.verifier!r}: want FILE.py:FUNCTION with task own, and only there")
+        if self.adapter and self.lora_rank:
+            raise ValueError(f"lora_rank: {self.lora_rank}: want 0 with adapter, which has a rank")
+        if not (self.merge_adapters or self.adapter or self.lora_rank):
+            raise ValueError("merge_adapters: False: want lora_rank or adapter, or true")
         if self.rise > self.steps:
             raise ValueError(f"rise: {self.rise}: want at most steps, {self.steps}: learning_rate is never reached")
         completions = self.group_size * self.prompts_per_step
@@ -117,6 +124,14 @@ class RunConfig(BaseModel):
         if self.group_size < least:
             raise ValueError(f"group_size: {self.group_size}: {self.method} wants {least} or more")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that name a run, as JSON has them."""
+        defaults = RunConfig.model_construct()
+        fields = self.model_dump(mode="json")
+        return {
+            name: value for name, value in fields.items() if name not in CAME_LATER or value != getattr(defaults, name)
+        }
 
     def _refuse_what_means_nothing(self) -> None:
         """Raises ValueError for a field that is set and has no effect beside the others."""

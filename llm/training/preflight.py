@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import math
 import os
 import shutil
 from collections.abc import Mapping
@@ -18,12 +19,13 @@ from typing import Any, NamedTuple
 
 import huggingface_hub
 import torch
+from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.integrations import is_tensorboard_available, is_trackio_available, is_wandb_available
 
 from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Task
-from sharpening.llm.training import trainer
+from sharpening.llm.training import checkpoints, trainer
 from sharpening.llm.training.configs import RunConfig
 from sharpening.theory.methods import calls, table, user_functions
 
@@ -57,6 +59,7 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
 
     `solutions` has a completion that is known to be correct for some places of the task's prompts.
     """
+    checkpoints.require_writable(folder)
     _require_packages(config)
     _try_method(config)
     longest = _longest_prompt(model, task)
@@ -65,6 +68,8 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
         skeleton = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model), trust_remote_code=False)
     num_weights = sum(weight.numel() for weight in skeleton.parameters())
     num_trained = _num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
+    if config.adapter:
+        num_trained = _num_adapter_weights(config.adapter)
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     plan = Plan(
         num_weights,
@@ -163,7 +168,7 @@ def _memory(config: RunConfig, shape: Any, longest: int, num_weights: int, num_t
     """Bytes, roughly: weights at rest, and the larger of the backward pass and the cache while it samples."""
     of_method = "base_log_prob" in calls.needs(calls.resolve(config.method), config.parameters)
     has_copy = config.kl_strength or of_method or trainer.grpo_options(config.method, config.parameters).get("beta")
-    frozen = num_weights - num_trained if config.lora_rank else num_weights * bool(has_copy)
+    frozen = num_weights - num_trained if config.lora_rank or config.adapter else num_weights * bool(has_copy)
     unit: int = shape.num_hidden_layers * shape.hidden_size * (longest + config.max_tokens)
     kept = KEPT_WITH_CHECKPOINTING if config.gradient_checkpointing else KEPT
     backward = config.micro_batch * kept * unit * 4  # also in bfloat16: what is kept between layers is float32
@@ -189,3 +194,12 @@ def _num_lora_weights(skeleton: Any, rank: int) -> int:
         layer for name, layer in skeleton.named_modules() if isinstance(layer, torch.nn.Linear) and "head" not in name
     ]
     return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
+
+
+def _num_adapter_weights(folder: str) -> int:
+    """Weights of stored adapters; raises ValueError where the folder has none that are safe to open."""
+    path = Path(folder) / "adapter_model.safetensors"
+    if not path.is_file() or not (Path(folder) / "adapter_config.json").is_file():
+        raise ValueError(f"adapter: {folder!r}: want a folder with adapter_config.json and adapter_model.safetensors")
+    with safe_open(path, "pt") as stored:
+        return sum(math.prod(stored.get_slice(name).get_shape()) for name in stored.keys())  # noqa: SIM118

@@ -29,6 +29,14 @@ from sharpening.llm.training.problems import Problems
 SAMPLE_SHOWN = 4  # completions that are shown before the first step
 
 
+class Saving(GRPOTrainer):  # type: ignore[misc]
+    """TRL's trainer, whose failure to write a checkpoint is one line."""
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        with checkpoints.writing(Path(self.args.output_dir)):
+            super()._save_checkpoint(*args, **kwargs)
+
+
 def dataset(task: Task, tokenizer: Any) -> Dataset:
     """The prompts as TRL reads them, with the place of each."""
     prompts = [models.text_or_messages(tokenizer, one) for one in task.prompts]
@@ -116,7 +124,11 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
 def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path) -> Any:
     """TRL's trainer with the method, float32 weights, and the callbacks that save, evaluate and stop."""
     lm = models.load(model, device="cpu")
-    lora = None
+    first, lora = lm.model, None
+    if config.adapter:
+        from peft import PeftModel
+
+        first = PeftModel.from_pretrained(lm.model, config.adapter, is_trainable=True)
     if config.lora_rank:
         from peft import LoraConfig
 
@@ -125,13 +137,13 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
         )
     answers: dict[str, str] = {}
     trained = trainer.with_method(
-        GRPOTrainer,
+        Saving,
         config.method,
         config.parameters,
         correct="correct",
         answer=lambda text: answers.get(text.strip(), text.strip()),
     )(
-        model=lm.model,
+        model=first,
         reward_funcs=reward_functions(
             problems.train, config.format_credit, answers, set(lm.model.generation_config.eos_token_id)
         ),
@@ -171,11 +183,13 @@ def run(trained: Any, config: RunConfig, last: Path | None) -> None:
         ) from None
 
 
-def save(trained: Any, folder: Path) -> None:
-    """The model and its tokenizer as `save_pretrained` writes them, adapters merged into the weights."""
+def save(trained: Any, folder: Path, *, merges: bool = True) -> None:
+    """The model and its tokenizer as `save_pretrained` writes them, adapters merged into the weights or alone."""
     if hasattr(trained.model, "merge_and_unload"):
-        if trained.accelerator.is_main_process:
+        if trained.accelerator.is_main_process and merges:
             trained.model.merge_and_unload().save_pretrained(folder)
+        elif trained.accelerator.is_main_process:
+            trained.model.save_pretrained(folder, selected_adapters=["default"])
     else:
         trained.save_model(str(folder))
     if trained.accelerator.is_main_process:

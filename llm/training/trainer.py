@@ -72,6 +72,10 @@ def text_of(completion: Any) -> str:
     return text.strip()
 
 
+class MethodWarning(UserWarning):
+    """What to be careful about with a method, in a run."""
+
+
 class _Below:
     """Stands between GRPOTrainer and a subclass of it: keeps TRL's own advantages, and notes that its loss was used."""
 
@@ -127,7 +131,7 @@ class _WithMethod:
         self.policies = log_probs.Policies(self, needs_base="base_log_prob" in self._given)
         self._sizes: list[tuple[float, float]] | None = []  # of advantage and term, until there is a warning
         for line in calls.caveats(self.method, self.values, kl_strength=self.beta):
-            warnings.warn(line, stacklevel=2)
+            warnings.warn(line, MethodWarning, stacklevel=2)
 
     def _inputs_of_method(self) -> tuple[str, ...]:
         """What the method is called with: of log-probabilities only those it needs, or that a user's function names."""
@@ -335,6 +339,7 @@ class _WithMethod:
                 f"the term of {self.method.id} is {term / plain:.3g} times as large as the advantage without it "
                 f"(batches: {len(self._sizes)}): about {', '.join(fitting)} would make it {WANTED}"
                 f"{longer if self.values['reduction'] == 'sum' else ''}",
+                MethodWarning,
                 stacklevel=2,
             )
         self._sizes = None

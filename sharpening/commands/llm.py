@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import logging
 import os
 import sys
+import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -25,6 +29,8 @@ if TYPE_CHECKING:
     from sharpening.llm.training.problems import Problems
 
 Row = dict[str, Any]
+RUN_FILE = "run.json"  # in the folder of a run: what names it
+SECONDS = 30.0  # between two lines about how far a run is, where there is no terminal
 
 
 class LlmOptions(Options):
@@ -62,15 +68,16 @@ def llm(options: LlmOptions) -> int:
     clock = store.Clock()
     model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
     preflight.require_model(model)
-    identity: dict[str, Any] = {"command": "llm", "model": models.identity(model), "files": _files(config)}
-    identity |= {"num_processes": int(os.environ.get("WORLD_SIZE", "1")), **config.model_dump(mode="json")}
-    if not config.held_out:
-        del identity["held_out"]  # a field that came later: the runs from before keep their names
-    if config.task != "math":
-        del identity["lenient"]  # likewise; mathematics is marked in another way since
+    identity: dict[str, Any] = {"command": "llm", "files": _files(config)}
+    if config.model:
+        identity["weights"] = models.identity(model)
+    identity |= {"num_processes": int(os.environ.get("WORLD_SIZE", "1")), **config.identity()}
+    if config.task == "math":
+        identity["lenient"] = config.lenient  # also where it is false: mathematics is marked in another way since
     run = Path(options.out) / "llm" / store.run_id("llm", identity)
     folder = Path(options.folder or Path("runs") / run.name)
     if not store.verify_run(run) and not options.dry_run:
+        _print("note: this run is stored: nothing was trained", to=sys.stderr)
         _print(_closing(store.read_rows(run / "rows.csv"), run, folder))
         return 0
     with contextlib.ExitStack() as stack:
@@ -81,6 +88,7 @@ def llm(options: LlmOptions) -> int:
         if options.dry_run:
             _print(f"{training_tables.plan(plan._asdict(), config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
             return 0
+        stack.enter_context(warnings.catch_warnings())  # what shows them is changed
         return _train(config, model, found, folder, identity, clock, options.out, stack)
 
 
@@ -99,6 +107,8 @@ def _files(config: RunConfig) -> dict[str, str]:
     names = {"problems": config.problems, "held_out": config.held_out, "verifier": config.verifier.rpartition(":")[0]}
     if user_functions.is_file_spec(config.method):
         names["method"] = config.method.rpartition(":")[0]
+    if config.adapter:
+        names["adapter"] = f"{config.adapter}/adapter_model.safetensors"
     return {what: files.read(Path(name))[1] for what, name in names.items() if name}
 
 
@@ -151,22 +161,22 @@ def _train(
     from sharpening.llm.training import callbacks, checkpoints
     from sharpening.llm.training import run as train
 
-    path, text = folder / "config.yaml", f"# run {store.run_id('llm', identity)}\n{configs.as_yaml(config)}"
-    if path.exists() and path.read_text(encoding="utf-8").partition("\n")[0] != text.partition("\n")[0]:
-        raise ValueError(
-            f"--folder: {str(folder)!r}: another run is there, see its config.yaml, or a file that it names has "
-            "changed: want a new folder"
-        )
-    if _is_first_process() and not path.exists() and folder.exists() and any(folder.iterdir()):
-        raise ValueError(f"--folder: {str(folder)!r}: it has files that are not of a run: want a new or empty folder")
     last, faults = checkpoints.last(folder)
+    _refuse_other_run(folder, identity, checkpoints.step_of(last) if last else 0)
     for fault in faults:
         _print(f"note: {folder}: {fault}", to=sys.stderr)
+    warnings.showwarning = _shown_as_note(warnings.showwarning)
     trained = train.make_trainer(config, model, problems, folder)
     store.make_folder(folder)
     if _is_first_process():
         stack.enter_context(checkpoints.alone_in(folder))
-    store.write_text_atomically(path, text)
+        store.write_text_atomically(folder / RUN_FILE, json.dumps(identity, indent=1))
+        text = f"# run {store.run_id('llm', identity)}\n{configs.as_yaml(config)}"
+        store.write_text_atomically(folder / "config.yaml", text)
+        trained.add_callback(callbacks.Record(_rows_file(folder / "rows.csv")))
+        if not sys.stderr.isatty():
+            say = functools.partial(_print, to=sys.stderr)
+            trained.add_callback(callbacks.Progress(say, seconds=SECONDS, clock=time.monotonic))
     if last is None:
         _print(training_tables.completions(train.first_completions(trained, problems.train, config)))
     else:
@@ -174,20 +184,77 @@ def _train(
     hidden = None if _is_first_process() else True  # None: unless it is a terminal
     with tqdm(total=config.steps, unit=" steps", disable=hidden, leave=False) as bar:
         trained.add_callback(callbacks.on_step(lambda step: bar.update(step - bar.n)))
-        train.run(trained, config, last)
+        try:
+            train.run(trained, config, last)
+        finally:
+            step, rows = trained.state.global_step, training_tables.rows(trained.state.log_history)
+            if rows and step < config.steps:
+                _print(f"{training_tables.summary(rows)}\n\nrows:  {folder / 'rows.csv'}")
     if received := train.signal_of(trained):
-        step = trained.state.global_step
         said = f"sharpening: stopped after {step} of {config.steps} steps: the same command goes on from there"
         _print(said, to=sys.stderr)
         return 128 + received
-    train.save(trained, folder / "model")
+    train.save(trained, folder / "model", merges=config.merge_adapters)
     if _is_first_process():
-        rows = training_tables.rows(trained.state.log_history)
         timing = store.rows_to_csv(training_tables.timing_rows(trained.state.log_history))
         artefacts = {"config.yaml": text.encode(), "timing.csv": timing.encode()}
         run = store.write_run("llm", identity, rows, clock=clock, artefacts=artefacts, root=out)
         _print(_closing(rows, run, folder))
     return 0
+
+
+def _shown_as_note(show: Callable[..., None]) -> Callable[..., None]:
+    """What shows warnings about a method as notes, and others as before."""
+
+    def shown(message: Any, category: Any, *rest: Any) -> None:
+        if category.__name__ == "MethodWarning":
+            _print(f"note: {message}", to=sys.stderr)
+        else:
+            show(message, category, *rest)
+
+    return shown
+
+
+def _refuse_other_run(folder: Path, identity: dict[str, Any], num_made: int) -> None:
+    """Raises ValueError, naming what differs, where the folder has another run; only steps may be others."""
+    where, path = f"--folder: {str(folder)!r}", folder / RUN_FILE
+    if not path.exists():
+        if _is_first_process() and folder.exists() and any(folder.iterdir()):
+            raise ValueError(f"{where}: it has files that are not of a run: want a new or empty folder")
+        return
+    there, here = (_flat(one) for one in (json.loads(path.read_text(encoding="utf-8")), identity))
+    differing = [name for name in {**there, **here} if name != "steps" and there.get(name) != here.get(name)]
+    if differing:
+        name = differing[0]
+        is_file = name.startswith(("files.", "weights."))
+        how = "has changed" if is_file else f"is {there.get(name)!r} there and {here.get(name)!r} here"
+        more = f", as {len(differing) - 1} more" if differing[1:] else ""
+        raise ValueError(f"{where}: another run is there: {name} {how}{more}: want a new folder")
+    if here["steps"] < num_made:
+        raise ValueError(f"steps: {here['steps']}: {folder} has made {num_made}: want as many or more, or a new folder")
+
+
+def _flat(identity: dict[str, Any]) -> dict[str, Any]:
+    """The fields with those of their fields, as in parameters.gamma_correct."""
+    found: dict[str, Any] = {}
+    for name, value in identity.items():
+        found |= {f"{name}.{key}": one for key, one in value.items()} if isinstance(value, dict) else {name: value}
+    return found
+
+
+def _rows_file(path: Path) -> Callable[[list[Row]], None]:
+    """What writes the rows of log entries as they come; the first call begins the file."""
+    begun = False
+
+    def add(entries: list[Row]) -> None:
+        nonlocal begun
+        if rows := training_tables.rows(entries):
+            text = store.rows_to_csv(rows)
+            with path.open("a" if begun else "w", encoding="utf-8", newline="") as stream:
+                stream.write(text.partition("\n")[2] if begun else text)
+            begun = True
+
+    return add
 
 
 def _closing(rows: list[Row], run: Path, folder: Path) -> str:

@@ -167,7 +167,8 @@ def _call(method: Method, own: Values, **given: Array) -> Array:
         file = method.advantage.__code__.co_filename
         lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == file]
         reason = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"{method.id} raises {type(error).__name__}: {reason} (line {lines[-1]})") from error
+        where = f" (line {lines[-1]})" if lines else ""
+        raise ValueError(f"{method.id} raises {type(error).__name__}: {reason}{where}") from error
     want = next(iter(given.values())).shape
     shape = getattr(advantage, "shape", None)
     if shape != want:
