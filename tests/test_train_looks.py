@@ -73,7 +73,7 @@ def test_adapters_go_on_from_a_folder_that_has_them_alone(tmp_path: Path) -> Non
     assert not torch.equal(training.weights(trained), before)
     with torch.no_grad(), trained.policies._before_training(trained.model):
         torch.testing.assert_close(trained.model.eval()(input_ids=ids).logits, wanted)
-    assert preflight._num_adapter_weights(again.adapter) == sum(
+    assert preflight.num_adapter_weights(again.adapter) == sum(
         one.numel() for one in trained.model.parameters() if one.requires_grad
     )
 

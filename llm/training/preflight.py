@@ -69,7 +69,7 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
     num_weights = sum(weight.numel() for weight in skeleton.parameters())
     num_trained = _num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
     if config.adapter:
-        num_trained = _num_adapter_weights(config.adapter)
+        num_trained = num_adapter_weights(config.adapter)
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     plan = Plan(
         num_weights,
@@ -196,7 +196,7 @@ def _num_lora_weights(skeleton: Any, rank: int) -> int:
     return sum(rank * (layer.in_features + layer.out_features) for layer in layers)
 
 
-def _num_adapter_weights(folder: str) -> int:
+def num_adapter_weights(folder: str) -> int:
     """Weights of stored adapters; raises ValueError where the folder has none that are safe to open."""
     path = Path(folder) / "adapter_model.safetensors"
     if not path.is_file() or not (Path(folder) / "adapter_config.json").is_file():
