@@ -216,11 +216,15 @@ def test_mathematics_is_marked_and_what_cannot_be_scored_is_null(
 def test_a_dry_run_shows_columns_and_problems_and_leaves_nothing(here: Path, run: Run) -> None:
     before = contents(here)
     done = run("evaluate", "model", "--task", "math", "--problems", "math.jsonl", "--dry-run", "--n", "9")
-    assert (done.status, done.err) == (0, "")
+    assert done.status == 0
+    assert re.fullmatch(r"note: model: the tokenizer does not know .*\nnote: model: prompts and .*\n", done.err)
     assert done.out.startswith(
         "45 rows; expected columns:\n  problem in 'problem': found\n  answer in 'answer': found\n"
     )
-    assert "\n45 problems, 9 samples each; nothing was sampled\n" in done.out
+    assert "\n45 problems, 9 samples each\n" in done.out
+    assert re.search(
+        r"\none completion of '1': '.*'\n  \d+ tokens, log-probability -[\d.]+ nats, not correct", done.out
+    )
     done = run("evaluate", "model", "--task", "math", "--problems", "math.jsonl", "--dry-run", "--preset", "amc23")
     assert done.status == 2
     assert "problem in 'question': MISSING" in done.out
@@ -228,8 +232,9 @@ def test_a_dry_run_shows_columns_and_problems_and_leaves_nothing(here: Path, run
     assert done.err.startswith("sharpening: math.jsonl: line 1: no column question, id: found problem, answer")
     done = run("evaluate", "model", "--problems", "problems.jsonl", "--dry-run")
     assert (done.status, done.err) == (0, "")
-    assert "2 problems, 64 samples each; nothing was sampled\n" in done.out
+    assert "2 problems, 64 samples each\n" in done.out
     assert "  max_tokens: 16\n" in done.out
+    assert re.search(r"\none completion of '1,2,3=6': '.*'\n  \d+ tokens, log-.*; nothing was kept\n$", done.out)
     assert contents(here) == before
 
 
@@ -277,13 +282,14 @@ EVALUATE = ("evaluate", "model", "--limit", "5")
 AUDIT = ("audit", "--limit", "5", "--model", "model")
 BOTH = (*AUDIT, "model2")
 BAD: dict[tuple[str, ...], str] = {
-    ("evaluate",): "the following arguments are required: MODEL",
+    ("evaluate",): "--model: given 0: want 1, as a word or after the flag",
+    ("evaluate", "model", "--model", "model2"): "--model: given 2: want 1, as a word or after the flag",
     ("evaluate", "folder"): "model: 'folder': it has no config.json: want a folder that save_pretrained wrote",
     ("evaluate", "file"): "model: 'file': it has no config.json",
     ("audit", "--model", "folder"): "model: 'folder': it has no config.json",
     (*AUDIT, "folder"): "model: 'folder': it has no config.json",
     ("audit",): "--model: given 0: want 1 to 5, the first before training",
-    ("audit", "--model", "model", "model"): "--model: 'model': given twice: want distinct models",
+    ("audit", "model", "--model", "model"): "--model: 'model': given twice: want distinct models",
     ("audit", "--model", "model", "--samples", "file"): "--model: given 1: want 2 to 5 with --samples",
     (*AUDIT, "--check", "no.jsonl"): "no.jsonl: cannot be read: No such file or directory",
     (*AUDIT, "--k", "0"): "--k: 0: want an integer from 1 to 1e9",

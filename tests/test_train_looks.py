@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,8 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from sharpening.llm.own_task import OwnTask
-from sharpening.llm.tasks import Prompt
 from sharpening.llm.training import callbacks, checkpoints, preflight, run
 from tests import training
 from tests.test_train import config_of, made, pytestmark, ran
@@ -76,14 +73,3 @@ def test_adapters_go_on_from_a_folder_that_has_them_alone(tmp_path: Path) -> Non
     assert preflight.num_adapter_weights(again.adapter) == sum(
         one.numel() for one in trained.model.parameters() if one.requires_grad
     )
-
-
-def test_a_verifier_that_prints_is_heard_once(caplog, capfd) -> None:
-    def loud(completion: str, answer: str) -> bool:
-        sys.stdout.write(f"checking {completion}\n" * 50)
-        return True
-
-    task = OwnTask([Prompt("a", "p")], ["x"], loud)
-    assert [mark.correct for mark in task.marks([0] * 9, "abcdefghi")] == [1.0] * 9
-    assert [record.getMessage()[:40] for record in caplog.records] == ["verifier: it printed 'checking a\\nchecki"]
-    assert capfd.readouterr().out == ""

@@ -7,6 +7,7 @@ from math import isnan
 from typing import Any
 
 Row = Mapping[str, Any]
+LONGEST_SHOWN = 200  # characters of a completion
 
 
 def summary(rows: Sequence[Row]) -> str:
@@ -36,8 +37,19 @@ def _mean(rows: Sequence[Row], column: str) -> float:
 
 def plan(about: Mapping[str, Any], num_problems: int, settings: Mapping[str, Any]) -> str:
     """What a run would do."""
-    lines = [f"{num_problems} problems, {settings['n']} samples each; nothing was sampled"]
+    lines = [f"{num_problems} problems, {settings['n']} samples each"]
     return "\n".join([*lines, *(f"  {name}: {value}" for name, value in {**about, **settings}.items())])
+
+
+def tried(row: Row) -> str:
+    """The one completion that a dry run draws."""
+    mark = "could not be scored" if row["correct"] is None else "correct" if row["correct"] else "not correct"
+    text = row["completion"]
+    return (
+        f"one completion of {row['problem']!r}: {text[:LONGEST_SHOWN]!r}{'...' * (len(text) > LONGEST_SHOWN)}\n"
+        f"  {row['num_tokens']} tokens, log-probability {row['log_prob']:.2f} nats, {mark}"
+        f"{f' ({reason})' if (reason := row['reason']) else ''}; nothing was kept"
+    )
 
 
 def columns_report(found: Mapping[str, Any]) -> str:

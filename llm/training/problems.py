@@ -46,15 +46,14 @@ def opened(config: RunConfig, model: str) -> Iterator[Problems]:
     """
     with contextlib.ExitStack() as stack:
         if config.task == "own":
-            yield _own(config)
+            yield _own(config, stack.enter_context(own_task.load_verifier(config.verifier)))
         elif config.task == "math":
             yield _mathematics(config, stack.enter_context(math_scorer.MathScorer(is_lenient=config.lenient)))
         else:
             yield _countdown(config, model)
 
 
-def _own(config: RunConfig) -> Problems:
-    verifier = own_task.load_verifier(config.verifier)
+def _own(config: RunConfig, verifier: own_task.LimitedVerifier) -> Problems:
     columns = (config.problem_column, config.answer_column)
     task = own_task.load(Path(config.problems), *columns, verifier, solution_column=config.solution_column)
     held_out = None

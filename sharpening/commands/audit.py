@@ -38,10 +38,6 @@ DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class AuditOptions(ModelOptions):
     """List and score every answer of small models exactly, or samples under any two models: did training sharpen?"""
 
-    model: tuple[NonEmpty, ...] = Field(
-        (),
-        description="folders of models that save_pretrained wrote, or hub names; the first is the one before training",
-    )
     samples: NonEmpty | None = Field(
         None, description="verified samples of the first model, JSON lines as evaluate writes them, to score under all"
     )
@@ -60,7 +56,7 @@ def audit(options: AuditOptions) -> int:
     _refuse(options)
     language_models.need_torch()
     clock = store.Clock()
-    names = _names(options.model)
+    names = _names(options.folders)
     rows, about, config, artefacts, between = (_by_samples if options.samples else _exact)(options, names)
     config = {
         "command": "audit",
@@ -110,12 +106,12 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     from sharpening.llm.countdown.task import CountdownTask
     from sharpening.llm.sampling import models
 
-    made_for = models.settings_of(options.model[0])
+    made_for = models.settings_of(options.folders[0])
     problems, operators, about = language_models.countdown_problems(options, made_for)
     ks = sorted(set(options.k))
     check = _read_check(options)
     scored: dict[str, list[Audited]] = {}
-    for name, folder in zip(names, options.model, strict=True):
+    for name, folder in zip(names, options.folders, strict=True):
         lm = language_models.opened(folder, options)
         prompts = CountdownTask(problems, operators=operators, text_format=options.text_format).prompts
         language_models.note_doubts(folder, lm.tokenizer, prompts, 0)
@@ -193,7 +189,7 @@ def _by_samples(options: AuditOptions, names: Sequence[str]) -> Found:
     text, sha256 = files.read(path)
     samples = audit_samples.read(text, str(path), options.limit)
     scores = {}
-    for name, folder in zip(names, options.model, strict=True):
+    for name, folder in zip(names, options.folders, strict=True):
         lm = language_models.opened(folder, options)
         bar = tqdm(total=samples.num_problems, unit=" problems", desc=name, disable=None, leave=False)
         scores[name] = audit_samples.score(
@@ -220,7 +216,7 @@ def _by_samples(options: AuditOptions, names: Sequence[str]) -> Found:
 def _identities(options: AuditOptions, names: Sequence[str]) -> dict[str, Any]:
     from sharpening.llm.sampling import models
 
-    return {name: models.identity(folder) for name, folder in zip(names, options.model, strict=True)}
+    return {name: models.identity(folder) for name, folder in zip(names, options.folders, strict=True)}
 
 
 def _rng(options: AuditOptions) -> np.random.Generator:
@@ -229,15 +225,15 @@ def _rng(options: AuditOptions) -> np.random.Generator:
 
 def _refuse(options: AuditOptions) -> None:
     least = 2 if options.samples else 1
-    if not least <= len(options.model) <= MOST_MODELS:
+    if not least <= len(options.folders) <= MOST_MODELS:
         raise ValueError(
-            f"--model: given {len(options.model)}: want {least} to {MOST_MODELS}{' with --samples' * (least > 1)}, the "
-            "first before training"
+            f"--model: given {len(options.folders)}: want {least} to {MOST_MODELS}{' with --samples' * (least > 1)}, "
+            "the first before training"
         )
-    for name in options.model:
-        if options.model.count(name) > 1:
+    for name in options.folders:
+        if options.folders.count(name) > 1:
             raise ValueError(f"--model: {name!r}: given twice: want distinct models")
-    if options.check is not None and (options.samples or len(options.model) > 1):
+    if options.check is not None and (options.samples or len(options.folders) > 1):
         raise ValueError(f"--check: {options.check!r}: want one --model, and no --samples beside it")
     for k in options.k:
         if not 1 <= k <= 10**9:

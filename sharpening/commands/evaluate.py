@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,9 +17,11 @@ from sharpening.commands import language_models
 from sharpening.commands.language_models import ModelOptions
 from sharpening.commands.options import NonEmpty
 from sharpening.figures.tables import evaluation as evaluation_tables
+from sharpening.llm import own_task
 from sharpening.llm.mathematics import problems as math_problems
 from sharpening.llm.mathematics.problems import Columns, MathTask
 from sharpening.llm.mathematics.scorer import MathScorer
+from sharpening.llm.own_task import LimitedVerifier, OwnTask
 from sharpening.storage import files, store
 from sharpening.storage.journal import Journal
 
@@ -26,27 +29,43 @@ if TYPE_CHECKING:
     from sharpening.llm.countdown.task import CountdownTask
     from sharpening.llm.sampling.evaluate import Sampler, Settings
 
-ABOUT_COUNTDOWN = ("split", "set", "problem_seed", "text_format")
-ABOUT_MATH = ("preset", "problem_column", "answer_column", "id_column", "lenient")
+    AnyTask = CountdownTask | MathTask | OwnTask
+
+ABOUT = {  # the options that belong to some of the tasks only
+    "countdown": ("split", "set", "problem_seed", "text_format"),
+    "math": ("preset", "problem_column", "answer_column", "id_column", "lenient"),
+    "own": ("problem_column", "answer_column", "solution_column", "verifier", "verifier_seconds"),
+}
 MAX_TOKENS, COMPACT_MAX_TOKENS = 1024, 16
-FIELDS = "2"  # of the samples: raise it when a field comes, or a stored run without it would be taken for the new one
+TRIED = 16  # most tokens of the completion that a dry run draws
+NUM_SOLUTIONS = 20  # most known solutions that the verifier has to accept before a run
+FIELDS = 2  # of the samples: raise it when a field comes, or a stored run without it would be taken for the new one
 
 
 class EvaluateOptions(ModelOptions):
-    """Sample a language model on Countdown or mathematics, verify, and write the samples; goes on where it stopped."""
+    """Sample a language model on a task, verify, and write the samples; goes on where it stopped."""
 
-    model: NonEmpty = Field(description="folder of a model that save_pretrained wrote, or a hub name")
-    task: Literal["countdown", "math"] = Field("countdown", description="countdown or math")
+    task: Literal["countdown", "math", "own"] = Field("countdown", description="countdown, math or own")
     preset: NonEmpty | None = Field(
         None,
         description="math: where and under which columns a published set is, not tried here: "
         f"{', '.join(math_problems.PRESETS)}; with --problems its columns only",
     )
     problem_column: NonEmpty | None = Field(
-        None, description="math: column with the problem; without it problem, or as the preset says"
+        None,
+        description="math: column with the problem, own: with the prompt; without it problem, or as the preset says",
     )
     answer_column: NonEmpty | None = Field(
-        None, description="math: column with the final answer; without it answer, or as the preset says"
+        None, description="math and own: column with the answer; without it answer, or as the preset says"
+    )
+    solution_column: NonEmpty | None = Field(
+        None, description="own: column with a correct completion, where one is known: the verifier has to accept some"
+    )
+    verifier: NonEmpty | None = Field(
+        None, description="own: FILE.py:FUNCTION of completion and answer: True, False or None"
+    )
+    verifier_seconds: float = Field(
+        own_task.SECONDS, gt=0, allow_inf_nan=False, description="own: limit of time of the verifier for a completion"
     )
     id_column: NonEmpty | None = Field(
         None, description="math: column with the id; without it the number of the row, or as the preset says"
@@ -66,7 +85,9 @@ class EvaluateOptions(ModelOptions):
     engine: Literal["transformers", "vllm"] = Field(
         "transformers", description="transformers, or vllm where it is installed (not tried here)"
     )
-    dry_run: bool = Field(False, description="show the problems, columns and settings found, and sample nothing")
+    dry_run: bool = Field(
+        False, description="show the problems, columns and settings found, draw and score one completion, keep nothing"
+    )
     samples: NonEmpty | None = Field(None, description="also write the samples, JSON lines, to this file")
 
 
@@ -81,25 +102,22 @@ def evaluate(options: EvaluateOptions) -> int:
         "slice_size": options.slice_size,
         "seed": options.seed,
     }
-    if not (options.task == "math" and options.dry_run):
-        language_models.need_torch()
+    if options.task == "countdown":
+        language_models.need_torch()  # the model's folder says for what problems it was made
     clock = store.Clock()
-    task, about = _math(options) if options.task == "math" else _countdown(options)
+    task, about = OPENED[options.task](options)
     if options.dry_run:
         print(evaluation_tables.plan(about, len(task.prompts), drawing))
-        return 0
+    language_models.need_torch()
     from sharpening.llm.sampling import models
     from sharpening.llm.sampling.evaluate import Settings
 
     settings = Settings(**drawing)
-    identity = models.identity(options.model)
-    config: dict[str, Any] = {
-        "command": "evaluate",
-        "model": identity,
-        "dtype": options.dtype,
-        "engine": options.engine,
-    }
-    config |= {"task": about, "fields": FIELDS, **settings.model_dump(mode="json")}
+    if options.dry_run:
+        print(_tried(options, task, settings))
+        return 0
+    config: dict[str, Any] = {"command": "evaluate", "model": models.identity(options.folders[0]), "fields": FIELDS}
+    config |= {"dtype": options.dtype, "engine": options.engine, "task": about, **settings.model_dump(mode="json")}
     run = Path(options.out) / "llm" / store.run_id("llm", config)
     if store.verify_run(run):
         _sample(options, task, settings, config, clock)
@@ -111,13 +129,18 @@ def evaluate(options: EvaluateOptions) -> int:
 
 
 def _refuse(options: EvaluateOptions) -> None:
-    is_math = options.task == "math"
-    language_models.refuse_beside(options, f"--task {options.task}", ABOUT_COUNTDOWN if is_math else ABOUT_MATH)
-    if is_math and options.problems is None and options.preset is None:
+    if len(options.folders) != 1:
+        raise ValueError(f"--model: given {len(options.folders)}: want 1, as a word or after the flag")
+    others = {name: None for names in ABOUT.values() for name in names if name not in ABOUT[options.task]}
+    language_models.refuse_beside(options, f"--task {options.task}", others)
+    if options.task == "math" and options.problems is None and options.preset is None:
         raise ValueError("--task: 'math': which problems? want --problems FILE, or --preset")
+    if options.task == "own" and (options.problems is None or options.verifier is None):
+        raise ValueError("--task: 'own': want --problems FILE and --verifier FILE.py:FUNCTION")
     if options.preset is not None and options.preset not in math_problems.PRESETS:
         raise ValueError(f"--preset: {options.preset!r}: want one of {', '.join(math_problems.PRESETS)}")
-    files.refuse_as_file("samples", options.samples, Path(options.problems) if options.problems else None)
+    for source in (options.problems, (options.verifier or "").rpartition(":")[0]):
+        files.refuse_as_file("samples", options.samples, Path(source) if source else None)
     files.refuse_as_folder("out", options.out)
 
 
@@ -128,7 +151,7 @@ def _max_tokens(options: EvaluateOptions) -> int:
 
 def _sample(
     options: EvaluateOptions,
-    task: CountdownTask | MathTask,
+    task: AnyTask,
     settings: Settings,
     config: dict[str, Any],
     clock: store.Clock,
@@ -137,11 +160,9 @@ def _sample(
     from sharpening.llm.sampling import evaluate as sampling
 
     with contextlib.ExitStack() as stack:
-        if isinstance(task, MathTask):
-            scorer = stack.enter_context(task.scorer)
-            math_problems.check_gold(task.problems, scorer)
+        _open(task, stack)
         tokenizer, sampler = _engine(options)
-        language_models.note_doubts(options.model, tokenizer, task.prompts, settings.max_tokens)
+        language_models.note_doubts(options.folders[0], tokenizer, task.prompts, settings.max_tokens)
         journal = stack.enter_context(Journal(options.out, "llm", config))
         so_far = [(entry["slice"], entry["batch"], "rows" in entry) for entry in journal.entries]
         num_done, total = sum(done for *_, done in so_far), sampling.num_slices(len(task.prompts), settings)
@@ -161,6 +182,30 @@ def _sample(
         journal.remove()
 
 
+def _open(task: AnyTask, stack: contextlib.ExitStack) -> None:
+    """Makes ready what marks completions, and tries it."""
+    if isinstance(task, MathTask):
+        math_problems.check_gold(task.problems, stack.enter_context(task.scorer))
+    elif isinstance(task, OwnTask):
+        if isinstance(task.verifier, LimitedVerifier):
+            stack.enter_context(task.verifier)
+        task.check_solutions(NUM_SOLUTIONS)
+
+
+def _tried(options: EvaluateOptions, task: AnyTask, settings: Settings) -> str:
+    """One completion of the first problem, drawn, scored and marked: a run would do the same."""
+    from sharpening.llm.sampling import evaluate as sampling
+
+    with contextlib.ExitStack() as stack:
+        _open(task, stack)
+        tokenizer, sampler = _engine(options)
+        language_models.note_doubts(options.folders[0], tokenizer, task.prompts, settings.max_tokens)
+        one = settings.model_copy(update={"n": 1, "slice_size": 1, "max_tokens": min(settings.max_tokens, TRIED)})
+        events = sampling.evaluate(sampler, tokenizer, task, one)
+        rows = next(event.rows for event in events if isinstance(event, sampling.Done))
+    return evaluation_tables.tried(rows[0])
+
+
 def _engine(options: EvaluateOptions) -> tuple[Any, Sampler]:
     """The tokenizer, and what draws completions."""
     from sharpening.llm.sampling.evaluate import transformers_sampler
@@ -168,8 +213,8 @@ def _engine(options: EvaluateOptions) -> tuple[Any, Sampler]:
     if options.engine == "vllm":
         from sharpening.llm.sampling import engines, models
 
-        return models.load_tokenizer(options.model), engines.vllm_sampler(options.model, options.dtype)
-    lm = language_models.opened(options.model, options)
+        return models.load_tokenizer(options.folders[0]), engines.vllm_sampler(options.folders[0], options.dtype)
+    lm = language_models.opened(options.folders[0], options)
     return lm.tokenizer, transformers_sampler(lm)
 
 
@@ -178,13 +223,26 @@ def _countdown(options: EvaluateOptions) -> tuple[CountdownTask, dict[str, Any]]
     from sharpening.llm.countdown.task import CountdownTask
     from sharpening.llm.sampling import models
 
-    chosen, operators, about = language_models.countdown_problems(options, models.settings_of(options.model))
+    chosen, operators, about = language_models.countdown_problems(options, models.settings_of(options.folders[0]))
     task = CountdownTask(chosen, operators=operators, text_format=options.text_format)
     return task, {"task": "countdown", "format": options.text_format, **about}
 
 
+def _own(options: EvaluateOptions) -> tuple[OwnTask, dict[str, Any]]:
+    """The task, and what stands for it in a stored configuration."""
+    spec = str(options.verifier)
+    verifier = own_task.load_verifier(spec, options.verifier_seconds)
+    columns = (options.problem_column or "problem", options.answer_column or "answer")
+    path = Path(str(options.problems))
+    task = own_task.load(path, *columns, verifier, solution_column=options.solution_column or "").first(options.limit)
+    file, _, name = spec.rpartition(":")
+    about = {"verifier": files.read(Path(file))[1], "function": name, "verifier_seconds": options.verifier_seconds}
+    problems = [[prompt.text, answer] for prompt, answer in zip(task.prompts, task.answers, strict=True)]
+    return task, {"task": "own", "problems": language_models.digest(problems), **about}
+
+
 def _math(options: EvaluateOptions) -> tuple[MathTask, dict[str, Any]]:
-    """The task, and what stands for it in a stored configuration; a dry run prints columns and checks the answers."""
+    """The task, and what stands for it in a stored configuration; a dry run prints columns."""
     preset = math_problems.PRESETS[options.preset] if options.preset else None
     given = {"problem": options.problem_column, "answer": options.answer_column, "id": options.id_column}
     columns = dataclasses.replace(
@@ -200,10 +258,12 @@ def _math(options: EvaluateOptions) -> tuple[MathTask, dict[str, Any]]:
             print(evaluation_tables.preset_report(preset.hub_name, preset.config, preset.split, columns.named()))
         problems = math_problems.load_hub(dataclasses.replace(preset, columns=columns))
     task = MathTask(problems[: options.limit], MathScorer(is_lenient=options.lenient))
-    if options.dry_run:
-        with task.scorer:
-            math_problems.check_gold(task.problems, task.scorer)
     return task, {"task": "math", "problems": language_models.digest(task.problems), "lenient": options.lenient}
 
 
+OPENED: dict[str, Callable[[EvaluateOptions], tuple[AnyTask, dict[str, Any]]]] = {
+    "countdown": _countdown,
+    "math": _math,
+    "own": _own,
+}
 COMMAND = (EvaluateOptions, evaluate)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
-from sharpening.commands.options import NonEmpty, Options
+from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
 from sharpening.llm.countdown import problems as countdown
 
 if TYPE_CHECKING:
@@ -26,6 +26,13 @@ DEFAULT_LIMIT = 200
 class ModelOptions(Options):
     """Options about models and Countdown problems."""
 
+    models: tuple[NonEmpty, ...] = Field(
+        (),
+        description="folders of models or adapters that save_pretrained wrote, or hub names; of several the first is "
+        "the one before training",
+        json_schema_extra=OPTIONAL_WORD,
+    )
+    model: tuple[NonEmpty, ...] = Field((), description="models, as words or after this flag")
     problems: NonEmpty | None = Field(
         None, description="file of problems, JSON lines or parquet; without it Countdown problems are drawn"
     )
@@ -66,6 +73,11 @@ class ModelOptions(Options):
                     "only --temperature"
                 )
         return self
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """The models, in the order given: words first."""
+        return (*self.models, *self.model)
 
 
 def need_torch() -> None:
