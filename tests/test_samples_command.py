@@ -84,7 +84,7 @@ def test_equal_rates_are_not_called_equal_and_seldom_different():
     """Samples at the same rates, twice: most of 20 pairs are resolved at no k, and then no outcome is named.
 
     The interval of each k misses 0 in 5% of pairs or fewer, that of some k in 29 of 200: of 20, 9 or more would be
-    resolved in 1 of 600 such tests.
+    resolved in 1 of 900 such tests.
     """
     tables = [table_of(np.random.default_rng(seed).binomial(N, RATES), f"t{seed}") for seed in range(40)]
     sentences = []
