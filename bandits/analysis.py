@@ -136,7 +136,10 @@ def rows(specification: Specification, records: Iterable[tuple[int, Floats]]) ->
     `records` are those of `simulator.run`.
     """
     num_steps = sorted({*range(0, specification.num_steps, specification.record_every), specification.num_steps})
-    path, source = predicted_path(specification, num_steps)
+    try:
+        path, source = predicted_path(specification, num_steps)
+    except RuntimeError:  # the exact flow is too stiff to be followed
+        path, source = None, None
     bandit = bandit_of(specification)
     expected = measure(bandit, path) if path is not None else {}
     for place, (steps, log_policy) in enumerate(records):

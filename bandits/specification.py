@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from sharpening.bandits import instances
 from sharpening.bandits.instances import Bandit
 from sharpening.theory import policies
-from sharpening.theory.methods import calls
+from sharpening.theory.methods import calls, table
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+Size = Annotated[float, Field(ge=-table.LARGEST, le=table.LARGEST, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Bit = Literal[0, 1]
 COMMAND = "simulate"
@@ -30,7 +31,7 @@ class Specification(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     base_policy: tuple[Finite, ...] | None = Field(None, description="probabilities of the arms, summing to 1")
-    base_logits: tuple[Finite, ...] | None = Field(None, description="instead of base_policy: logits of the arms")
+    base_logits: tuple[Size, ...] | None = Field(None, description="instead of base_policy: logits of the arms")
     correct: tuple[Bit, ...] | None = Field(None, description="1 for each correct answer, 0 for each wrong one")
     solves: tuple[tuple[Bit, ...], ...] | None = Field(
         None, description="instead of correct: one row a prompt, 1 where a strategy solves it"
@@ -43,16 +44,14 @@ class Specification(BaseModel):
     method: str = Field(description="a method id, or FILE.py:FUNCTION")
     parameters: Mapping[str, int | float | str] = Field({}, description="the method's own parameters")
     group_size: int = Field(8, ge=1, le=1_000_000, description="completions per group")
-    learning_rate: float = Field(0.1, gt=0, allow_inf_nan=False, description="step size of the optimizer")
+    learning_rate: Size = Field(0.1, gt=0, description="step size of the optimizer")
     optimizer: Literal["sgd", "adam", "natural"] = Field("sgd", description="sgd, adam (.9, .999, 1e-8) or natural")
     updates_per_batch: int = Field(1, ge=1, le=1000, description="updates made with one batch: above 1 clipping acts")
     prompts_per_step: int | None = Field(None, ge=1, description="prompts drawn for a step; every prompt if left out")
-    kl_strength: float = Field(0.0, ge=0, allow_inf_nan=False, description="strength of an exact KL term to the base")
+    kl_strength: Size = Field(0.0, ge=0, description="strength of an exact KL term to the base")
     false_positive_rate: Rate = Field(0.0, description="chance that the verifier marks a wrong answer correct")
     false_negative_rate: Rate = Field(0.0, description="chance that the verifier marks a correct answer wrong")
-    format_credit: tuple[Finite, ...] | None = Field(
-        None, description="added to the reward of each arm, not to correct"
-    )
+    format_credit: tuple[Size, ...] | None = Field(None, description="added to the reward of each arm, not to correct")
     mean_field: bool = Field(False, description="the exact expected step of all groups instead of sampled runs")
     num_steps: int = Field(1000, ge=1, le=10_000_000, description="batches")
     num_runs: int = Field(64, ge=2, le=1_000_000, description="independent runs, for means and standard errors")

@@ -112,14 +112,8 @@ def effect(rollouts: Rollouts, method: Method, given: Values) -> Effect:
 
 def advantages(rollouts: Rollouts, method: Method, values: Values) -> Floats:
     """The advantages of all completions, (num_completions,), 0 for unscorable ones."""
-    try:
-        with np.errstate(all="ignore"):
-            found = [calls.group_advantages(method, inputs, values) for inputs in rollouts.blocks()]
-    except ValueError:
-        raise
-    except Exception as error:  # whatever the user's function raises is its answer
-        reason = (str(error).splitlines() or [""])[0]
-        raise ValueError(f"{method.id} raises {type(error).__name__}: {reason}") from error
+    with np.errstate(all="ignore"):
+        found = [calls.group_advantages(method, inputs, values) for inputs in rollouts.blocks()]
     flat = np.concatenate([np.ravel(block) for block in found]).astype(np.float64)
     if not np.isfinite(flat).all():
         line = rollouts.lines[~np.isfinite(flat)].min()
@@ -166,9 +160,10 @@ def scaling(rollouts: Rollouts, method: Method, values: Values, strengths: Value
     def ratio_at(scale: float) -> float:
         return _ratio(term(scale), plain)
 
+    most = min(method.parameters[name].largest / abs(value) for name, value in strengths.items())
     found: dict[float, Values | None] = {}
     for ratio in RATIOS:
-        scale = scale_for(ratio_at, ratio)
+        scale = scale_for(ratio_at, ratio, most)
         found[ratio] = {name: scale * value for name, value in strengths.items()} if scale else None
     paid = term(1.0)
     total = np.abs(paid[rollouts.is_correct]).sum()
@@ -177,8 +172,10 @@ def scaling(rollouts: Rollouts, method: Method, values: Values, strengths: Value
     return Scaling(str(values.get("reduction", "")), ratio_at(1.0), found, distinguishing)
 
 
-def scale_for(ratio_at: Callable[[float], float], ratio: float) -> float | None:
+def scale_for(ratio_at: Callable[[float], float], ratio: float, most: float = math.inf) -> float | None:
     """The smallest scale found at which a function of it, 0 at 0, is `ratio`; None if there is none in nine decades.
+
+    Scales above `most` are not tried.
 
     >>> scale_for(lambda scale: 4 * scale, 0.1), scale_for(lambda scale: scale / (1 + scale), 2.0)
     (0.025, None)
@@ -187,9 +184,10 @@ def scale_for(ratio_at: Callable[[float], float], ratio: float) -> float | None:
     if not at_one > 0:
         return None
     guess = ratio / at_one
-    if math.isclose(ratio_at(guess), ratio, rel_tol=REACHED):
+    if guess <= most and math.isclose(ratio_at(guess), ratio, rel_tol=REACHED):
         return guess
     scales = guess * np.geomspace(1e-6, 1e3, 181)
+    scales = scales[scales <= most]
     above = next((index for index, scale in enumerate(scales) if ratio_at(scale) >= ratio), None)
     if not above:
         return None

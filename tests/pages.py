@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sharpening.figures.tables import samples as sample_tables
+from sharpening.figures.tables import shapers
 from sharpening.figures.tables import theory as tables
 from sharpening.llm.training.configs import RunConfig
 from sharpening.storage import store
@@ -76,7 +77,7 @@ def ledger() -> str:
 def verdicts(names: list[str]) -> str:
     """The table that `check-shaper --all --markdown` writes, of some methods."""
     found = {name: diagnose.diagnose(METHODS[name].advantage) for name in names}
-    return tables.verdicts_markdown({name: diagnose.summary(one) for name, one in found.items()})
+    return shapers.markdown({name: diagnose.as_data(one) for name, one in found.items()})
 
 
 def methods(level: str) -> str:

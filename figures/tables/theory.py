@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -259,75 +258,6 @@ def simulation_report(rows: Sequence[Row], num_runs: int) -> str:
             f"  Prediction: {source}.",
         ]
     )
-
-
-def diagnosis_report(name: str, headline: str, verdicts: Sequence[Row]) -> str:
-    """What `check-shaper` prints for one method: the headline, then a verdict a property and its counterexample."""
-    lines = [f"{name}: {headline}"]
-    for verdict in verdicts:
-        told = f"{verdict['property']}: {verdict['verdict']}"
-        detail = f" ({verdict['detail']})" if verdict["detail"] else ""
-        lines.append(textwrap.fill(told + detail, 116, initial_indent="  ", subsequent_indent="      "))
-        if verdict["counterexample"]:
-            found = f"counterexample {verdict['counterexample']}"
-            lines.append(textwrap.fill(found, 116, initial_indent="      ", subsequent_indent="      "))
-    return "\n".join([*lines, ""])
-
-
-VERDICT_COLUMNS = {
-    "correct set": "correct set",
-    "turning point": "turns, top share .75",
-    "end": "ends on",
-    "correctness": "correctness",
-    "wrong never above correct": "wrong never above correct",
-    "class of B4": "class of B4",
-    "noisy verifier": "end survives",
-}
-SHORTER = (  # in this order
-    ("the correct answer likeliest at the start", "the likeliest"),
-    (r"^on ", ""),
-    ("one mode, the likeliest", "likeliest correct answer"),
-    ("the rarest correct answer of the base policy", "rarest correct answer"),
-    (r"a mixture with wrong answers \(.*1 - Q = (.*)\)", r"mixture, 1 - Q = \1"),
-    (r" at every Q$", " always"),
-    (r"^(sharpens|smooths), ", ""),
-    (" at the shown policy, not everywhere", ", not everywhere"),
-    ("^keeps its end under ", ""),
-    (r"(no|any rate of) false positives, \1 false negatives", r"\1 noise"),
-    ("false positives", "FP"),
-    ("false negatives", "FN"),
-    ("any rate of ", "any "),
-)
-
-
-def shortened_verdict(verdict: str) -> str:
-    """A verdict of `check-shaper` in the words of the table of methods.
-
-    >>> shortened_verdict("on a mixture with wrong answers (Q = 0.999842, 1 - Q = 0.0001584)")
-    'mixture, 1 - Q = 0.000158'
-    """
-    for pattern, words in SHORTER:
-        verdict = re.sub(pattern, words, verdict)
-    return re.sub(r"\d\.\d{3,}(e-\d+)?", lambda found: f"{float(found[0]):.3g}", verdict)
-
-
-def verdict_rows(verdicts: Mapping[str, Row]) -> list[list[str]]:
-    """The rows of the table methods x verdicts; `verdicts` maps a method to its verdict per property."""
-    return [[name, *(shortened_verdict(found[key]) for key in VERDICT_COLUMNS)] for name, found in verdicts.items()]
-
-
-def verdicts_table(verdicts: Mapping[str, Row]) -> str:
-    """What `check-shaper --all` prints at its end: methods x verdicts, left-aligned."""
-    lines = [["method", *VERDICT_COLUMNS.values()], *verdict_rows(verdicts)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
-def verdicts_markdown(verdicts: Mapping[str, Row]) -> str:
-    """The same as a Markdown table."""
-    lines = [f"| method | {' | '.join(VERDICT_COLUMNS.values())} |", "|---" * (len(VERDICT_COLUMNS) + 1) + "|"]
-    lines += [f"| `{name}` | {' | '.join(cells)} |" for name, *cells in verdict_rows(verdicts)]
-    return "\n".join(lines) + "\n"
 
 
 def claim_explanation(claim: Row) -> str:

@@ -41,7 +41,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         "check-shaper": Command(
             "check_shaper",
             "does it sharpen or smooth, and where does it end? A name, or your function",
-            ("check-shaper ds", "check-shaper examples/own_method.py:rare_bonus"),
+            ("check-shaper ds", "check-shaper grpo ds examples/own_method.py:rare_bonus"),
         ),
         "preview": Command(
             "preview",

@@ -8,19 +8,22 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from joblib import Parallel, delayed
 from pydantic import Field
 from tqdm import tqdm
 
 from sharpening.commands import assignments
+from sharpening.commands.named_files import write_named
 from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
+from sharpening.commands.terminal import printed_width
 from sharpening.figures import render
 from sharpening.figures.drawing import comparisons as comparison_figures
-from sharpening.figures.tables import theory as tables
+from sharpening.figures.tables import shapers
 from sharpening.storage import files, store
 from sharpening.theory.diagnosis import diagnose
 from sharpening.theory.diagnosis.diagnose import Diagnosis
@@ -30,15 +33,16 @@ EVERY = "all"
 
 
 class CheckShaperOptions(Options):
-    """Say what a method does to correct answers, likely and rare: a verdict per property, by enumeration of groups."""
+    """Say what methods do to correct answers, likely and rare, where training ends, and what to do about it."""
 
-    method: NonEmpty | None = Field(
-        None, json_schema_extra=OPTIONAL_WORD, description="a method id, a preset of ds, FILE.py:FUNCTION, or all"
+    method: tuple[NonEmpty, ...] = Field(
+        (), json_schema_extra=OPTIONAL_WORD, description="method ids, presets of ds, FILE.py:FUNCTION, or all"
     )
-    all: bool = Field(False, description="every group-level method, and a table of verdicts; the same as METHOD all")
-    set: tuple[NonEmpty, ...] = Field((), description="parameters of the method, e.g. gamma_correct=0.3")
+    all: bool = Field(False, description="every group-level method; the same as METHOD all")
+    set: tuple[NonEmpty, ...] = Field((), description="parameters of the one method, e.g. gamma_correct=0.3")
     group_size: int = Field(8, ge=2, le=16, description="completions per group; every group is enumerated")
     kl_strength: float = Field(0.0, ge=0, le=1e3, description="strength of a KL term to the base policy")
+    details: bool = Field(False, description="also every property of every method, its numbers and a counterexample")
     jobs: int = Field(min(2, os.cpu_count() or 1), ge=1, le=256, description="processes, for more than one method")
     json_file: NonEmpty | None = Field(None, alias="json", description="write the verdicts as JSON to this file")
     markdown: NonEmpty | None = Field(None, description="write the table of verdicts as Markdown to this file")
@@ -46,42 +50,46 @@ class CheckShaperOptions(Options):
 
 
 def check_shaper(options: CheckShaperOptions) -> int:
-    """Diagnoses one method, or every group-level one, and prints its verdicts."""
+    """Diagnoses methods and prints what they do: one of them property by property, several as a table."""
     started = time.perf_counter()
     names = _names(options)
     for flag, name in (("json", options.json_file), ("markdown", options.markdown), ("figure", options.figure)):
         files.refuse_as_file(flag, name)
-    diagnoses: dict[str, Diagnosis] = {}
-    for name, found in tqdm(_diagnoses(names, options), total=len(names), disable=None, leave=False):
-        diagnoses[name] = found
-        print(tables.diagnosis_report(name, found.headline, diagnose.report_lines(found)), flush=True)
-    verdicts = {name: diagnose.summary(found) for name, found in diagnoses.items()}
+    bar = tqdm(_diagnoses(names, options), total=len(names), unit=" methods", disable=None, leave=False)
+    found = {name: diagnose.as_data(diagnosis) for name, diagnosis in bar}
+    width, policy = printed_width(), np.exp(diagnose.SHOWN.base_log_policy).tolist()
     if len(names) > 1:
-        print(tables.verdicts_table(verdicts))
+        print(shapers.comparison(found, width))
         print(f"{len(names)} methods in {time.perf_counter() - started:.0f} s")
+    for name, data in found.items() if len(names) == 1 or options.details else ():
+        print(shapers.report(name, data, policy, width, is_long=options.details))
     if options.json_file is not None:
-        text = files.json_text({name: diagnose.as_data(found) for name, found in diagnoses.items()})
-        store.write_text_atomically(Path(options.json_file), text)
+        write_named("json", options.json_file, files.json_text(found))
     if options.markdown is not None:
-        store.write_text_atomically(Path(options.markdown), tables.verdicts_markdown(verdicts))
+        write_named("markdown", options.markdown, shapers.markdown(found))
     if options.figure is not None:
-        print(_drawn(names[0], diagnoses[names[0]], Path(options.figure)))
+        print(_drawn(names[0], found[names[0]], Path(options.figure)))
     return 0
 
 
 def _names(options: CheckShaperOptions) -> list[str]:
     """The methods asked for; raises ValueError for options that do not go together."""
-    if options.method is None and not options.all:
-        raise ValueError("METHOD: missing: want a method id, a preset of ds, FILE.py:FUNCTION, or --all")
-    if options.all and options.method not in (None, EVERY):
-        raise ValueError(f"METHOD: {options.method!r}: want no method beside --all")
-    is_every = options.all or options.method == EVERY
-    if is_every and options.set:
-        raise ValueError(f"--set: {options.set[0]!r}: want no parameters beside the method 'all'")
-    if options.figure is not None and (is_every or Path(options.figure).suffix not in (".png", ".pdf")):
+    if not options.method and not options.all:
+        raise ValueError("METHOD: missing: want method ids, presets of ds, FILE.py:FUNCTION, or --all")
+    is_every = options.all or EVERY in options.method
+    if is_every and set(options.method) - {EVERY}:
+        other = next(name for name in options.method if name != EVERY)
+        raise ValueError(f"METHOD: {other!r}: want no method beside all of them")
+    for name in options.method:
+        if options.method.count(name) > 1:
+            raise ValueError(f"METHOD: {name!r}: given twice: want distinct methods")
+    is_one = len(options.method) == 1 and not is_every
+    if options.set and not is_one:
+        raise ValueError(f"--set: {options.set[0]!r}: want exactly one method beside it")
+    if options.figure is not None and not (is_one and Path(options.figure).suffix in (".png", ".pdf")):
         raise ValueError(f"--figure: {options.figure!r}: want one method and a name that ends in .png or .pdf")
     if not is_every:
-        return [str(options.method)]
+        return list(options.method)
     return [name for name, method in table.METHODS.items() if method.level == "group"]
 
 
@@ -110,13 +118,18 @@ def _method(name: str, options: CheckShaperOptions) -> tuple[table.Method, dict[
 def diagnosed(name: str, options: CheckShaperOptions) -> Diagnosis:
     """The diagnosis of one method, as another process can make it too."""
     method, given = _method(name, options)
-    return diagnose.diagnose(
-        method.advantage,
-        calls.parameter_values(method, given),
-        group_size=options.group_size,
-        kl_strength=options.kl_strength,
-        as_tensor=as_tensor(),
-    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the user's function on the smallest groups: verdicts say what matters
+            return diagnose.diagnose(
+                method.advantage,
+                calls.parameter_values(method, given),
+                group_size=options.group_size,
+                kl_strength=options.kl_strength,
+                as_tensor=as_tensor(),
+            )
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from None
 
 
 def as_tensor() -> Callable[[Any], Any] | None:
@@ -127,14 +140,13 @@ def as_tensor() -> Callable[[Any], Any] | None:
     return found
 
 
-def _drawn(name: str, found: Diagnosis, path: Path) -> str:
+def _drawn(name: str, data: Mapping[str, Any], path: Path) -> str:
     """Draws the prompt weight of a method of the class of B4; returns what was done, in words."""
-    verdict = found["class of B4"]
-    if "prompt_weight" not in verdict.numbers:
-        return f"figure: none, {name} is {verdict.verdict} the class of B4, which alone has a prompt weight"
-    drawn = render.render(
-        path.stem, lambda: comparison_figures.draw_prompt_weight(verdict.numbers["prompt_weight"], name), ""
-    )
+    verdict = shapers.verdict_of(data, "class of B4")
+    if "prompt_weight" not in verdict["numbers"]:
+        return f"figure: none, {name} is {verdict['verdict']} the class of B4, which alone has a prompt weight"
+    weights = verdict["numbers"]["prompt_weight"]
+    drawn = render.render(path.stem, lambda: comparison_figures.draw_prompt_weight(weights, name), "")
     store.write_bytes_atomically(path, drawn[path.name])
     return f"figure: {path}"
 

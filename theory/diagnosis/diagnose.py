@@ -23,7 +23,7 @@ from sharpening.theory.diagnosis import flow as diagnosis_flow
 from sharpening.theory.diagnosis import properties as diagnosis_properties
 from sharpening.theory.diagnosis.properties import Subject, Verdict
 from sharpening.theory.groups.expected_flow import ExpectedFlow, Function
-from sharpening.theory.methods import table
+from sharpening.theory.methods import table, user_functions
 
 SHOWN = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
 LARGEST_ORDERED = 5  # group size of a function that does not permute with the group: 1,024 groups
@@ -58,7 +58,7 @@ def diagnose(
     Shapes:   function takes keyword arguments (num_groups, group_size) out of the inputs of a method that its
               signature names, and its parameters; it returns that shape. `as_tensor` makes a tensor of a NumPy array
               where torch is installed.
-    Requires: a function that accepts groups of `group_size`.      Raises ValueError otherwise, with its own message.
+    Requires: a function that accepts groups of `group_size`.      Raises ValueError otherwise, with what it raised.
     """
     values = {**own_defaults(function), **(parameters or {})}
     subject = Subject(function, values, least_group_size(function, values, group_size), seed)
@@ -97,18 +97,20 @@ def own_defaults(function: Function) -> dict[str, Any]:
 def least_group_size(function: Function, parameters: Mapping[str, Any], largest: int) -> int:
     """The smallest group that a function accepts, 1 or more.
 
-    Raises:   ValueError with the function's own message if it accepts none up to `largest`.
+    Raises:   ValueError with what the function raised, and where, if it accepts none up to `largest`.
     """
-    why = ""
     for size in range(1, largest + 1):
         inputs = diagnosis_properties.random_groups(size, np.random.default_rng(0), 4)
         try:
             Subject(function, parameters, size)(inputs)
         except Exception as error:  # whatever the user's function raises is its answer
-            why = f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+            refusal = error
         else:
             return size
-    raise ValueError(f"group_size is {largest}: the function refuses groups of 1 to {largest} samples ({why})")
+    why, sizes = user_functions.failure(function, refusal), f"groups of 1 to {largest} samples"
+    if isinstance(refusal, ValueError):  # the word for a value that is not taken, which a size may be
+        raise ValueError(f"it refuses {sizes}: {why}: want a larger group_size if that is what it asks for")
+    raise ValueError(f"it raises {why}: a fault of the function, in {sizes} alike")
 
 
 def report_lines(diagnosis: Diagnosis) -> list[dict[str, str]]:

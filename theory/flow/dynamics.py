@@ -9,6 +9,7 @@ Left out: sampling noise, momentum, clipping and KL terms.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -22,6 +23,7 @@ from sharpening.theory.policies import Floats
 Geometry = Literal["softmax", "natural"]
 RELATIVE_TOLERANCE = 1e-10  # of the integrator, per step
 ABSOLUTE_TOLERANCE = 1e-12
+MAX_EVALUATIONS = 20_000  # of the rate: what the claims and the shown bandits follow takes at most 4,000
 
 
 def softmax_flow(policy: Any, advantage: Any) -> Any:
@@ -171,7 +173,8 @@ def integrate_logits(
               labels: (num_arms,), a promise that arms of equal label have equal advantage whenever they have equal
               probability. Arms of equal label and start are then integrated once.
               Returns (num_times, num_arms).
-    Raises:   ValueError naming the first time out of order; RuntimeError with the integrator's message if it gives up.
+    Raises:   ValueError naming the first time out of order; RuntimeError if the integrator gives up, or the flow is too
+              stiff for `MAX_EVALUATIONS`, as where it slides along a discontinuity.
     """
     flow = softmax_flow if geometry == "softmax" else natural_flow
     at = np.asarray(times, dtype=np.float64)
@@ -185,7 +188,11 @@ def integrate_logits(
     _, first, group = np.unique(keys, axis=1, return_index=True, return_inverse=True)
     group = group.ravel()  # start[first][group] is start
 
-    def rate(_: float, z: Floats) -> Floats:
+    evaluations = itertools.count(1)
+
+    def rate(time: float, z: Floats) -> Floats:
+        if next(evaluations) > MAX_EVALUATIONS:
+            raise RuntimeError(f"the flow is too stiff: {MAX_EVALUATIONS} evaluations lead to t = {time:.3g}")
         log_policy = policies.log_softmax(z[group])
         moved: Floats = flow(np.exp(log_policy), advantage_of(log_policy))
         return moved[first]

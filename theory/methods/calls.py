@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import numbers
-import traceback
 from collections.abc import Collection, Mapping
 from functools import partial
 from types import MappingProxyType
@@ -92,9 +91,12 @@ def _require_value(name: str, value: object, parameter: Parameter) -> None:
     if isinstance(parameter.default, bool) or not isinstance(parameter.default, int | float):
         return
     kind = numbers.Integral if isinstance(parameter.default, int) else numbers.Real
-    if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(float(value)):
+    size: Any = value
+    if isinstance(value, bool) or not isinstance(value, kind) or not abs(size) < math.inf:
         wanted = "an integer" if kind is numbers.Integral else "a finite number"
         raise ValueError(f"{name} is {value!r}: it must be {wanted}")
+    if abs(size) > parameter.largest:
+        raise ValueError(f"{name} is {value!r}: it must be from -{parameter.largest:g} to {parameter.largest:g}")
 
 
 def needs(method: Method, parameters: Values = NO_PARAMETERS) -> tuple[str, ...]:
@@ -155,20 +157,13 @@ def group_advantages(method: Method, inputs: Inputs, parameters: Values = NO_PAR
 
 
 def _call(method: Method, own: Values, **given: Array) -> Array:
-    """The method's advantages; raises ValueError if they have another shape than the inputs.
-
-    Whatever else a user's function raises becomes one line, with the line of its file.
-    """
+    """The method's advantages; raises ValueError if they have another shape, and with what a user's function raised."""
     try:
         advantage = method.advantage(**given, **own)
     except (Exception, SystemExit) as error:
-        if not method.is_own or isinstance(error, ValueError):
+        if not method.is_own:
             raise
-        file = method.advantage.__code__.co_filename
-        lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == file]
-        reason = (str(error).splitlines() or [""])[0]
-        where = f" (line {lines[-1]})" if lines else ""
-        raise ValueError(f"{method.id} raises {type(error).__name__}: {reason}{where}") from error
+        raise ValueError(f"{method.id} raises {user_functions.failure(method.advantage, error)}") from error
     want = next(iter(given.values())).shape
     shape = getattr(advantage, "shape", None)
     if shape != want:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import MappingProxyType
@@ -17,6 +18,7 @@ from typing import Any, Literal
 from sharpening.theory.methods import baselines, caveats, diversity, terms, token_weights
 
 Function = Callable[..., Any]
+LARGEST = 1e6  # of a number in a method here: far beyond it an exact flow is too stiff to be followed
 Level = Literal["group", "token", "loss"]
 Values = Mapping[str, Any]
 
@@ -27,11 +29,12 @@ TOKEN_INPUTS = ("ratio", "advantage", "token_entropy", "token_log_prob", "is_top
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """A parameter's default, where the default comes from, and the allowed words if it takes words."""
+    """A parameter's default, where that comes from, the allowed words if it takes words, else the largest size."""
 
     default: object
     source: str
     choices: tuple[str, ...] = ()
+    largest: float = math.inf
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +97,9 @@ def named(function: Function, names: tuple[str, ...], *, only_required: bool = F
 def own_parameters(function: Function, sources: Mapping[str, str]) -> dict[str, Parameter]:
     """The arguments of a function that are no input, with their defaults; `sources` has one line for each."""
     return {
-        parameter.name: Parameter(parameter.default, sources[parameter.name], terms.CHOICES.get(parameter.name, ()))
+        parameter.name: Parameter(
+            parameter.default, sources[parameter.name], terms.CHOICES.get(parameter.name, ()), LARGEST
+        )
         for parameter in inspect.signature(function).parameters.values()
         if parameter.name not in (*INPUTS, *TOKEN_INPUTS)
     }

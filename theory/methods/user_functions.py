@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import runpy
+import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,14 @@ def _require_named_arguments(function: Callable[..., Any], spec: str, inputs: Co
                 f"{spec}: the function needs {parameter.name!r}, which is none of the inputs {', '.join(inputs)}; "
                 "a parameter of its own needs a default"
             )
+
+
+def failure(function: Callable[..., Any], error: BaseException) -> str:
+    """What a function raised, in one line: the kind, the line of its file where that is known, and the message."""
+    file = function.__code__.co_filename if inspect.isfunction(function) else None
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    where = f" in line {lines[-1]} of its file" if lines else ""
+    return f"{type(error).__name__}{where}: {(str(error).splitlines() or ['no message'])[0]}"
 
 
 def defaults(function: Callable[..., Any]) -> dict[str, object]:
