@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sharpening.samples.formats import table
 from sharpening.samples.formats.fields import Fields, Found, listed
-from sharpening.samples.lines import NotSamples, opened
+from sharpening.samples.lines import NotSamples, named, opened
 from sharpening.samples.tally import Samples, Tally
 
 NO_FIELDS = Fields()
@@ -83,9 +83,12 @@ def pooled(paths: Mapping[str, Path], name: str, file_format: str | None, fields
             )
         digests[sha256] = label
         mine.notes = list(dict.fromkeys([*found.notes, *mine.notes]))
+        mine.steps |= found.steps
         found = mine
     if not digests:
         raise ValueError(f"{name}: no file in this folder holds samples: want files of samples directly in it")
+    if len(found.steps) > 1:
+        found.notes.append(f"the samples of {len(found.steps)} steps of training count as those of one model")
     if left_out:
         found.notes.insert(0, f"{len(left_out)} files hold no samples and are left out: {listed(left_out)}")
     if is_folder or len(digests) > 1:
@@ -94,7 +97,7 @@ def pooled(paths: Mapping[str, Path], name: str, file_format: str | None, fields
     try:
         samples = tally.samples(name, found.metric, found.notes)
     except ValueError as error:
-        raise ValueError(f"{name}{error}") from None
+        raise named(error, name) from None
     if fields.answer is not None and not tally.has_answers:
         raise ValueError(f"{name}: no sample has the field {fields.answer!r}: want another --answer, or none")
     return samples, together

@@ -15,21 +15,41 @@ import itertools
 import json
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 LONGEST = 2**31 - 1  # bytes of a line, of a document, of a member of an archive
+LONGEST_ERROR = 500  # characters: names in a file may be of any length
 ROWS_AT_ONCE = 16_384
+BLANK = " \t\r\n\v\f\ufeff"  # before the rows of JSON Lines; files with byte order marks may have been joined
 PARQUET, GZIP = b"PAR1", b"\x1f\x8b"
 ZIP = (b"PK\x03\x04", b"PK\x05\x06")
 HEADERS = ("header.json", "results.json")  # of an Inspect archive that is whole, and of an old one
+NO_ROWS = {b"\x89PNG": "a picture (PNG)", b"%PDF": "a document (PDF)", b"\x93NUM": "an array (NumPy)"}
 OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 TOO_DEEP = "it is nested too deeply: want an object of numbers and texts"
 
-csv.field_size_limit(LONGEST)
+csv.field_size_limit(LONGEST)  # completions are longer than the 131,072 characters of a cell that it allows
+
+
+class _Twice(ValueError):
+    """A key that is there twice, with values that differ."""
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, of which no key has two values."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        for key, value in pairs:
+            if repr(found[key]) != repr(value):
+                raise _Twice(f"field {shown(key)} has two values")
+    return found
+
+
+JSON = json.JSONDecoder(object_pairs_hook=_once_each)
 
 
 class NotSamples(ValueError):
@@ -103,13 +123,14 @@ def opened(path: Path, name: str) -> Iterator[Source]:
     except RecursionError:
         raise ValueError(f"{name}: {TOO_DEEP}") from None
     except ValueError as error:
-        kind = NotSamples if isinstance(error, NotSamples) else ValueError
-        raise kind(named(str(error), name)) from None
+        raise named(error, name) from None
 
 
-def named(text: str, name: str) -> str:
-    """An error line with the file's name before the place, or before what is wrong with the whole file."""
-    return f"{name}{'' if text.startswith(':') else ' '}{text}"
+def named(error: ValueError, name: str) -> ValueError:
+    """The error as one line, of the file's name and the place, or of the name and what is wrong with the whole file."""
+    text = " ".join(str(error).splitlines())
+    kind = NotSamples if isinstance(error, NotSamples) else ValueError
+    return kind(f"{name}{'' if text.startswith(':') else ' '}{text[:LONGEST_ERROR]}")
 
 
 class _Hashed(io.RawIOBase):
@@ -133,10 +154,13 @@ def _table(stream: io.BufferedReader[Any] | gzip.GzipFile, suffix: str = "") -> 
     for magic, name in OTHERS.items():
         if start.startswith(magic):
             raise ValueError(f": it is compressed with {name}: want it unpacked, or gzip")
+    for magic, name in NO_ROWS.items():
+        if start.startswith(magic):
+            raise NotSamples(f": it is {name}: want samples")
     if start.startswith(GZIP):
         raise ValueError(": it is gzip within gzip: want it unpacked")
     if start.startswith(PARQUET):
-        return Table(f"parquet{suffix}", parquet_rows(io.BytesIO(stream.read())))
+        return Table(f"parquet{suffix}", _parquet_rows(io.BytesIO(stream.read())))
     if start.startswith(ZIP):
         return Table(f"a zip archive{suffix}", _zip_rows(io.BytesIO(stream.read())))
     table = text_table(stream)
@@ -146,28 +170,32 @@ def _table(stream: io.BufferedReader[Any] | gzip.GzipFile, suffix: str = "") -> 
 def text_table(stream: BinaryIO | io.BufferedIOBase) -> Table:
     """The rows of a text; raises ValueError that names the line."""
     lines = _lines(stream)
-    first = next((pair for pair in lines if pair[1].strip()), None)
+    first = next((pair for pair in lines if pair[1].strip(BLANK)), None)
     if first is None:
         return Table("an empty file", iter(()))
-    number, text = first
-    whole = itertools.chain([first], lines)
-    start = text.lstrip()[0]
-    if start not in "{[":
+    number, text = first[0], first[1].lstrip(BLANK)
+    if text[0] == "{" and _is_json(text):
+        return Table("JSON Lines", _json_rows(itertools.chain([first], lines)))
+    second = next(lines, None)
+    whole = itertools.chain([first], [second] if second else [], lines)
+    is_next_json = second is not None and second[1].lstrip(BLANK).startswith("{")
+    if (text[0] == "{" and second is None) or (text[0] not in "{[" and is_next_json):
+        return Table("JSON Lines", _json_rows(whole))  # of which the first line is none
+    if text[0] not in "{[":
         return _csv_table(whole)
-    try:
-        if start == "{":
-            parsed(text, f"line {number}")
-            return Table("JSON Lines", _json_rows(whole))
-    except ValueError as error:
-        following = next(((n, t) for n, t in lines if t.strip()), None)
-        if following is None:
-            raise error from None
-        whole = itertools.chain([first, following], lines)
     document = _document(whole)
     if isinstance(document, list):
         items = (Row("item", n, _object(each, f"item {n}")) for n, each in enumerate(document, start=1))
         return Table("a JSON list of objects", items)
     return Table("a JSON document", iter([Row("line", number, document)]))
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _lines(stream: BinaryIO | io.BufferedIOBase) -> Iterator[tuple[int, str]]:
@@ -178,16 +206,24 @@ def _lines(stream: BinaryIO | io.BufferedIOBase) -> Iterator[tuple[int, str]]:
         try:
             yield number, line.decode("utf-8-sig" if number == 1 else "utf-8")
         except UnicodeDecodeError as error:
-            kind = NotSamples if number == 1 else ValueError
-            raise kind(f"line {number}: it is not UTF-8 text ({error.reason}): save it as UTF-8") from None
+            raise ValueError(f"line {number}: it is not UTF-8 text ({error.reason}): save it as UTF-8") from None
 
 
 def parsed(text: str, place: str) -> Any:
     """The value in a JSON text; raises ValueError that names the place."""
     try:
-        return json.loads(text)
+        return _loaded(text, place)
     except json.JSONDecodeError as error:
         raise ValueError(f"{place}: it is not JSON ({error.msg} at column {error.colno}): want one object") from None
+
+
+def _loaded(text: str, place: str) -> Any:
+    try:
+        return JSON.decode(text)
+    except json.JSONDecodeError:
+        raise
+    except _Twice as error:
+        raise ValueError(f"{place}: {error}: want it once") from None
     except RecursionError:
         raise ValueError(f"{place}: {TOO_DEEP}") from None
     except ValueError as error:  # an integer of more digits than Python converts
@@ -203,22 +239,18 @@ def _document(lines: Iterable[tuple[int, str]]) -> Any:
         numbers.append(number)
         texts.append(text)
     try:
-        return json.loads("".join(texts))
+        return _loaded("".join(texts), f"line {numbers[0]} and on")
     except json.JSONDecodeError as error:
         number = numbers[min(error.lineno, len(numbers)) - 1]
         reason = f"{error.msg} at column {error.colno}"
         raise ValueError(f"line {number}: it is not JSON ({reason}): want one object a line, or one document") from None
-    except RecursionError:
-        raise ValueError(f": {TOO_DEEP}") from None
-    except ValueError as error:
-        raise ValueError(f": a number cannot be read ({str(error).split(':')[0]})") from None
 
 
 def _json_rows(lines: Iterable[tuple[int, str]]) -> Iterator[Row]:
     for number, text in lines:
-        if text.strip():
+        if bare := text.lstrip(BLANK):
             place = f"line {number}"
-            yield Row("line", number, _object(parsed(text, place), place))
+            yield Row("line", number, _object(parsed(bare, place), place))
 
 
 def _object(value: Any, place: str) -> Mapping[str, Any]:
@@ -236,13 +268,17 @@ def _csv_table(lines: Iterable[tuple[int, str]]) -> Table:
 
 
 def _csv_rows(cells: Iterator[tuple[int, list[str]]], columns: tuple[str, ...], header: int) -> Iterator[Row]:
-    for column in filter(None, columns):
-        if columns.count(column) > 1:
-            raise ValueError(f"line {header}: column {column!r} is there twice: want it once")
+    _refuse_twice(columns, f"line {header}: ")
     for number, texts in cells:
         if len(texts) != len(columns):
             raise ValueError(f"line {number}: {len(texts)} fields: want {len(columns)}, as in the header")
         yield Row("line", number, {column: cell for column, cell in zip(columns, texts, strict=True) if column})
+
+
+def _refuse_twice(columns: Sequence[str], place: str) -> None:
+    for column in filter(None, columns):
+        if columns.count(column) > 1:
+            raise ValueError(f"{place}column {column!r} is there twice: want it once")
 
 
 def _cells(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
@@ -258,11 +294,11 @@ def _cells(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
             raise ValueError(f"line {number}: malformed CSV: {error}") from None
         if texts is None:
             return
-        if len(texts) > 1 or any(cell.strip() for cell in texts):
+        if any(cell.strip() for cell in texts):
             yield number, texts
 
 
-def parquet_rows(stream: BinaryIO) -> Iterator[Row]:
+def _parquet_rows(stream: BinaryIO) -> Iterator[Row]:
     """The rows of a parquet file."""
     try:
         import pyarrow
@@ -270,7 +306,9 @@ def parquet_rows(stream: BinaryIO) -> Iterator[Row]:
     except ModuleNotFoundError:
         raise ValueError(": reading parquet needs pyarrow: want `pip install pyarrow` first") from None
     try:
-        batches = parquet.ParquetFile(stream).iter_batches(batch_size=ROWS_AT_ONCE)
+        file = parquet.ParquetFile(stream)
+        _refuse_twice(file.schema_arrow.names, ": ")
+        batches = file.iter_batches(batch_size=ROWS_AT_ONCE)
         rows = itertools.chain.from_iterable(batch.to_pylist() for batch in batches)
         for number, row in enumerate(rows, start=1):
             yield Row("row", number, row)

@@ -113,7 +113,7 @@ def read_jsonl(text: str, name: str, columns: Columns | None = None) -> Rollouts
     try:
         rows = list(lines.text_table(io.BytesIO(text.encode(errors="surrogatepass"))).rows)
     except ValueError as error:
-        raise ValueError(lines.named(str(error), name)) from None
+        raise lines.named(error, name) from None
     return _rollouts(_placed(rows, name), name, columns or Columns())
 
 

@@ -62,7 +62,6 @@ class _Cell:
     num_correct: int = 0
     answers: dict[str, int] = field(default_factory=dict)
     correct_answers: dict[str, int] = field(default_factory=dict)
-    ids: set[str | int] = field(default_factory=set)
     texts: array[int] = field(default_factory=lambda: array("q"))  # hashes; the last bit is the mark
 
     def add(self, other: _Cell) -> None:
@@ -183,12 +182,12 @@ class Tally:
         """Nothing counted yet."""
         self.cells: dict[tuple[str, str], _Cell] = {}
         self.documents: dict[str, str] = {}
+        self.ids: dict[tuple[str, str], set[str | int]] = {}  # of the samples of the file that is counted
         self.unscorable: dict[str, int] = {}
 
     def add(self, records: Iterable[Record]) -> None:
         """Counts the records of one file; raises ValueError, naming the line, where a sample's id is there twice."""
-        for cell in self.cells.values():
-            cell.ids.clear()
+        self.ids = {}
         for record in records:
             self._count(record)
 
@@ -204,17 +203,18 @@ class Tally:
                 f"{unit} {line}: problem {_shown(problem)} is another one than before: want one set of problems, or "
                 "what tells them apart after --problem"
             )
+        if sample is not None:
+            ids = self.ids.setdefault((problem, seed), set())
+            if sample in ids:
+                what = "" if sample == WHOLE else f"sample {sample!r} of "
+                raise ValueError(f"{unit} {line}: {what}problem {_shown(problem)} is there before: want it once")
+            ids.add(sample)
         if num_correct is None:
             self.unscorable[problem] = self.unscorable.get(problem, 0) + num_samples
             return
         cell = self.cells.get((problem, seed))
         if cell is None:
             cell = self.cells[problem, seed] = _Cell()
-        if sample is not None:
-            if sample in cell.ids:
-                what = "" if sample == WHOLE else f"sample {sample!r} of "
-                raise ValueError(f"{unit} {line}: {what}problem {_shown(problem)} is there before: want it once")
-            cell.ids.add(sample)
         cell.num_samples += num_samples
         cell.num_correct += num_correct
         if text is not None:
@@ -244,7 +244,7 @@ class Tally:
             found.append(f"{len(everywhere) - len(problems)} problems lack a seed and are left out")
         table = [[cells[problem, seed] for seed in seeds] for problem in problems]
         flat = [cell for row in table for cell in row]
-        has_answers, answer_notes = _judged_answers(flat)
+        has_answers, answer_notes = _judged_answers(table)
         return Samples(
             name,
             problems,
@@ -267,16 +267,19 @@ class Tally:
             yield f"{len(lost)} problems have no sample that could be scored and are left out"
 
 
-def _judged_answers(cells: list[_Cell]) -> tuple[bool, list[str]]:
-    """Whether every sample has an answer of the model's, and notes; answers that are all null are none."""
-    if not any(cell.answers.keys() - {""} for cell in cells):
+def _judged_answers(table: list[list[_Cell]]) -> tuple[bool, list[str]]:
+    """Whether every sample has an answer of the model's, and notes."""
+    cells = [cell for row in table for cell in row]
+    if not any(cell.answers for cell in cells):
         return False, []
     if any(sum(cell.answers.values()) != cell.num_samples for cell in cells):
         return False, ["some samples have no answer field: maj@k and Hill numbers are left out"]
-    if all(len(cell.answers) == 1 for cell in cells) and any(0 < cell.num_correct < cell.num_samples for cell in cells):
+    is_one_each = all(len({text for cell in row for text in cell.answers}) == 1 for row in table)
+    shares = [sum(cell.num_correct for cell in row) / sum(cell.num_samples for cell in row) for row in table]
+    if is_one_each and any(0 < share < 1 for share in shares):
         return False, [
-            "every sample of a problem has the same answer, marked correct in one and wrong in another: it looks like "
-            "the right answer, not the model's: maj@k and Hill numbers are left out (--answer names the model's)"
+            "every sample of a problem has the same answer, marked correct in one and wrong in another: it may be the "
+            "right answer, it is not the model's: maj@k and Hill numbers are left out (--answer names the model's)"
         ]
     mixed = sum(0 < right < cell.answers[text] for cell in cells for text, right in cell.marks())
     what = f"{mixed} answers are marked correct in one sample and wrong in another: the majority mark counts"

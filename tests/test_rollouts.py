@@ -76,9 +76,9 @@ def test_several_rewards_are_summed_and_those_that_are_null_left_out():
     np.testing.assert_array_equal(found.inputs["reward"], [1.5, 1.0, math.nan])
 
 
-def test_duplicate_keys_line_separators_and_carriage_returns_are_json():
+def test_line_separators_and_carriage_returns_are_json():
     text = (
-        '{"prompt": "a", "prompt": "p\u2028q", "reward": 0, "correct": 0}\r\n{"prompt": "p", "reward": 1, "correct": 1}'
+        '{"prompt": "p\u2028q", "reward": 0, "reward": 0, "correct": 0}\r\n{"prompt": "p", "reward": 1, "correct": 1}'
     )
     assert rollouts.read_jsonl(text, "f").shapes == ((2, 1),)
 

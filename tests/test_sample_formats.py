@@ -203,7 +203,7 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "own counts": ("own", lines([{"id": int(problem), "n": n, "c": float(c)} for problem, (n, c) in COUNTS.items()])),
     "csv": ("own", CSV),
-    "csv from a spreadsheet": ("own", "\ufeffn,note,problem,c\r\n4,,0,3\r\n4,x,1,0\r\n4,,2,4\r\n"),
+    "csv from a spreadsheet": ("own", "\ufeffn,note,problem,c\r\n4,,0,3\r\n4,x,1,0\r\n4,,2,4\r\n,,,\r\n"),
     "csv, a sample a row, with a line break": (
         "own",
         "problem,correct,completion\r\n"

@@ -109,7 +109,7 @@ def test_marks_may_be_spelled_and_null_is_left_out(name: str, read: Read) -> Non
         marks = {"a": [true, null, false, true], "b": [null, null], "c": [false, false]}
         samples = read(ALL[name](marks), metric=metric)
         assert counts(samples) == [(3, 2), (2, 0)]
-        assert [note.partition("(")[0] for note in samples.notes] == [
+        assert [note.partition("(")[0] for note in samples.notes][:2] == [
             "3 samples could not be scored ",
             "1 problems have no sample that could be scored and are left out",
         ]
@@ -208,6 +208,20 @@ def test_the_reward_of_trl_is_the_only_column_of_numbers_in_all_rows(tmp_path: P
             found(other=pyarrow.array(other, pyarrow.int64()))
 
 
+@pytest.mark.parametrize("name", ["verl", "trl"])
+def test_several_steps_of_training_are_told(name: str, read: Read) -> None:
+    rows = [json.loads(line) for line in ROWS[name]({"a": [1, 0, 1]}).splitlines()]
+    metric = "right" if name == "trl" else None
+    for steps, notes in (
+        ([5, 5, 5], ()),
+        ([5, 6, 5], ("the samples of 2 steps of training count as those of one model",)),
+    ):
+        assert (
+            read(lines([{**row, "step": step} for row, step in zip(rows, steps, strict=True)]), metric=metric).notes
+            == notes
+        )
+
+
 def test_evalplus_without_plus_is_base(read: Read) -> None:
     """New and old; a status that no version writes is refused; null is not scored."""
     status = {"task_id": "a", "solution": "x", "base_status": "pass", "plus_status": None}
@@ -218,10 +232,12 @@ def test_evalplus_without_plus_is_base(read: Read) -> None:
         assert (counts(samples), samples.notes) == ([(2, 1)], ())
         with pytest.raises(ValueError, match=r"^file: plus is null in every line"):
             read(json.dumps(document), metric="plus")
-    new["eval"]["b"] = [{**status, "plus_status": "fail"}, status]
-    samples = read(json.dumps(new))
-    assert counts(samples) == [(1, 0)]
-    assert samples.notes[1].startswith("3 samples could not be scored (plus is null)")
+    new["eval"]["b"] = [{**status, "plus_status": "fail"}, {**status, "base_status": None}]
+    with pytest.raises(ValueError, match=r"^file: plus tests were run on 1 of 4 samples: want all, or --metric base$"):
+        read(json.dumps(new))
+    samples = read(json.dumps(new), metric="base")
+    assert counts(samples) == [(2, 1), (1, 1)]
+    assert samples.notes[0].startswith("1 samples could not be scored (base is null)")
     for wrong, message in (
         (
             {"a": [{**status, "base_status": "ok"}]},
@@ -230,7 +246,7 @@ def test_evalplus_without_plus_is_base(read: Read) -> None:
         ({"a": []}, r"task 'a': its samples are \[\]: want a list of at least one"),
         (
             {"a": {"base": [["success", []]], "plus": [["success", []]] * 2}},
-            "task 'a': base is .* want lists of one length",
+            "task 'a': base is .* want nfiles entries",
         ),
         ([], r"line 1: eval is \[\]: want an object"),
     ):
@@ -251,7 +267,6 @@ def test_scores_of_lighteval_are_of_as_many_samples_as_their_names_say(read: Rea
         ("math_pass@1:1_samples", "math_pass@1:4_samples"),
         ("pass@k:k=1&n=1", "pass@k:k=1&n=4"),
         ("avg@n:n=1", "avg@n:n=4"),
-        ("extractive_match", "gpqa_pass@k:k=1&n=4"),
     ):
         rows = [lighteval_row(name, {small: 1.0, large: share}) for name, share in (("a", 0.75), ("b", 0.0))]
         assert counts(read(lines(rows))) == [(4, 3), (4, 0)]
@@ -260,9 +275,15 @@ def test_scores_of_lighteval_are_of_as_many_samples_as_their_names_say(read: Rea
         ValueError, match=r"^file line 1: math_pass@1:4_samples is of 4 samples, model_response.text has 3"
     ):
         read(lines([lighteval_row("a", {"math_pass@1:4_samples": 0.75}, drawn=3)]))
+    both = lines([lighteval_row("a", {"extractive_match": 1.0, "gpqa_pass@k:k=1&n=4": 0.25})])
+    assert counts(read(both)) == [(4, 1)]
+    with pytest.raises(
+        ValueError, match=r"^file line 1: extractive_match is one score, model_response.text has 4: want a"
+    ):
+        read(both, metric="extractive_match")
     with pytest.raises(ValueError, match="line 1: several fields could be the metric"):
         read(lines([lighteval_row("a", {"math_pass@1:4_samples": 0.75, "gpqa_pass@1:4_samples": 0.75})]))
-    assert counts(read(lines([lighteval_row("a", {"extractive_match": 1})]))) == [(1, 1)]
+    assert counts(read(lines([lighteval_row("a", {"extractive_match": 1}, drawn=1)]))) == [(1, 1)]
 
 
 def test_letters_of_inspect_and_several_scorers(read: Read) -> None:
@@ -326,7 +347,9 @@ DOCUMENTS: dict[str, Callable[[str, str], str]] = {
         [lm_eval_row(name, resps=[["x"]], filtered_resps=["x"], filter="f", acc=1.0) | {"doc_hash": text}]
     ),
     "qwen_math": lambda name, text: lines([{"idx": int(name), "question": text, "pred": ["x"], "score": [1]}]),
-    "lighteval": lambda name, text: lines([lighteval_row(name, {"em": 1}) | {"doc": {"id": name, "query": text}}]),
+    "lighteval": lambda name, text: lines(
+        [lighteval_row(name, {"em": 1}, drawn=1) | {"doc": {"id": name, "query": text}}]
+    ),
     "inspect": lambda name, text: lines(
         [{"id": name, "epoch": hash(text), "input": text, "scores": {"m": {"value": "C"}}}]
     ),
@@ -359,6 +382,8 @@ def test_answers_that_all_samples_of_a_problem_share_are_not_the_models(read: Re
     gold = read(lines(rows))
     assert gold.answers is None
     assert gold.notes[0].startswith("every sample of a problem has the same answer, marked correct in one and wrong in")
+    by_seed = [{**row, "seed": seed, "correct": seed} for row in rows for seed in (0, 1)]
+    assert read(lines(by_seed)).answers is None
     rows[1]["correct"] = 1
     assert read(lines(rows)).answers is not None
     whole = [{"problem": "a", "correct": [1, 0], "answer": "gold"}]

@@ -4,9 +4,9 @@
 |---|---|---|
 | eval | object | a task_id: its samples; the key is the problem |
 | - new | list of objects | solution (the sample); base_status, plus_status: pass, fail, timeout, null if not run |
-| - old | object | base and plus: lists of [status, details]; status success, failed, timeout; plus is [] if not run |
+| - old | object | base and plus: nfiles times [status, details]: success, failed, timeout; plus is [] if not run |
 | - BigCodeBench | list of objects | solution, status: pass, fail, timeout |
-| date, hash, nfiles | | not read |
+| date, hash | | not read |
 
 The mark is `--metric base` or `--metric plus`: plus is correct where both pass, and is taken where it was run. There is
 no answer.
@@ -45,7 +45,10 @@ def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Recor
         if value is not None and value not in want:
             raise ValueError(f": --{name} is {value!r}: want {' or '.join(want) or 'none'} for a file of EvalPlus")
     samples = [sample for row in rows for sample in _samples(row)]
-    has_plus = any(sample.plus is not None for sample in samples)
+    num_plus = sum(sample.plus is not None for sample in samples)
+    has_plus = num_plus > 0
+    if 0 < num_plus < len(samples) and fields.metric != "base":
+        raise ValueError(f": plus tests were run on {num_plus} of {len(samples)} samples: want all, or --metric base")
     found.metric = fields.metric or METRICS[has_plus]
     if fields.metric is None and has_plus:
         found.notes.append(
@@ -79,9 +82,10 @@ def _as_objects(found: Mapping[str, Any], row: Row) -> list[dict[str, Any]]:
     """The old form of a task's samples in the new one."""
     row = row._replace(fields=found)
     base, plus = shared.value_of(row, "base"), found.get("plus") or []
-    if not isinstance(base, list) or not isinstance(plus, list) or len(plus) not in (0, len(base)):
+    are_lists = isinstance(base, list) and isinstance(plus, list)
+    if not are_lists or len(plus) not in (0, len(base)) or found.get("nfiles", len(base)) != len(base):
         raise ValueError(
-            f"{row.unit.removesuffix(', sample')}: base is {shown(base)}, plus {shown(plus)}: want lists of one length"
+            f"{row.unit.removesuffix(', sample')}: base is {shown(base)}, plus {shown(plus)}: want nfiles entries each"
         )
     return [
         {"base_status": _first(b), "plus_status": _first(p)}

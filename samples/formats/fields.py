@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sharpening.samples.lines import Row, shown
+from sharpening.samples.lines import NotSamples, Row, shown
 from sharpening.samples.tally import Record
 
 WORDS = {"true": True, "false": False, "": None, "nan": None}
@@ -36,11 +36,17 @@ class Fields:
 
 @dataclass
 class Found:
-    """What a reader finds out about a file: its format, what it takes as the mark, and notes."""
+    """What a reader finds out about a file: its format, what it takes as the mark, the steps of training, and notes."""
 
     file_format: str = ""
     metric: str = ""
     notes: list[str] = field(default_factory=list)
+    steps: set[str] = field(default_factory=set)
+
+    def add_step(self, row: Row) -> None:
+        """Adds the step of training that a row names, if it does."""
+        if row.fields.get("step") is not None:
+            self.steps.add(as_text(row.fields["step"]))
 
 
 def value_of(row: Row, name: str) -> Any:
@@ -83,7 +89,7 @@ def marked(row: Row, fields: Fields, default: str) -> Any:
     """The value of the mark, in the field that the user names or the default; where it is missing others are told."""
     name = fields.metric or default
     if name not in row.fields and fields.metric is None:
-        candidates = [name for name, value in row.fields.items() if is_mark(value)]
+        candidates = [name for name, value in row.fields.items() if _is_mark(value)]
         if candidates:
             raise row.fault(
                 f"field {name!r} is missing: want --metric with the field that says what is correct ({MARKS} here: "
@@ -92,7 +98,19 @@ def marked(row: Row, fields: Fields, default: str) -> Any:
     return value_of(row, name)
 
 
-def is_mark(value: Any) -> bool:
+def evaluated(rows: Iterable[Row], fields: Fields, metric: str, wanted: str) -> Iterator[Row]:
+    """The rows; raises NotSamples where none has the mark: the file is from before the evaluation."""
+    rest = iter(rows)
+    first = next(rest)
+    if fields.metric is None and metric not in first.fields and not any(metric in row.fields for row in rest):
+        raise NotSamples(
+            f"{first.place}: field {metric!r} is missing, these are samples before evaluation: want {wanted}"
+        )
+    yield first  # without the mark it is refused, as others have it
+    yield from rest
+
+
+def _is_mark(value: Any) -> bool:
     """Whether a value is a mark, or a list of marks."""
     values = value if isinstance(value, list) and value else [value]
     return all(isinstance(each := scalar(one), int | float) and each in (0, 1) for one in values)
@@ -201,13 +219,13 @@ def first_there(row: Row, names: Sequence[str], chosen: str | None) -> str:
     raise row.fault(f"field {there!r} is here, and rows before have only {chosen!r}: want one of them in every row")
 
 
-def only(names: Sequence[str], what: str, hint: str = "want its name after --metric") -> str:
+def only(names: Sequence[str], what: str) -> str:
     """The one name; raises ValueError where there are several or none."""
     if len(names) == 1:
         return names[0]
     if names:
-        raise ValueError(f"several fields could be the {what} ({listed(names)}): {hint}")
-    raise ValueError(f"no field could be the {what}: {hint}")
+        raise ValueError(f"several fields could be the {what} ({listed(names)}): want its name after --metric")
+    raise ValueError(f"no field could be the {what}: want its name after --metric")
 
 
 def count_of(row: Row, name: str, least: int) -> int:

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 
 from sharpening.samples.formats import fields as shared
 from sharpening.samples.formats.fields import Fields, Found
-from sharpening.samples.lines import NotSamples, Row
+from sharpening.samples.lines import Row
 from sharpening.samples.tally import Record
 
 NEEDED = ({"task_id", "completion"}, {"task_id", "solution"}, {"task_id", "passed"})
@@ -25,13 +25,9 @@ NEEDED = ({"task_id", "completion"}, {"task_id", "solution"}, {"task_id", "passe
 
 def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Record]:
     """The records of the rows."""
-    for row in rows:
-        if not found.metric and fields.metric is None and "passed" not in row.fields:
-            raise NotSamples(
-                f"{row.place}: field 'passed' is missing, these are samples before evaluation: want the "
-                "*_results.jsonl that the evaluation writes (EvalPlus: *_eval_results.json)"
-            )
-        found.metric = fields.metric or "passed"
+    wanted = "the *_results.jsonl that the evaluation writes (EvalPlus: *_eval_results.json)"
+    found.metric = fields.metric or "passed"
+    for row in shared.evaluated(rows, fields, "passed", wanted):
         correct = shared.mark(row, found.metric, shared.value_of(row, found.metric), fields.threshold)
         sample = shared.name_of(row, "completion_id") if "completion_id" in row.fields else None
         answer, text = shared.answer_of(row, fields.answer), shared.text_of(row, "completion", "solution")

@@ -6,8 +6,9 @@
 | model_response | struct | text: list of the generations |
 | metric | struct | a score a name, as `math_pass@1:4_samples`, `pass@k:k=1&n=4` or `avg@n:n=4` |
 
-A score of n samples says how many are correct (the largest n is taken), another is one sample. Where fewer than n were
-drawn it is divided by the wrong number: such a row is refused. There is no answer.
+A score of n samples says how many are correct (the largest n is taken), another is that of the one sample. Where fewer
+than n were drawn it is divided by the wrong number: such a row is refused, as is one score of several. There is no
+answer.
 """
 
 from __future__ import annotations
@@ -40,14 +41,26 @@ def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Recor
         doc = _struct(row, "doc")
         problem = shared.name_of(doc, fields.problem or "id")
         document = shared.text_of(doc, "query") if fields.problem is None else None
-        answer = shared.answer_of(row, fields.answer)
+        _refuse_other_sizes(row, found.metric, kind)
         if kind is None:
             correct, num_samples = shared.mark(row, found.metric, value, fields.threshold), 1
+        elif fields.threshold is not None:
+            raise row.fault(f"--threshold with {found.metric}, which is no score of a sample: want none")
         else:
-            if fields.threshold is not None:
-                raise row.fault(f"--threshold with {found.metric}, which is no score of a sample: want none")
             correct, num_samples = _number_correct(row, found.metric, value, kind)
-        yield Record(row.number, problem, num_samples, correct, "", tally.WHOLE, answer, None, document, row.unit)
+        yield Record(row.number, problem, num_samples, correct, "", tally.WHOLE, None, None, document, row.unit)
+
+
+def _refuse_other_sizes(row: Row, metric: str, kind: Kind | None) -> None:
+    drawn = shared.value_of(_struct(row, "model_response"), "text")
+    if not isinstance(drawn, list):
+        raise row.fault(f"model_response.text is {shown(drawn)}: want the list of the generations")
+    if kind and len(drawn) < kind[2]:
+        raise row.fault(f"{metric} is of {kind[2]} samples, model_response.text has {len(drawn)}: want all")
+    if not kind and len(drawn) != 1:
+        raise row.fault(
+            f"{metric} is one score, model_response.text has {len(drawn)}: want a score that names its samples"
+        )
 
 
 def _struct(row: Row, name: str) -> Row:
@@ -83,8 +96,5 @@ def _only_metric(scores: Row) -> str:
 def _number_correct(row: Row, metric: str, value: Any, kind: Kind) -> tuple[int | None, int]:
     """The number correct, and of how many; None and 1 where the document was not scored."""
     _, k, num_samples = kind
-    drawn = _struct(row, "model_response").fields.get("text")
-    if isinstance(drawn, list) and len(drawn) < num_samples:
-        raise row.fault(f"{metric} is of {num_samples} samples, model_response.text has {len(drawn)}: want all")
     correct, _ = shares.number_correct(row, {k: metric}, {k: value}, num_samples)
     return correct, num_samples if correct is not None else 1

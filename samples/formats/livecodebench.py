@@ -13,12 +13,11 @@ There is no answer. The file from before the evaluation has no `graded_list`.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Iterator
 
 from sharpening.samples.formats import fields as shared
 from sharpening.samples.formats.fields import Fields, Found
-from sharpening.samples.lines import NotSamples, Row
+from sharpening.samples.lines import Row
 from sharpening.samples.tally import Record
 
 NEEDED = ({"question_id", "graded_list"}, {"question_id", "output_list"}, {"question_id", "code_list"})
@@ -26,15 +25,9 @@ NEEDED = ({"question_id", "graded_list"}, {"question_id", "output_list"}, {"ques
 
 def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Record]:
     """The records of the rows."""
-    rows = iter(rows)
-    first = next(rows)
-    if fields.metric is None and "graded_list" not in first.fields:
-        raise NotSamples(
-            f"{first.place}: field 'graded_list' is missing, these are samples before evaluation: want the "
-            "*_eval_all.json that the evaluation writes"
-        )
+    wanted = "the *_eval_all.json that the evaluation writes"
     return shared.list_format(
-        itertools.chain([first], rows),
+        shared.evaluated(rows, fields, "graded_list", wanted),
         fields,
         found,
         problem="question_id",

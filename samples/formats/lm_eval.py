@@ -78,19 +78,22 @@ class _Reader:
     def read(self, row: Row) -> Iterator[Record]:
         """The samples of a document."""
         names = _pass_at_k(row)
-        if not self.metric:
-            self.metric = _only_metric(row, names)
+        if self.fields.metric is None:
+            metric = _only_metric(row, names)
+            if metric != (self.metric or metric):
+                raise row.fault(f"the metric is {metric}, in rows before {self.metric}: want its name after --metric")
+            self.metric = metric
         self.found.metric = self.metric
         problem, value = shared.name_of(row, self.fields.problem or "doc_id"), shared.value_of(row, self.metric)
-        document = row.fields.get("doc_hash") if self.fields.problem is None else None
-        document = document if isinstance(document, str) else None
+        document = shared.text_of(row, "doc_hash") if self.fields.problem is None else None
         num_generations = _num_generations(row)
         if PASS_AT_K.fullmatch(self.metric):
             self._refuse_threshold(row)
-            values = {k: row.fields[name] for k, name in names.items()}
+            values = {k: shared.value_of(row, name) for k, name in names.items()}
             correct, is_open = shares.number_correct(row, names, values, num_generations)
-            self.num_open += is_open
-            self.share_of_one = max(self.share_of_one, 1 / num_generations)
+            if is_open:
+                self.num_open += 1
+                self.share_of_one = max(self.share_of_one, 1 / num_generations)
             size = num_generations if correct is not None else 1
             yield Record(row.number, problem, size, correct, "", tally.WHOLE, None, None, document, row.unit)
             return
@@ -134,8 +137,10 @@ class _Reader:
 
 
 def _pass_at_k(row: Row) -> dict[int, str]:
-    """The fields that are pass@k, by k."""
-    return {int(found[1]): name for name in row.fields if (found := PASS_AT_K.fullmatch(name))}
+    """The fields that are pass@k, by k: those that are there and those that are told."""
+    told = row.fields.get("metrics")
+    names = [*row.fields, *(name for name in told if isinstance(name, str))] if isinstance(told, list) else row.fields
+    return {int(found[1]): name for name in names if (found := PASS_AT_K.fullmatch(name))}
 
 
 def _only_metric(row: Row, names: dict[int, str]) -> str:

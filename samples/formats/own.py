@@ -46,6 +46,8 @@ def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Recor
             found.metric = "c" if has_counts else metric
         names = (*PROBLEMS, "id") if has_counts else PROBLEMS
         problem = fields.problem or shared.first_there(row, [*names, PROBLEMS[0]], problem)
+        if has_counts and "correct" in row.fields:
+            raise row.fault("field 'correct' is here, and rows before have only n and c: want one of them in every row")
         if has_counts:
             yield _counts(row, problem)
         else:
@@ -69,13 +71,13 @@ def _samples(row: Row, problem: str, metric: str, answer: str, fields: Fields) -
     seed = shared.name_of(row, "seed") if "seed" in row.fields else ""
     if isinstance(value, list):
         marks = shared.marks_of(row, metric, value, fields.threshold)
-        texts = next((row.fields[text] for text in TEXTS if isinstance(row.fields.get(text), list)), None)
+        texts = [shared.beside(row, text, marks) for text in TEXTS]
         yield from shared.list_records(
             row,
             name,
             marks,
             answers=shared.beside(row, answer, marks),
-            texts=texts if texts and len(texts) == len(marks) else None,
+            texts=next((each for each in texts if each), None),
             seed=seed,
         )
         return

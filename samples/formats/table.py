@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from sharpening.samples.formats import (
@@ -73,18 +73,18 @@ def _recognised(kind: str, names: Iterable[str], fields: Fields) -> str:
             return name
     if own.is_likely(there, fields):
         return "own"
-    raise NotSamples(f": it is {kind} with {_named(there)}: {_advice(there.keys())}")
+    raise _unknown(kind, there.keys())
 
 
-def _named(names: Collection[str]) -> str:
-    return f"the field{'s' * (len(names) > 1)} {listed(names)}" if names else "no fields"
-
-
-def _advice(names: Set[str]) -> str:
-    """Which format is nearest and what it lacks, and what to do."""
+def _unknown(kind: str, names: Set[str]) -> ValueError:
+    """What the file is, which format is nearest and what it lacks, and what to do; NotSamples where none is near."""
     sets = [(name, needed) for name, one in FORMATS.items() for needed in one.needed]
     nearest, needed = max(sets, key=lambda pair: len(pair[1] & names) / len(pair[1]))
-    own_fields = "for samples of your own say --problem FIELD and --metric FIELD"
+    plural = "s" if len(names) > 1 else ""
+    what = f": it is {kind} with {f'the field{plural} {listed(names)}' if names else 'no fields'}"
+    advice = "for samples of your own say --problem FIELD and --metric FIELD"
+    if not names:
+        return ValueError(f"{what}: want those of a sample")
     if 2 * len(needed & names) >= len(needed):
-        return f"for {nearest} it lacks {listed(sorted(needed - names))}; {own_fields}"
-    return f"that is no known format: {own_fields}"
+        return ValueError(f"{what}: for {nearest} it lacks {listed(sorted(needed - names))}; {advice}")
+    return NotSamples(f"{what}: that is no known format: {advice}")

@@ -5,7 +5,8 @@
 | prompt | text, messages | the problem |
 | completion | text, messages | the sample |
 | (a reward function's name) | number, null | its reward: the mark; null where it could not be scored |
-| step, advantage, mode | | not read |
+| step | number | the training step: of several it is told that they are pooled |
+| advantage, mode | | not read |
 
 Other columns are those of the data set. The reward is the only column that holds a number or null in every row; of
 several the user names it. There is no answer.
@@ -32,6 +33,7 @@ def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Recor
     else:
         found.metric = fields.metric
     for row in rows:
+        found.add_step(row)
         correct = shared.mark(row, found.metric, shared.value_of(row, found.metric), fields.threshold)
         problem = shared.name_of(row, fields.problem or "prompt")
         answer, text = shared.answer_of(row, fields.answer), shared.text_of(row, "completion")

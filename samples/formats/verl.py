@@ -7,7 +7,8 @@
 | score | number | the reward: the mark if there is no `acc` |
 | acc | mark, "True", "False", null | whether the sample is correct; null: it could not be scored |
 | pred | text | the final answer |
-| gts, step, reward, uid | | not read: `uid` is another for every sample |
+| step | number | the training step: of several it is told that they are pooled |
+| gts, reward, uid | | not read: `uid` is another for every sample |
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Recor
     for row in rows:
         metric = fields.metric or shared.first_there(row, METRICS, found.metric or None)
         found.metric = metric
+        found.add_step(row)
         correct = shared.mark(row, metric, shared.marked(row, fields, metric), fields.threshold)
         problem = shared.name_of(row, fields.problem or "input")
         answer, text = shared.answer_of(row, fields.answer or "pred"), shared.text_of(row, "output")
