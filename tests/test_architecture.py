@@ -41,6 +41,9 @@ MAY_IMPORT = {  # the most of the tree that each room may import, itself aside; 
     "sharpening": LAYERS | {"sharpening"},
     "sharpening/storage": set(),
     "benchmarks": LAYERS | {"sharpening"},
+    "benchmarks/reference_values": set(),  # a reader of sample files that shares nothing with ours, to compare with
+    "benchmarks/reference_tools": {"benchmarks/reference_values"},
+    "benchmarks/reference_reader": {"benchmarks/reference_values", "benchmarks/reference_tools"},
     "tests": CODE,
 }
 MAX_FILE_LINES = 400
@@ -265,6 +268,8 @@ OFFENCES: dict[Rule, list[Sample]] = {
         ("figures/drawing/x.py", "from sharpening.figures.tables import audit"),
         ("sharpening/storage/x.py", "from sharpening.theory import policies"),
         ("benchmarks/x.py", "from tests.tolerances import FLOAT64"),
+        ("benchmarks/reference_reader.py", "from sharpening.samples import files"),
+        ("benchmarks/reference_values.py", "from benchmarks import fuzz_formats"),
     ],
     theory_imports_modules_not_functions: [
         ("theory/x.py", "from sharpening.theory.policies import softmax"),
