@@ -1,28 +1,46 @@
-"""Turns a drawn figure into the bytes of its files: PDF, PNG and caption. Writing them is the result store's task."""
+"""Turns a drawn figure into the bytes of its files: pictures and caption. Writing them is the result store's task."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from sharpening.figures.style import STYLE
+from sharpening.figures.style import STYLE, scaled
 
 PNG_DPI = 200
-NO_DATE = {"pdf": {"CreationDate": None}, "png": {"Software": None}}  # byte-identical on re-run
+NO_DATE: Mapping[str, Any] = {  # byte-identical on re-run
+    "pdf": {"CreationDate": None},
+    "png": {"Software": None},
+    "svg": {"Date": None},
+}
+FORMATS = ("pdf", "png")
 
 
-def render(name: str, draw: Callable[[], Figure], caption: str) -> Mapping[str, bytes]:
-    """The files of one figure: NAME.pdf, NAME.png and NAME.txt, the caption.
+def render(
+    name: str,
+    draw: Callable[[], Figure],
+    caption: str,
+    *,
+    formats: Sequence[str] = FORMATS,
+    width: float | None = None,
+) -> Mapping[str, bytes]:
+    """The files of one figure: NAME.pdf, NAME.png (or the formats asked for) and NAME.txt, the caption.
 
-    The same rows give the same bytes on one platform and set of versions. The caption becomes one line.
+    The same rows give the same bytes on one platform and set of versions. The caption becomes one line. A width, in
+    inches, makes the whole figure larger or smaller, text and lines with it.
     """
     with matplotlib.rc_context(STYLE):
         figure = draw()
-        files = {f"{name}.{kind}": _saved(figure, kind, metadata) for kind, metadata in NO_DATE.items()}
+    factor = 1.0 if width is None else width / figure.get_figwidth()
+    with matplotlib.rc_context(scaled(factor)):
+        if factor != 1:
+            figure = draw()
+            figure.set_size_inches(figure.get_figwidth() * factor, figure.get_figheight() * factor)
+        files = {f"{name}.{kind}": _saved(figure, kind, NO_DATE[kind]) for kind in formats}
     return {**files, f"{name}.txt": (" ".join(caption.split()) + "\n").encode()}
 
 

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from matplotlib import rcParamsDefault
+
 GOLDEN = 0.618
 COLUMN = (3.25, 3.25 * GOLDEN)  # inches
 PAGE = (6.75, 6.75 * GOLDEN)
-STYLE: Any = {
+STYLE: Any = {  # every other size of text is a word, relative to font.size
     "font.size": 8,
     "font.family": "DejaVu Sans",
-    "axes.labelsize": 8,
-    "axes.titlesize": 8,
-    "legend.fontsize": 7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
+    "axes.labelsize": "medium",
+    "axes.titlesize": "medium",
+    "legend.fontsize": "small",
+    "legend.title_fontsize": "small",
+    "xtick.labelsize": "small",
+    "ytick.labelsize": "small",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.6,
@@ -28,7 +31,22 @@ STYLE: Any = {
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
     "pdf.fonttype": 42,
+    "svg.hashsalt": "sharpening",  # ids in an SVG file that are the same on every run
 }
+PADS = ("figure.constrained_layout.h_pad", "figure.constrained_layout.w_pad", "axes.labelpad")
+TICKS = ("major.size", "major.width", "major.pad", "minor.size")
+SCALED = ("font.size", "axes.linewidth", "lines.linewidth", "lines.markersize", *PADS)
+
+
+def scaled(factor: float) -> Any:
+    """The style of a figure that is `factor` times as wide: text, lines and markers go with it.
+
+    >>> scaled(1.5)["font.size"]
+    12.0
+    """
+    sizes: Any = rcParamsDefault | STYLE
+    ticks = [f"{axis}tick.{kind}" for axis in "xy" for kind in TICKS]
+    return STYLE | {name: sizes[name] * factor for name in (*SCALED, *ticks)}
 
 
 class Look(NamedTuple):

@@ -84,7 +84,7 @@ def draw_phase_diagram(rows: Sequence[Row]) -> Figure:
     for row in rows:
         x, y = widths.index(row["num_correct"]), heights.index(row["base_correctness"])
         codes[y, x] = winners.index(row["winner"])
-        ax.annotate(f"{row['lead']:.2f}", (x, y), ha="center", va="center", fontsize=6)
+        ax.annotate(f"{row['lead']:.2f}", (x, y), ha="center", va="center", fontsize="x-small")
     ax.imshow(codes, origin="lower", cmap=ListedColormap(colors), vmin=-0.5, vmax=len(winners) - 0.5, alpha=0.45)
     ax.set(xlabel="number of correct answers m", ylabel="correctness of the base policy")
     ax.set_xticks(range(len(widths)), [str(value) for value in widths])

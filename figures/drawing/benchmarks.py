@@ -39,6 +39,6 @@ def draw_growth(rows: Sequence[Row]) -> Figure:
             chosen = [row for row in rows if row["over"] == over and row["who"] == who]
             panel.plot([row[column] for row in chosen], [row["ms"] for row in chosen], **look)
         panel.set(xscale="log", yscale="log", xlabel=label, ylabel="CPU time of a step (ms, log base 10)")
-        panel.text(-0.16, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize=9)
+        panel.text(-0.16, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize="large")
     figure.axes[0].legend(loc="upper left")
     return figure

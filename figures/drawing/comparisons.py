@@ -36,7 +36,7 @@ def _columns(rows: Sequence[Row], *names: str) -> list[list[Any]]:
 
 def _letters(panels: Sequence[Axes], x: float) -> None:
     for letter, panel in zip("abcdef", panels, strict=False):
-        panel.text(x, 1.03, letter, transform=panel.transAxes, fontweight="bold", fontsize=9)
+        panel.text(x, 1.03, letter, transform=panel.transAxes, fontweight="bold", fontsize="large")
 
 
 def draw_dominance_frontier(rows: Sequence[Row]) -> Figure:

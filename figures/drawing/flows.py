@@ -32,7 +32,7 @@ def draw_phase_portrait(rows: Sequence[Row]) -> Figure:
     for letter, panel, strength in zip("abcdef", panels, strengths, strict=False):
         _draw_plane(panel, select(rows, strength=strength))
         name = "vanilla" if strength == 0 else f"DS, strength {strength:g}"
-        panel.text(0.0, 1.03, letter, transform=panel.transAxes, fontweight="bold", fontsize=9)
+        panel.text(0.0, 1.03, letter, transform=panel.transAxes, fontweight="bold", fontsize="large")
         panel.text(0.12, 1.03, name, transform=panel.transAxes)
     panels[0].set_ylabel("log-ratio log(p1/p2) of the\ntwo correct answers (nats)")
     return figure
@@ -83,7 +83,7 @@ def draw_ternary_flows(rows: Sequence[Row]) -> Figure:
     names = list(dict.fromkeys(row["method"] for row in rows))
     for letter, panel, method in zip("abcdef", figure.subplots(1, len(names)), names, strict=False):
         _draw_triangle(panel, select(rows, method=method))
-        panel.text(0.0, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize=9)
+        panel.text(0.0, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize="large")
         panel.text(0.12, 1.02, LOOKS[method].label, transform=panel.transAxes)
     return figure
 
@@ -112,7 +112,7 @@ def _draw_triangle(panel: Axes, rows: Sequence[Row]) -> None:
             textcoords="offset points",
             ha=side,
             va="top" if is_below else "bottom",
-            fontsize=7,
+            fontsize="small",
         )
     panel.set(xlim=(-0.06, 1.06), ylim=(-0.14, 1.0), aspect="equal")
     panel.axis("off")

@@ -121,7 +121,7 @@ def draw_pass_at_k(rows: Sequence[Row]) -> Figure:
 def letter_panels(panels: Sequence[Axes]) -> None:
     """Writes a and b above two panels, nothing above one."""
     for letter, panel in zip("ab" if len(panels) > 1 else "", panels, strict=False):
-        panel.text(-0.14, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize=9)
+        panel.text(-0.14, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize="large")
 
 
 def _draw_curve(panel: Axes, rows: Sequence[Row], look: Look, label: str) -> None:

@@ -51,7 +51,7 @@ def draw_prediction(rows: Sequence[Row]) -> Figure:
     _draw_dominance(panels[1, 0], rows, kl_strength)
     _draw_selection(panels[1, 1], rows)
     for letter, panel in zip("abcd", panels.flat, strict=True):
-        panel.text(-0.16, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize=9)
+        panel.text(-0.16, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize="large")
     return figure
 
 
@@ -131,7 +131,6 @@ def legend_below(panel: Axes, title: str | None = None, ncols: int = 2) -> None:
         bbox_to_anchor=(0.45, -0.2),
         ncols=ncols,
         title=title,
-        title_fontsize=7,
         columnspacing=1.0,
     )
 

@@ -7,9 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sharpening.figures.drawing.theory import select, series
+from sharpening.figures.tables import text
+from sharpening.figures.tables.text import notes, paragraph, section
 
 Row = Mapping[str, Any]
 OUTCOME_HEADER = "id      status  margin   <= tol    kind         instances seconds  statement"
+COMPARED_AT = 0.9  # correctness at which the conclusion of `predict` compares flows
+NO_PREDICTION = (
+    "there is none for these settings: the method, the optimizer, too many groups to list, or a flow that is too stiff"
+)
 METHOD_NAMES = {
     "vanilla": "vanilla",
     "entropy_bonus": "entropy bonus",
@@ -56,49 +62,94 @@ def _cell(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def prediction_report(rows: Sequence[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
-    """What `predict` prints: sections with a sentence on how to read each; `likeliest` is the top correct answer."""
+def prediction_report(
+    rows: Sequence[Row],
+    likeliest: str,
+    num_samples: int | None,
+    num_singletons: int,
+    width: int,
+    *,
+    is_long: bool = True,
+) -> str:
+    """What `predict` prints: the conclusion first, then sections with a sentence on how to read each.
+
+    `likeliest` is the top correct answer; without `is_long` the policy and its path alone.
+    """
+    sections = [
+        paragraph(conclusion(rows, likeliest), width, first="", later=""),
+        _base_section(rows, likeliest, num_samples, num_singletons, width),
+        _path_section(rows, likeliest, width),
+    ]
     kl_strengths = list(dict.fromkeys(row["kl_strength"] for row in select(rows, section="optimum")))
-    sections = [_base_section(rows, likeliest, num_samples, num_singletons), _path_section(rows, likeliest)]
-    for kl_strength in kl_strengths:
-        sections.append(_optimum_section(rows, kl_strength))
-        sections.append(_dominance_section(rows, kl_strength))
-    sections += [_global_section(rows, kl_strengths), _selection_section(rows)]
+    for kl_strength in kl_strengths if is_long else ():
+        sections.append(_optimum_section(rows, kl_strength, width))
+        sections.append(_dominance_section(rows, kl_strength, width))
+    if is_long:
+        sections += [_global_section(rows, kl_strengths, width), _selection_section(rows, width)]
     return "\n\n".join(sections) + "\n"
+
+
+def conclusion(rows: Sequence[Row], likeliest: str) -> str:
+    """What plain RL does to these answers, and what of it DS prevents, in a sentence.
+
+    Diversities are compared where correctness is 0.9, or first at another level that plain RL comes through.
+    """
+    base = {row["quantity"]: row["value"] for row in select(rows, section="base")}
+    if base["num_correct"] == 1:
+        return f"There is one correct answer, {likeliest!r}: training can only make it likelier."
+    milestones = {row["quantity"]: row["value"] for row in select(rows, section="milestone")}
+    start = f"On this prompt alone plain RL ends on {_end(milestones['num_top'], likeliest)}"
+    found = select(rows, section="matched", quantity="solution_diversity")
+    left = {(row["method"], row["strength"], row["at"]): row["value"] for row in found}
+    levels = sorted({at for method, _, at in left if method == "vanilla"}, key=lambda at: (at < COMPARED_AT, at))
+    alive = f"of {base['solution_diversity']:.3g} correct answers alive now (correctness {base['correctness']:.3g})"
+    if not levels:
+        return f"{start}, {alive}; correctness starts beyond where flows are compared."
+    level = levels[0]
+    kept = [
+        f"{left['ds', strength, level]:.3g} (strength {strength:g})"
+        for strength in sorted({row["strength"] for row in select(rows, section="path", method="ds")})
+        if ("ds", strength, level) in left
+    ]
+    ds = f", and with DS {' or '.join(kept)}" if kept else ""
+    return f"{start}: {alive} {left['vanilla', 0.0, level]:.3g} are left when that reaches {level:g}{ds}."
 
 
 def _value(rows: Sequence[Row], **where: Any) -> Any:
     return select(rows, **where)[0]["value"]
 
 
-def _base_section(rows: Sequence[Row], likeliest: str, num_samples: int | None, num_singletons: int) -> str:
+def _base_section(rows: Sequence[Row], likeliest: str, num_samples: int | None, num_singletons: int, width: int) -> str:
     base = {row["quantity"]: row["value"] for row in select(rows, section="base")}
-    lines = [
-        "BASE POLICY",
-        f"  {base['num_answers']:.0f} distinct answers, {base['num_correct']:.0f} of them correct; correctness Q = "
+    told = [
+        f"{base['num_answers']:.0f} distinct answers, {base['num_correct']:.0f} of them correct; correctness Q = "
         f"{base['correctness']:.4g}.",
-        f"  Solution diversity {base['solution_diversity']:.4g} (exp of the entropy among correct answers); the "
-        f"likeliest, {likeliest!r}, has {base['top_share']:.1%} of the correct mass.",
+        f"Solution diversity {base['solution_diversity']:.4g}: the exponential of the entropy among correct answers, "
+        f"how many are alive; the likeliest, {likeliest!r}, has {base['top_share']:.1%} of the correct mass.",
     ]
     if num_samples is not None:
-        lines.append(
-            f"  From {num_samples} samples; {num_singletons} answers were seen once, so about "
+        told.append(
+            f"From {num_samples} samples; {num_singletons} answers were seen once, so about "
             f"{num_singletons / num_samples:.1%} of the model's mass is on answers that are not in this file"
             " (Good-Turing). They are left out of everything below."
         )
-    return "\n".join(lines)
+    return section("BASE POLICY", notes(told, width), width)
 
 
-def _path_section(rows: Sequence[Row], likeliest: str) -> str:
+def _path_section(rows: Sequence[Row], likeliest: str, width: int) -> str:
     flows = {(row["method"], row["strength"]): None for row in select(rows, section="path")}
-    times = [0.0, 1.0, 10.0, 100.0, 1000.0, 10000.0]
+    times = [0.0, 10.0, 100.0, 1000.0, 10000.0]
     body = []
     for method, strength in flows:
         where = {"section": "path", "method": method, "strength": strength}
         q = dict(zip(*series(rows, "at", quantity="correctness", **where), strict=True))
         diversity = dict(zip(*series(rows, "at", quantity="solution_diversity", **where), strict=True))
-        name = METHOD_NAMES[method] + ("" if method == "vanilla" else f" {strength:g}")
-        body.append([name, *(f"{_nearest(q, time):.3f} / {_nearest(diversity, time):.3g}" for time in times)])
+        body.append(
+            [
+                _flow_name(method, strength),
+                *(f"{_nearest(q, time):.3f} / {_nearest(diversity, time):.3g}" for time in times),
+            ]
+        )
     levels, matched = _matched(rows)
     milestones = {row["quantity"]: row["value"] for row in select(rows, section="milestone")}
     marks = [
@@ -106,19 +157,34 @@ def _path_section(rows: Sequence[Row], likeliest: str) -> str:
         for name, value in milestones.items()
         if name.startswith("time_to")
     ]
-    return "\n".join(
+    passed = f"Vanilla: {', '.join(marks)}." if marks else "Vanilla: already past every milestone."
+    return section(
+        "SHARPENING PATH without KL: correctness / solution diversity at time t (claims B1-B3, B6, B7)",
         [
-            "SHARPENING PATH without KL (claims B1-B3, B6, B7): correctness / solution diversity at time t",
-            "  Exact flow of a tabular softmax policy; t = number of updates times learning rate. DS and the bonus",
-            "  use the sampling policy as reference and are added after the baseline.",
-            table(["method, strength", *(f"t = {time:g}" for time in times)], body),
-            "  Compare at equal correctness, not at equal time (claim E2): solution diversity / time where Q is first",
-            table(["method, strength", *(f"Q = {level:g}" for level in levels)], matched),
-            f"  Vanilla: {', '.join(marks)}." if marks else "  Vanilla: already past every milestone.",
-            f"  In the end all mass is on {_end(milestones['num_top'], likeliest)}; "
-            f"1 - Q falls like {milestones['collapse_constant']:.3g}/t.",
-        ]
+            *notes(
+                [
+                    "Exact flow of a tabular softmax policy; t = number of updates times learning rate. DS and the "
+                    "bonus use the sampling policy as reference and are added after the baseline."
+                ],
+                width,
+            ),
+            fitted(["method, strength", *(f"t = {time:g}" for time in times)], body, width),
+            *notes(["At equal correctness (claim E2): solution diversity / time where Q is first"], width),
+            fitted(["method, strength", *(f"Q = {level:g}" for level in levels)], matched, width),
+            *notes(
+                [
+                    f"{passed} In the end all mass is on {_end(milestones['num_top'], likeliest)}; 1 - Q falls like "
+                    f"{milestones['collapse_constant']:.3g}/t."
+                ],
+                width,
+            ),
+        ],
+        width,
     )
+
+
+def _flow_name(method: str, strength: float) -> str:
+    return METHOD_NAMES[method] + ("" if method == "vanilla" else f" {strength:g}")
 
 
 def _matched(rows: Sequence[Row]) -> tuple[list[float], list[list[str]]]:
@@ -127,7 +193,7 @@ def _matched(rows: Sequence[Row]) -> tuple[list[float], list[list[str]]]:
     levels = sorted({row["at"] for row in found})
     body = []
     for method, strength in {(row["method"], row["strength"]): None for row in select(rows, section="path")}:
-        line = [METHOD_NAMES[method] + ("" if method == "vanilla" else f" {strength:g}")]
+        line = [_flow_name(method, strength)]
         for level in levels:
             chosen = select(found, method=method, strength=strength, at=level)
             values = {row["quantity"]: row["value"] for row in chosen}
@@ -156,7 +222,7 @@ def _nearest(values: Mapping[float, float], at: float) -> float:
     return values[min(values, key=lambda key: abs(key - at))]
 
 
-def _optimum_section(rows: Sequence[Row], kl_strength: float) -> str:
+def _optimum_section(rows: Sequence[Row], kl_strength: float, width: int) -> str:
     body = []
     found = select(rows, section="optimum", kl_strength=kl_strength)
     keys = {(row["method"], row["reference"], row["strength"]): None for row in found}
@@ -168,17 +234,16 @@ def _optimum_section(rows: Sequence[Row], kl_strength: float) -> str:
         values = {row["quantity"]: row["value"] for row in chosen}
         columns = ("correctness", "solution_diversity", "top_share", "kl_to_base")
         body.append([METHOD_NAMES[method], reference, strength, *(values[column] for column in columns)])
-    return "\n".join(
-        [
-            f"OPTIMUM at KL strength {kl_strength:g} (claims A2, A3, A5)",
-            "  Where training ends if it runs to the optimum of reward minus KL strength x KL(p||b). Vanilla keeps",
-            "  the base's diversity there: its collapse comes from finite, KL-free training (the path above).",
-            table(["method", "reference", "strength", "Q", "diversity", "top share", "KL(p||b)"], body),
-        ]
+    told = (
+        "Where training ends if it runs to the optimum of reward minus KL strength x KL(p||b). Vanilla keeps the "
+        "base's diversity there: its collapse comes from finite, KL-free training (the path above)."
     )
+    header = ["method", "reference", "strength", "Q", "diversity", "top share", "KL(p||b)"]
+    heading = f"OPTIMUM at KL strength {kl_strength:g} (claims A2, A3, A5)"
+    return section(heading, [*notes([told], width), fitted(header, body, width)], width)
 
 
-def _dominance_section(rows: Sequence[Row], kl_strength: float) -> str:
+def _dominance_section(rows: Sequence[Row], kl_strength: float, width: int) -> str:
     body = []
     found = select(rows, section="dominance", kl_strength=kl_strength)
     for strength in dict.fromkeys(row["strength"] for row in found):
@@ -186,36 +251,34 @@ def _dominance_section(rows: Sequence[Row], kl_strength: float) -> str:
         reach = "yes" if values["literal_slack_base"] > 0 else "no"
         columns = ("solution_diversity", "kl_to_base", "correctness", "ds_correctness", "saving")
         body.append([strength, *(values[column] for column in columns), reach])
-    return "\n".join(
-        [
-            f"DOMINANCE at equal KL, KL strength {kl_strength:g} (claim A7)",
-            "  Each entropy bonus (H form) against DS with the same diversity at the same KL(p||b). DS always has at",
-            "  least its Q if the reward gap may be chosen; 'gap 1' says whether the literal reward of 1 reaches the",
-            "  bonus's Q too; where not, it has this diversity at a larger Q only.",
-            table(["strength", "diversity", "KL(p||b)", "Q bonus", "Q DS", "KL saved at equal Q", "gap 1"], body),
-        ]
+    told = (
+        "Each entropy bonus (H form) against DS with the same diversity at the same KL(p||b). DS always has at least "
+        "its Q if the reward gap may be chosen; 'gap 1' says whether the literal reward of 1 reaches the bonus's Q "
+        "too; where not, it has this diversity at a larger Q only."
     )
+    header = ["strength", "diversity", "KL(p||b)", "Q bonus", "Q DS", "KL saved at equal Q", "gap 1"]
+    heading = f"DOMINANCE at equal KL, KL strength {kl_strength:g} (claim A7)"
+    return section(heading, [*notes([told], width), fitted(header, body, width)], width)
 
 
-def _global_section(rows: Sequence[Row], kl_strengths: Sequence[float]) -> str:
-    lines = ["DOES A GLOBAL ENTROPY TERM HELP CORRECTNESS HERE? (claims A4, B11)"]
+def _global_section(rows: Sequence[Row], kl_strengths: Sequence[float], width: int) -> str:
+    told = []
     for kl_strength in kl_strengths:
         where = {"section": "global_term", "kl_strength": kl_strength}
         for quantity, form in (("reward_form_slope", "reward form"), ("entropy_form_slope", "H form")):
             slope = _value(rows, quantity=quantity, **where)
-            lines.append(
-                f"  KL strength {kl_strength:g}, {form}: a small {_helper(slope)}; d logit Q / d strength = "
-                f"{slope:+.4g}."
+            told.append(
+                f"KL strength {kl_strength:g}, {form}: a small {_helper(slope)}; d logit Q / d strength = {slope:+.4g}."
             )
     for quantity, geometry in (("no_kl_softmax_slope", "softmax"), ("no_kl_natural_slope", "natural")):
         slope = _value(rows, quantity=quantity, kl_strength=kl_strengths[0])
-        lines.append(
-            f"  No KL, first moment, {geometry} gradient: a {_helper(slope)}; it adds {slope:+.4g} x strength"
+        told.append(
+            f"No KL, first moment, {geometry} gradient: a {_helper(slope)}; it adds {slope:+.4g} x strength"
             " to d logit Q / dt."
         )
     correct, wrong = (_value(rows, quantity=f"surprisal_{side}") for side in ("correct", "wrong"))
-    lines.append(f"  Mean surprisal of correct answers {correct:.4g}, of wrong ones {wrong:.4g} nats.")
-    return "\n".join(lines)
+    told.append(f"Mean surprisal of correct answers {correct:.4g}, of wrong ones {wrong:.4g} nats.")
+    return section("DOES A GLOBAL ENTROPY TERM HELP CORRECTNESS HERE? (claims A4, B11)", notes(told, width), width)
 
 
 def _helper(slope: float) -> str:
@@ -224,7 +287,7 @@ def _helper(slope: float) -> str:
     return "bonus raises Q, a penalty lowers it" if slope > 0 else "bonus lowers Q, a penalty raises it"
 
 
-def _selection_section(rows: Sequence[Row]) -> str:
+def _selection_section(rows: Sequence[Row], width: int) -> str:
     found = select(rows, section="selection")
     tail = _value(found, quantity="tail_mass")
     columns = ("inclusion_top", "inclusion_middle", "inclusion_rarest", "coverage", "tail_miss")
@@ -232,32 +295,46 @@ def _selection_section(rows: Sequence[Row]) -> str:
     for group_size in sorted({row["at"] for row in found if row["at"] > 0}):
         values = {row["quantity"]: row["value"] for row in select(found, at=group_size)}
         body.append([f"{group_size:.0f}", *(values.get(column, "-") for column in columns)])
-    return "\n".join(
-        [
-            "SELECTION BIAS (claims C1, C2): what one group of G samples contains",
-            f"  The tail: the rarest correct answers that hold at most a tenth of the correct mass (mass {tail:.4g}).",
-            "  'tail missed' is the probability of a group with a signal (0 < correct < G) and nothing of the tail.",
-            table(["G", "likeliest drawn", "middle drawn", "rarest drawn", "coverage", "tail missed"], body),
-        ]
+    told = (
+        "The tail: the rarest correct answers that hold at most a tenth of the correct mass "
+        f"(mass {tail:.4g}). 'tail missed' is the probability of a group with a signal (0 < correct < G) and nothing "
+        "of the tail."
     )
+    header = ["G", "likeliest drawn", "middle drawn", "rarest drawn", "coverage", "tail missed"]
+    heading = "SELECTION BIAS: what one group of G samples contains (claims C1, C2)"
+    return section(heading, [*notes([told], width), fitted(header, body, width)], width)
 
 
-def simulation_report(rows: Sequence[Row], num_runs: int) -> str:
-    """What `simulate` prints: the last record, each quantity beside its prediction."""
-    last = max(row["step"] for row in rows)
+def simulation_report(rows: Sequence[Row], num_runs: int, width: int) -> str:
+    """What `simulate` prints: what happened in a sentence, and the last record, each quantity beside its prediction."""
+    first, last = (edge(row["step"] for row in rows) for edge in (min, max))
     body = []
     for row in select(rows, step=last):
         name = row["quantity"] + (f" k = {row['k']}" if row["k"] else "")
         shown = row["predicted"] if row["prediction_source"] else "-"
         body.append([name, row["mean"], row["standard_error"], shown])
-    source = select(rows, step=last)[0]["prediction_source"] or "there is none for this method and optimizer"
+    source = select(rows, step=last)[0]["prediction_source"]
+    told = f"Prediction: {source}." if source else f"Prediction: {NO_PREDICTION}."
+    moved = [
+        f"{words} went from {before['mean']:.3g} to {after['mean']:.3g}"
+        for quantity, words in (("correctness", "Correctness"), ("solution_diversity", "solution diversity"))
+        for before in select(rows, step=first, quantity=quantity)
+        for after in select(rows, step=last, quantity=quantity)
+    ]
     return "\n".join(
         [
+            paragraph(f"{' and '.join(moved)} in {last} updates.", width, first="", later=""),
+            "",
             f"AFTER {last} UPDATES, mean and standard error over {num_runs} runs",
-            table(["quantity", "mean", "standard error", "predicted"], body),
-            f"  Prediction: {source}.",
+            fitted(["quantity", "mean", "standard error", "predicted"], body, width),
+            *notes([told], width),
         ]
     )
+
+
+def fitted(header: Sequence[str], rows: Iterable[Sequence[Any]], width: int) -> str:
+    """A table that fits the width; floats with four significant digits."""
+    return text.table(header, [[_cell(value) for value in row] for row in rows], width)
 
 
 def claim_explanation(claim: Row) -> str:

@@ -11,6 +11,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from sharpening.bandits import figure_rows as bandit_rows
+from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
 from sharpening.commands.options import NonEmpty, Options
 from sharpening.figures import render
 from sharpening.figures.drawing import comparisons as comparison_figures
@@ -30,6 +31,8 @@ class FiguresOptions(Options):
 
     only: tuple[str, ...] = Field((), description="figures to draw; all if not given")
     list: bool = Field(False, description="print the names, with seconds and what each shows, and draw nothing")
+    formats: tuple[Format, ...] = FORMATS
+    width: float | None = WIDTH
     out: NonEmpty = Field("results", description="folder of the result store")
 
 
@@ -147,19 +150,21 @@ def figures(options: FiguresOptions) -> int:
         return 0
     files.refuse_as_folder("out", options.out)
     for name in tqdm(names, disable=None, leave=False):
-        print(f"{name}: {_drawn(name, options.out)}")
+        print(_drawn(name, options).replace("figure", name, 1))
     return 0
 
 
-def _drawn(name: str, out: str) -> str:
-    """Stores rows, drawing and caption of one figure; returns the path of its PNG."""
+def _drawn(name: str, options: FiguresOptions) -> str:
+    """Stores rows, drawing and caption of one figure; returns the line that says where it is."""
     figure, clock = FIGURES[name], store.Clock()
     config = {"command": "figures", "figure": name, **figure.settings}
     rows = list(figure.rows(**figure.settings))
     caption = figure.caption(rows, figure.settings, store.run_id(figure.layer, config))
-    artefacts = render.render(name, lambda: figure.draw(rows), caption)
-    run = store.write_run(figure.layer, config, rows, clock=clock, artefacts=artefacts, root=out, overwrite=True)
-    return str(run / f"{name}.png")
+    artefacts = render.render(name, lambda: figure.draw(rows), caption, formats=options.formats, width=options.width)
+    run = store.write_run(
+        figure.layer, config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True
+    )
+    return figure_line(run, name, options.formats)
 
 
 COMMAND = (FiguresOptions, figures)

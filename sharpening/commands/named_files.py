@@ -8,10 +8,9 @@ from sharpening.storage import store
 
 
 def write_named(flag: str, name: str, text: str) -> None:
-    """Writes the file of an option and says where it is; what goes to a device or a pipe comes alone and last."""
-    is_stream = Path(name).exists() and not Path(name).is_file()
+    """Writes the file of an option and says where it is; a device or a pipe gets the text and nothing after it."""
+    path = Path(name)
+    is_stream = path.exists() and not path.is_file()
+    store.write_text_atomically(path, text)
     if not is_stream:
-        store.write_text_atomically(Path(name), text)
-        print(f"{flag}: {name}")
-    else:
-        store.write_text_atomically(Path(name), text)
+        print(f"{flag + ':':<8}{name}")

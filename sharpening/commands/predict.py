@@ -7,7 +7,10 @@ from pathlib import Path
 
 from pydantic import Field
 
+from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
+from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty, Options
+from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
 from sharpening.figures.drawing import theory as theory_figures
 from sharpening.figures.tables import theory as tables
@@ -21,7 +24,10 @@ class PredictOptions(Options):
 
     base: NonEmpty = Field(description="CSV with the columns answer, correct, and probability or count")
     beta: tuple[float, ...] = Field((0.3, 1.0), description="KL strengths of the optima")
+    details: bool = Field(False, description="also optima under a KL term, dominance, a global term, and selection")
     json_file: NonEmpty | None = Field(None, alias="json", description="write the predictions as JSON to this file")
+    formats: tuple[Format, ...] = FORMATS
+    width: float | None = WIDTH
     out: NonEmpty = Field("results", description="folder of the result store")
 
 
@@ -39,9 +45,7 @@ def predict(options: PredictOptions) -> int:
     files.refuse_as_file("json", options.json_file, path)
     files.refuse_as_folder("out", options.out)
     rows = list(prediction.predict(table.problem, options.beta))
-    report = tables.prediction_report(
-        rows, files.shortened(table.likeliest_correct), table.num_samples, table.num_singletons
-    )
+    told = (rows, files.shortened(table.likeliest_correct), table.num_samples, table.num_singletons)
     config = {
         "command": "predict",
         "file": path.name,
@@ -49,13 +53,21 @@ def predict(options: PredictOptions) -> int:
         "beta": list(options.beta),
     }
     caption = theory_figures.prediction_caption(path.name, options.beta, store.run_id("theory", config))
-    artefacts = dict(render.render("prediction", lambda: theory_figures.draw_prediction(rows), caption))
-    artefacts["report.txt"] = report.encode()
-    if options.json_file is not None:
-        store.write_text_atomically(Path(options.json_file), files.json_text({"config": config, "rows": rows}))
+    drawn = render.render(
+        "prediction",
+        lambda: theory_figures.draw_prediction(rows),
+        caption,
+        formats=options.formats,
+        width=options.width,
+    )
+    artefacts = {**drawn, "report.txt": tables.prediction_report(*told, STABLE_WIDTH).encode()}
     run = store.write_run("theory", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
-    print(report)
-    print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'prediction.png'} (and .pdf, caption in prediction.txt)")
+    print(tables.prediction_report(*told, printed_width(), is_long=options.details))
+    if not options.details:
+        print(f"report: {run / 'report.txt'}: also optima under a KL term, dominance, selection (here: --details)")
+    print(f"rows:   {run / 'rows.csv'}\n{figure_line(run, 'prediction', options.formats)}")
+    if options.json_file is not None:
+        write_named("json", options.json_file, files.json_text({"config": config, "rows": rows}))
     return 0
 
 

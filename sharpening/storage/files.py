@@ -5,22 +5,32 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from pathlib import Path
 from typing import Any
 
+STDIN = Path("-")
 LONGEST_SHOWN = 80  # characters of an answer in the report
 
 
 def read(path: Path) -> tuple[str, str]:
-    """The text of a file, without the byte order mark that spreadsheets write, and the SHA-256 of its bytes."""
+    """The text of a file, without the byte order mark that spreadsheets write, and the SHA-256 of its bytes.
+
+    `STDIN` is standard input.
+    """
     try:
-        data = path.read_bytes()
+        data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
         return data.decode("utf-8-sig"), hashlib.sha256(data).hexdigest()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{path} line {line}: it is not UTF-8 text ({error.reason}): save it as UTF-8") from None
+        raise ValueError(f"{named(path)} line {line}: it is not UTF-8 text ({error.reason}): save it as UTF-8") from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
+def named(path: Path) -> str:
+    """What messages call a file that is read."""
+    return "standard input" if path == STDIN else str(path)
 
 
 def shortened(answer: str) -> str:
