@@ -11,11 +11,13 @@ was cut off, or a number that is not worked out, or refuses a right answer that 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+from math_verify import parse, verify
 from pebble import ProcessPool
 
 from benchmarks.attack_answers import PLAIN, RIGHT
@@ -24,42 +26,82 @@ from sharpening.llm.mathematics import answers
 from sharpening.llm.mathematics.scorer import Attempt, MathScorer
 
 NEVER = ("question repeated", "cut off", "not worked out")
-SECONDS, PATIENT_SECONDS = 5.0, 60.0  # an attack, and a right answer, on a machine that may be busy
+SECONDS = 20.0  # an answer, on a machine that may be busy
 NUM_WORKERS = 2
 
 
-def alone(gold: str, completion: str) -> bool:
+def alone(gold: str, completion: str) -> float:
     """What math-verify says of the last closed box, or without one of the end of the text."""
-    from math_verify import parse, verify
-
     end = completion[-answers.LOOKED_AT :]
     box = answers.boxed(end)
     read = parse(end if box is None else rf"\boxed{{{box}}}", extraction_mode="first_match", parsing_timeout=None)
-    return bool(verify(parse(rf"\boxed{{{gold}}}", parsing_timeout=None), read, timeout_seconds=None))
+    return float(verify(parse(rf"\boxed{{{gold}}}", parsing_timeout=None), read, timeout_seconds=None))
 
 
-def accepted(attempts: Sequence[Attempt], seconds: float, *, is_lenient: bool) -> list[bool]:
-    """What the scorer accepts."""
-    with MathScorer(NUM_WORKERS, seconds, is_lenient=is_lenient) as scorer:
-        return [mark.correct == 1 for mark in scorer.score(attempts)]
-
-
-def accepted_alone(attempts: Sequence[Attempt], seconds: float) -> list[bool]:
-    """What math-verify accepts, in workers that are stopped where it hangs."""
+def marks(attempts: Sequence[Attempt]) -> dict[str, np.ndarray]:
+    """1, 0, or NaN where it took too long, by the strict scorer, the lenient one and math-verify alone."""
+    found = {}
+    for name in ("strict", "lenient"):
+        with MathScorer(NUM_WORKERS, SECONDS, is_lenient=name == "lenient") as scorer:
+            found[name] = np.array([mark.correct for mark in scorer.score(attempts)])
     with ProcessPool(NUM_WORKERS) as pool:
-        futures = [pool.schedule(alone, (each.gold, each.completion), timeout=seconds) for each in attempts]
-        return [future.exception() is None and future.result() for future in futures]
+        futures = [pool.schedule(alone, (each.gold, each.completion), timeout=SECONDS) for each in attempts]
+        found["alone"] = np.array([math.nan if future.exception() else future.result() for future in futures])
+    return found
 
 
-def by_all(attempts: Sequence[Attempt], seconds: float = PATIENT_SECONDS) -> dict[str, list[bool]]:
-    """What each of three scorers accepts."""
-    strict, lenient = (accepted(attempts, seconds, is_lenient=value) for value in (False, True))
-    return {"strict": strict, "lenient": lenient, "alone": accepted_alone(attempts, seconds)}
+def line(name: str, *values: object) -> str:
+    """A line of a table."""
+    return f"| {' | '.join(map(str, (name, *values)))} |"
 
 
-def earned(accepts: dict[str, list[bool]]) -> str:
-    """Mean rewards, as a line of a table."""
-    return " | ".join(f"{np.mean(values):.3f}" for values in accepts.values())
+def attack_table(count: int, seed: int) -> tuple[str, bool]:
+    """False accepts by kind, and whether any is of a kind that is never to be accepted."""
+    drawn = list(attacks(seed, count))
+    kinds = np.array([each.kind for each in drawn])
+    found = marks([each.attempt for each in drawn])
+    for each, mark in zip(drawn, found["strict"], strict=True):
+        if mark == 1:
+            print(f"accepted: {each.kind}: {each.attempt.gold!r}: {each.attempt.completion[:200]!r}", file=sys.stderr)
+    false = {name: Counter(kinds[values == 1].tolist()) for name, values in found.items()}
+    unscorable = Counter(kinds[np.isnan(found["strict"])].tolist())
+    rows = [
+        line(kind, int((kinds == kind).sum()), *(counts[kind] for counts in false.values()), unscorable[kind])
+        for kind in KINDS
+    ]
+    rows += [line("all", len(drawn), *(counts.total() for counts in false.values()), unscorable.total())]
+    head = (
+        "| attack | completions | strict | lenient | math-verify alone | strict: too slow |\n|---|---|---|---|---|---|"
+    )
+    return "\n".join([head, *rows]), any(false["strict"][kind] for kind in NEVER)
+
+
+def example_table() -> str:
+    """What the question and its first formula in a box earn on average."""
+    known = problems()
+    repeated = marks([Attempt(*each, each.problem, True) for each in known])
+    boxed = marks([Attempt(*each, rf"\boxed{{{each.formulas[0]}}}", True) for each in known])
+    rows = [
+        line(name, *(f"{np.nanmean(values):.3f}" for values in found.values()))
+        for name, found in (("the question", repeated), ("its first formula in a box", boxed))
+    ]
+    return "\n".join(
+        ["| mean reward on the examples | strict | lenient | math-verify alone |\n|---|---|---|---|", *rows]
+    )
+
+
+def right_table() -> tuple[str, bool]:
+    """Right answers that are refused, and whether any is a plain box."""
+    rows, is_plain_refused = [], False
+    for name, right in (("in a plain box", PLAIN), ("in other forms", RIGHT)):
+        found = marks([Attempt(problem, gold, completion, True) for problem, gold, completion in right])
+        rows.append(line(name, len(right), *(int((values != 1).sum()) for values in found.values())))
+        is_plain_refused |= right is PLAIN and bool((found["strict"] != 1).any())
+        for (_, gold, completion), mark in zip(right, found["strict"], strict=True):
+            if mark != 1:
+                print(f"refused: {gold!r}: {completion!r}", file=sys.stderr)
+    head = "| right answers | completions | refused, strict | lenient | math-verify alone |\n|---|---|---|---|---|"
+    return "\n".join([head, *rows]), is_plain_refused
 
 
 def main() -> int:
@@ -68,42 +110,10 @@ def main() -> int:
     parser.add_argument("--attacks", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-
-    drawn = list(attacks(given.seed, given.attacks))
-    found = by_all([each.attempt for each in drawn], SECONDS)
-    numbers = Counter(each.kind for each in drawn)
-    false = {
-        name: Counter(each.kind for each, is_in in zip(drawn, values, strict=True) if is_in)
-        for name, values in found.items()
-    }
-    print("| attack | completions | strict | lenient | math-verify alone |\n|---|---|---|---|---|")
-    for kind in KINDS:
-        print(f"| {kind} | {numbers[kind]} | {' | '.join(str(counts[kind]) for counts in false.values())} |")
-    print(f"| all | {len(drawn)} | {' | '.join(str(counts.total()) for counts in false.values())} |")
-    for each, is_in in zip(drawn, found["strict"], strict=True):
-        if is_in:
-            print(
-                f"accepted: {each.kind}: gold {each.attempt.gold!r}: {each.attempt.completion[:200]!r}", file=sys.stderr
-            )
-
-    known = problems()
-    print("\n| mean reward on the examples | strict | lenient | math-verify alone |\n|---|---|---|---|")
-    repeated = [Attempt(*each, each.problem, True) for each in known]
-    print(f"| the question | {earned(by_all(repeated))} |")
-    boxed = [Attempt(*each, rf"\boxed{{{each.formulas[0]}}}", True) for each in known]
-    print(f"| its first formula in a box | {earned(by_all(boxed))} |")
-
-    print("\n| right answers | completions | refused, strict | lenient | math-verify alone |\n|---|---|---|---|---|")
-    refused_plain = 0
-    for name, right in (("a plain box", PLAIN), ("other forms", RIGHT)):
-        attempts = [Attempt(problem, gold, completion, True) for problem, gold, completion in right]
-        taken = by_all(attempts)
-        print(f"| {name} | {len(right)} | {' | '.join(str(values.count(False)) for values in taken.values())} |")
-        refused_plain += taken["strict"].count(False) * (right is PLAIN)
-        for each, is_in in zip(attempts, taken["strict"], strict=True):
-            if not is_in:
-                print(f"refused: gold {each.gold!r}: {each.completion!r}", file=sys.stderr)
-    return int(bool(refused_plain or any(false["strict"][kind] for kind in NEVER)))
+    right, is_plain_refused = right_table()
+    attack, is_accepted = attack_table(given.attacks, given.seed)
+    print(attack, example_table(), right, sep="\n\n")
+    return int(is_plain_refused or is_accepted)
 
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ class OwnTask:
         """The task of the first prompts; of all for None."""
         return OwnTask(self.prompts[:count], self.answers[:count], self.verifier, self.solutions[:count])
 
-    def marks(self, places: Sequence[int], completions: Sequence[str]) -> list[Mark]:
-        """A mark of each completion; well-formed is what could be scored."""
+    def marks(self, places: Sequence[int], completions: Sequence[str], is_finished: Sequence[bool]) -> list[Mark]:
+        """A mark of each completion, also of those that were cut off; well-formed is what could be scored."""
         pairs = [(text, self.answers[place]) for place, text in zip(places, completions, strict=True)]
         if isinstance(self.verifier, LimitedVerifier):
             found = self.verifier.verdicts(pairs)
@@ -63,7 +63,8 @@ class OwnTask:
     def check_solutions(self, most: int) -> int:
         """The number of the first known solutions that were tried; raises ValueError where one is not accepted."""
         known = [place for place, text in enumerate(self.solutions) if text][:most]
-        for place, mark in zip(known, self.marks(known, [self.solutions[place] for place in known]), strict=True):
+        texts = [self.solutions[place] for place in known]
+        for place, mark in zip(known, self.marks(known, texts, [True] * len(known)), strict=True):
             if mark.correct != 1:
                 raise ValueError(
                     f"verifier: it does not accept the known solution of prompt {self.prompts[place].id!r}, "

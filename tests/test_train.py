@@ -380,7 +380,7 @@ def test_the_verifier_is_told_of_what_trl_counts_as_clipped(tmp_path: Path, monk
         return plain(self, places, texts, is_finished)
 
     monkeypatch.setattr(CountdownTask, "marks", marks)
-    trained = ran(config_of(steps=2), tmp_path, "none")
+    trained = ran(config_of(steps=2, temperature=1.5), tmp_path, "none")
     clipped = next(row["completions/clipped_ratio"] for row in trained.state.log_history)
     assert len(told) == 8
     assert 0 < clipped == 1 - np.mean(told) < 1

@@ -28,7 +28,7 @@ DENIED = "denied answer"
 
 _HIDDEN = re.compile(
     r"""```.*?(?:```|\Z)                                                  # code, also where it is not closed
-    |(?<!`)(`{1,2})(?!`)[^`\n]+\1(?!`)
+    |(?<!`)(`{1,2})(?!`)[^`'\n]+\1(?!`)
     |<!--.*?(?:-->|\Z)
     |\\begin\{(verbatim|Verbatim|lstlisting|minted|comment)\*?\}.*?(?:\\end\{\2\*?\}|\Z)
     |\\verb\*?([^A-Za-z\s*])[^\n]{0,200}?\3
@@ -45,7 +45,7 @@ _BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\.|[{}]", re.DOTALL)  # \
 _JOIN = re.compile(
     r"""(?:[\s$,;.:*&_=()\[\]\u2022-]|\\[()\[\]\\,;:!]|\\q?quad\b|\\text\s*\{|\}|\b(?:[a-z]|[0-9]{1,2}(?=[.)]))\b
      (?!['\u2019])
-    |\b(?:or|and|is|are|it|its|the|a|an|final|answers?|either|also|another|other|possible|possibly|maybe|perhaps)\b)*""",
+    |\b(?:or|and|is|are|it|its|the|an|final|answers?|either|also|another|other|possible|possibly|maybe|perhaps)\b)*+""",
     re.VERBOSE | re.IGNORECASE,
 )
 _ALTERNATIVE = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|either|might|could)\b", re.IGNORECASE)
@@ -53,7 +53,7 @@ _ALTERNATIVE = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|either|
 _FILLER = r"""(?:[\s$*_,:(\[{}]|\\[(\[]|\\(?:text|mathrm|textbf)\b|\b(?:in|fact|actually|really|simply|just|at|all|by
     |any|means|certainly|definitely|clearly|the|a|an|my|our|this|that|it|its|final|correct|right|true|case|number|value
     |answer|result|solution|equal|equals|to|be|is|was|were|would|will|given|think|believe|say|claim|conclude|mean|of|as|for|x|y|n
-    |write|put|box|choose|pick|select|use|give|accept|option|choice|choosing|saying)\b|=)*$"""
+    |write|put|box|choose|pick|select|use|give|accept|option|choice|choosing|saying)\b|=)*+$"""
 _NOUN = r"(?:final\s+)?(?:answers?|values?|results?|solutions?|guess|choice|option|response|number|to|that|if)"
 _DENIED_BEFORE = re.compile(
     rf"""(?:\b(?:not|never|cannot|neither|nor|hardly|scarcely|(?:anything|everything|all)\s+(?:but|except)|other\s+than
@@ -77,9 +77,9 @@ _ADVERBS = (
     r"|plainly|also|totally|completely|final|even|quite|possible|valid))*"
 )
 _DENIED_AFTER = re.compile(
-    rf"""^(?:[\s$*_)\]}},.;:!?\u2013\u2014-]|\\[)\]])*
+    rf"""^(?:[\s$*_)\]}},.;:!?\u2013\u2014-]|\\[)\]])*+
     (?:(?:but|and|which|that|this|it|the|my|answer|value|result|number|above|boxed|box|wait|hmm?|sorry|actually|however|of
-    |course|\(|-)[\s,'\u2019]*)*
+    |course|\(|-)[\s,'\u2019]*+)*+
     (?:(?:(?:is|was|are|would|will|can|ca|could|does|do|should|wo|must)\s*(?:not|n['\u2019]t|never){_ADVERBS}\s*
           (?:answer|right|correct|true|solution|it|so|case|acceptable|accepted|value|result|what|one|[.!?)\n,;]|$))
       |(?:(?:is|was|are|['\u2019]s|s|would\s+be|must\s+be|can\s+only\s+be|seems|looks){_ADVERBS}\s+

@@ -23,7 +23,9 @@ def read(path: Path) -> tuple[str, str]:
         return data.decode("utf-8-sig"), hashlib.sha256(data).hexdigest()
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise ValueError(f"{named(path)} line {line}: it is not UTF-8 text ({error.reason}): save it as UTF-8") from None
+        raise ValueError(
+            f"{named(path)} line {line}: it is not UTF-8 text ({error.reason}): save it as UTF-8"
+        ) from None
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
 
