@@ -32,8 +32,6 @@ NO_ROWS = {b"\x89PNG": "a picture (PNG)", b"%PDF": "a document (PDF)", b"\x93NUM
 OTHERS = {b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
 TOO_DEEP = "it is nested too deeply: want an object of numbers and texts"
 
-csv.field_size_limit(LONGEST)  # completions are longer than the 131,072 characters of a cell that it allows
-
 
 class _Twice(ValueError):
     """A key that is there twice, with values that differ."""
@@ -288,10 +286,13 @@ def _cells(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
     reader = csv.reader(itertools.chain([text], (text for _, text in numbered)), strict=True)
     while True:
         number = first + reader.line_num
+        limit = csv.field_size_limit(LONGEST)  # it belongs to the process: completions are longer, and others go on
         try:
             texts = next(reader, None)
         except csv.Error as error:
             raise ValueError(f"line {number}: malformed CSV: {error}") from None
+        finally:
+            csv.field_size_limit(limit)
         if texts is None:
             return
         if any(cell.strip() for cell in texts):

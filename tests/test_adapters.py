@@ -202,6 +202,7 @@ def test_vllm_takes_no_adapter(whole: Path) -> None:
 RUN = """
 model: base
 task: own
+method: dr_grpo
 problems: prompts.jsonl
 verifier: verifier.py:odd
 lora_rank: 2

@@ -124,7 +124,10 @@ def test_a_change_of_one_parameter_keeps_the_others_and_a_method_has_its_own() -
         ({"verifier": "v.py:f"}, "smoke: verifier: 'v.py:f': want FILE.py:FUNCTION with task own, and only there"),
         ({"task": "own", "problems": "p"}, "smoke: verifier: '': want FILE.py:FUNCTION with task own, and only there"),
         ({"method": "gpro"}, "smoke: "),
-        ({"parameters": {"gamma": 1}}, "smoke: 'gamma' is not a parameter of ds: it has gamma_correct, "),
+        (
+            {"parameters": {"gamma": 1}},
+            "smoke: 'gamma' is not a parameter of ds: did you mean gamma_correct or gamma_incorrect? it has ",
+        ),
         ({"parameters": {"gamma_correct": "much"}}, "smoke: gamma_correct is 'much': it must be a finite number"),
         ({"parameters": 3}, "smoke: parameters: 3: Input should be a valid dictionary"),
     ],

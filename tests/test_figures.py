@@ -171,7 +171,7 @@ def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> 
     ],
 )
 def test_bad_input_is_one_line(words: list[str], message: str, monkeypatch, capsys) -> None:
-    monkeypatch.chdir(Path(cli.__file__).parent)
+    monkeypatch.chdir(Path(cli.__file__).parents[1])
     assert cli.main(["figures", *words]) == 2
     error = capsys.readouterr().err
     assert error.count("\n") == 1

@@ -126,10 +126,9 @@ def test_every_other_line_is_of_a_known_kind(line: str) -> None:
 def test_a_command_in_a_sentence_has_options_that_exist(span: str) -> None:
     """Its files and runs need not be there."""
     model, _ = cli.command_of(span.split()[1])
-    given = vars(cli.build_parser().parse_args(shlex.split(span)[1:]))
-    assert set(given) - {"command"} <= {field.alias or key for key, field in model.model_fields.items()} | set(
-        model.model_fields
-    )
+    name, *options = shlex.split(span)[1:]
+    given = vars(cli.parser_of(name).parse_args(options))
+    assert set(given) <= {field.alias or key for key, field in model.model_fields.items()} | set(model.model_fields)
 
 
 def test_a_benchmark_in_a_sentence_is_there() -> None:
@@ -289,8 +288,7 @@ def test_the_command_of_a_committed_run_makes_its_configuration(id: str) -> None
     words = shlex.split(RUNS[id]["command"])[1:]
     assert words[0] == stored["command"]
     model, _ = cli.command_of(words[0])
-    given = vars(cli.build_parser([words[0]]).parse_args(words))
-    given.pop("command")
+    given = vars(cli.parser_of(words[0]).parse_args(words[1:]))
     options = model(**given).model_dump(mode="json", by_alias=True)
     if words[0] == "llm":
         changes = {key: given[key] for key in ("method", "seed") if key in given}

@@ -279,7 +279,7 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         (["hand.jsonl", "--method", "ds", "--set", "reference=base"], "ds needs base_log_prob, which the file lacks"),
         (
             ["hand.jsonl", "--method", "ds", "--set", "reduction=tokens"],
-            "reduction is 'tokens': it must be one of sum, me",
+            "reduction is 'tokens': did you mean token? it must be one of sum, me",
         ),
         (["hand.jsonl", "--method", "ds", "--set", "gama=1"], "'gama' is not a parameter of ds"),
         (["hand.jsonl", "--set", "gamma_correct=1"], "--set: 'gamma_correct=1': want exactly one --method beside it"),

@@ -177,4 +177,4 @@ def test_the_command_reads_a_folder_as_one_model(tmp_path: Path, monkeypatch: py
     assert "base: 2 files pooled as one model" in out
     assert "base: 1 files hold no samples and are left out: metrics.json" in out
     assert "nemo_rs0.jsonl+nemo_rs1.jsonl: 2 files pooled as one model" in out
-    assert "pass@1 = avg@k 0.625" in out
+    assert "pass@1 pass@2 base .625 " in out

@@ -118,7 +118,7 @@ def test_the_command_counts_warns_and_refuses(
     run = command_line.runner(capfd, "audit", "--problems", "problems.jsonl", "--set", "operators=+-*")
     done = run("--model", "spaced")
     assert (done.status, done.err) == (0, "")
-    assert done.out.startswith("4 Countdown problems, lower bounds, temperature 1\n")
+    assert done.out.startswith("VERDICT on 4 Countdown problems, lower bounds, temperature 1\n")
     done = run("--model", "spaced", "--temperature", "1.5")
     assert done.status == 0
     assert done.out.startswith("WARNING: spaced gives 0.2")

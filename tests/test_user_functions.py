@@ -118,7 +118,8 @@ def test_files_that_do_not_run_are_named(tmp_path, text, message):
 
 def test_what_is_neither_an_id_nor_a_file_lists_the_ids(tmp_path):
     with pytest.raises(
-        ValueError, match=r"'grop' is not a method: want FILE.py:FUNCTION or one of reinforce, .*ds_reward"
+        ValueError,
+        match=r"'grop' is not a method: did you mean grpo\? want FILE.py:FUNCTION or one of reinforce, .*ds_reward",
     ):
         calls.resolve("grop")
     with pytest.raises(ValueError, match="there is no file"):
