@@ -20,7 +20,7 @@ from sharpening.commands import llm as llm_command
 from sharpening.figures.tables import training as training_tables
 from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Prompt
-from sharpening.llm.training import checkpoints, configs, problems, trainer
+from sharpening.llm.training import checkpoints, configs, folder_lock, problems, trainer
 from sharpening.llm.training import run as train
 from sharpening.storage import store
 from tests import command_line, llm_folder, training
@@ -109,7 +109,7 @@ def test_a_script_without_the_command_trains_the_same_model(here, run) -> None:
     assert run("run.yaml", "--folder", "by_command").status == 0
     config, folder = configs.named_or_read("run.yaml", {}), here / "by_script"
     folder.mkdir()
-    with problems.opened(config, "model") as found, checkpoints.alone_in(folder):
+    with problems.opened(config, "model") as found, folder_lock.alone_in(folder):
         trained = train.make_trainer(config, "model", found, folder)
         train.run(trained, config, checkpoints.last(folder)[0])
         train.save(trained, folder / "model")
@@ -198,7 +198,7 @@ def test_another_run_in_the_folder_is_named_and_left_alone(here, run, monkeypatc
 
 def test_a_folder_that_another_process_trains_in_is_refused(here, run) -> None:
     assert run("run.yaml", "--folder", "first", "--set", "steps=2").status == 0
-    with checkpoints.alone_in(here / "first"):  # as another process that trains there
+    with folder_lock.alone_in(here / "first"):  # as another process that trains there
         done = run("run.yaml", "--folder", "first", "--set", "steps=2", "--out", "elsewhere")
     assert (done.status, done.out) == (2, "")
     assert done.err == "sharpening: first: another process is at work on this run: want to wait for it\n"

@@ -1,13 +1,12 @@
 """Checkpoints that count: a folder with a manifest of its files' checksums, written last by one rename, that verifies.
 
 The one before the newest is removed only when a newer one counts, so that at every moment one is there to go on from.
-One process at a time works in a folder (`alone_in`).
+One process at a time works in a folder: `llm.training.folder_lock`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -20,20 +19,6 @@ from safetensors import SafetensorError
 
 MANIFEST = "checksums.json"
 PREFIX = "checkpoint-"  # transformers' name
-
-
-@contextlib.contextmanager
-def alone_in(folder: Path) -> Iterator[None]:
-    """Alone among all processes that train in this folder; raises ValueError if another one does."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(f"{folder}: another process is at work on this run: want to wait for it") from None
-        yield
-    finally:
-        os.close(lock)
 
 
 def require_writable(folder: Path) -> None:

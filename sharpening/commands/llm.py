@@ -160,7 +160,7 @@ def _train(
     stack: contextlib.ExitStack,
 ) -> int:
     """Trains to the end, or to a signal; stores the rows of a run that came to its end."""
-    from sharpening.llm.training import callbacks, checkpoints
+    from sharpening.llm.training import callbacks, checkpoints, folder_lock
     from sharpening.llm.training import run as train
 
     last, faults = checkpoints.last(folder)
@@ -171,7 +171,7 @@ def _train(
     trained = train.make_trainer(config, model, problems, folder)
     store.make_folder(folder)
     if _is_first_process():
-        stack.enter_context(checkpoints.alone_in(folder))
+        stack.enter_context(folder_lock.alone_in(folder))
         store.write_text_atomically(folder / RUN_FILE, json.dumps(identity, indent=1))
         text = f"# run {store.run_id('llm', identity)}\n{configs.as_yaml(config)}"
         store.write_text_atomically(folder / "config.yaml", text)
