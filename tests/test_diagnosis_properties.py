@@ -61,7 +61,7 @@ def test_an_exception_is_a_counterexample_or_an_open_verdict():
     assert (found.verdict, found.detail) == ("fails", "raises OverflowError: too rare")
     end = flow._end(flow_of(refuses_rare))
     assert (end.kind, end.evidence) == ("undecided", "raises OverflowError: too rare")
-    with pytest.raises(ValueError, match=r"groups of 1 to 3 samples \(ValueError: k is 5"):
+    with pytest.raises(ValueError, match=r"groups of 1 to 3 samples: ValueError in line \d+ of its file: k is 5"):
         diagnose.diagnose(baselines.pkpo, {"k": 5}, group_size=3)
 
 

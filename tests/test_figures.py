@@ -158,7 +158,7 @@ def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> 
     assert store.verify_run(run) == []
     config = json.loads((run / "config.json").read_text())["config"]
     assert config == {"command": "figures", "figure": "prompt_weights", **FIGURES["prompt_weights"].settings}
-    assert out == f"prompt_weights: {run / 'prompt_weights.png'}\n"
+    assert out == f"prompt_weights: {run / 'prompt_weights.png'} (and .pdf, caption in prompt_weights.txt)\n"
     assert run.name in (run / "prompt_weights.txt").read_text()
 
 

@@ -36,5 +36,5 @@ def test_predict_at_the_edge(base_policy: list[float], correct: list[int]) -> No
         assert np.isfinite(value) or (is_time and value == np.inf), row
         if str(row["quantity"]) in ("correctness", "top_share", "ds_correctness", "coverage", "tail_miss"):
             assert -FLOAT64 <= value <= 1 + FLOAT64, row
-    assert "SELECTION BIAS" in tables.prediction_report(rows, "answer", None, 0)
+    assert "SELECTION BIAS" in tables.prediction_report(rows, "answer", None, 0, 100)
     theory_figures.draw_prediction(rows).draw_without_rendering()

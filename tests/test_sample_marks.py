@@ -390,19 +390,3 @@ def test_answers_that_all_samples_of_a_problem_share_are_not_the_models(read: Re
     assert read(lines(whole)).answers is None
     with pytest.raises(ValueError, match=r"^file: no sample has the field 'pred': want another --answer, or none$"):
         read(lines(rows), answer="pred")
-
-
-def test_repeated_texts_are_told_where_they_are_many_or_all_of_a_problem(read: Read) -> None:
-    def notes(*texts: str) -> tuple[str, ...]:
-        rows = [{"problem": n, "correct": 1, "completion": text} for n, each in enumerate(texts) for text in each]
-        return read(lines(rows)).notes
-
-    assert notes("ab", "cd") == ()
-    assert notes(*["abcdefghij"] * 9, "abcdefghii") == ()  # 1 of 100
-    assert notes("aabb", "abcd")[0].startswith(
-        "2 of 8 samples are the same text as another of their problem (0 problems"
-    )
-    assert notes("aa", *["ab"] * 40)[0].startswith("1 of 82 samples are the same text")
-    assert "all samples of each problem are the same text" in notes("aaa", "bb")[0]
-    differing = [{"problem": 1, "correct": mark, "completion": "..."} for mark in (0, 1, 1)]
-    assert read(lines(differing)).notes == ()  # the text is not what was marked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 from pathlib import Path
 
@@ -70,7 +69,7 @@ def test_a_task_of_one_s_own_is_sampled_with_its_verifier(here: Path, run: Run) 
     for row in rows:
         assert row["correct"] == (len(row["completion"]) % 2 == 1 if row["completion"] else None)
     read = run("samples", "s.jsonl")
-    assert (read.status, re.search(r"problems +3\n", read.out) is None) == (0, False)
+    assert (read.status, "  s  s.jsonl         3 " in read.out) == (0, True)
     shutil.copytree(here / "model", here / "other")
     done = run("audit", "model", "--model", "other", "--samples", "s.jsonl", "--out", "audits")
     assert (done.status, done.err) == (0, "")

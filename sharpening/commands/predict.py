@@ -61,13 +61,13 @@ def predict(options: PredictOptions) -> int:
         width=options.width,
     )
     artefacts = {**drawn, "report.txt": tables.prediction_report(*told, STABLE_WIDTH).encode()}
+    if options.json_file is not None:
+        write_named("json", options.json_file, files.json_text({"config": config, "rows": rows}))
     run = store.write_run("theory", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
     print(tables.prediction_report(*told, printed_width(), is_long=options.details))
     if not options.details:
         print(f"report: {run / 'report.txt'}: also optima under a KL term, dominance, selection (here: --details)")
     print(f"rows:   {run / 'rows.csv'}\n{figure_line(run, 'prediction', options.formats)}")
-    if options.json_file is not None:
-        write_named("json", options.json_file, files.json_text({"config": config, "rows": rows}))
     return 0
 
 
