@@ -8,7 +8,6 @@ from pathlib import Path
 from pydantic import Field
 
 from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
-from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty, Options
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
@@ -62,12 +61,14 @@ def predict(options: PredictOptions) -> int:
     )
     artefacts = {**drawn, "report.txt": tables.prediction_report(*told, STABLE_WIDTH).encode()}
     if options.json_file is not None:
-        write_named("json", options.json_file, files.json_text({"config": config, "rows": rows}))
+        store.write_text_atomically(Path(options.json_file), files.json_text({"config": config, "rows": rows}))
     run = store.write_run("theory", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
     print(tables.prediction_report(*told, printed_width(), is_long=options.details))
     if not options.details:
         print(f"report: {run / 'report.txt'}: also optima under a KL term, dominance, selection (here: --details)")
     print(f"rows:   {run / 'rows.csv'}\n{figure_line(run, 'prediction', options.formats)}")
+    if options.json_file is not None:
+        print(f"json: {options.json_file}")
     return 0
 
 
