@@ -130,10 +130,10 @@ def test_predict_prints_its_report_and_says_where_rows_and_figure_are(predicted:
     assert (predicted.done.status, predicted.done.err) == (0, "")
     for name in ("rows.csv", "prediction.png"):
         assert f"results/theory/{predicted.run.name}/{name}" in predicted.done.out
-    words = (predicted.run / "report.txt").read_text().split()  # the terminal's width is another
-    assert predicted.done.out.split()[:30] == words[:30]
+    report = (predicted.run / "report.txt").read_text()  # longer than what is printed, and of another width
+    assert predicted.done.out.split()[:20] == report.split()[:20]
     for heading in ("BASE POLICY", "SHARPENING PATH", "OPTIMUM", "DOMINANCE", "GLOBAL ENTROPY TERM", "SELECTION BIAS"):
-        assert heading in predicted.done.out
+        assert heading in report
     assert "'likely'" in predicted.done.out
 
 
