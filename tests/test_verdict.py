@@ -182,6 +182,9 @@ def test_without_pass_at_k_the_slope_decides(slope: tuple[float, float] | None, 
     told = words.sentences([asdict(much), asdict(new)], {"much": "much", "new": "new"})
     assert told[0].startswith("much sharpened: of two correct answers to a problem the likelier gained +.600 [+.500, ")
     assert told[1].endswith("against much the slope is lower by .300 [.200, .400].")
+    meant = words.meanings([asdict(new)], told)
+    assert "sharpened: likely correct answers gained more than rare ones" in meant
+    assert "samples" not in meant
 
 
 def test_the_verdicts_on_committed_runs():

@@ -40,7 +40,7 @@ def report(rows: Sequence[Row], about: str, found: Sequence[Row], *, width: int,
     label = labels(models_of(rows))
     told = verdict_sentences(rows, found)
     if found:
-        told.append(verdicts.meanings(told))
+        told.append(verdicts.meanings(found, told))
     sections = [_check_section(rows, width)] if select(rows, quantity="check_z") else []
     sections.append(section(f"VERDICT on {about}", notes(told, width), width))
     if curve := select(rows, model=next(iter(label)), quantity="pass_at_k"):

@@ -40,7 +40,7 @@ def report(
     label = labels(file_names(rows))
     told = verdict_sentences(rows, found)
     if found:
-        told.append(verdicts.meanings(told))
+        told.append(verdicts.meanings(found, told))
     rests_on = {one[end]["k"] for one in verdicts.with_mitigations(found) for end in ("small", "large")}
     shown = ks if is_every_k_shown else spread(ks, label.values(), width, rests_on)
     sections = [

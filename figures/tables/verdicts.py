@@ -16,6 +16,10 @@ MEANINGS = {
     "smoothed": "lost with few samples a problem and gained with many",
     "mitigated": "better than the other where that one lost, and nowhere worse",
 }
+OF_SLOPES = {
+    "sharpened": "likely correct answers gained more than rare ones, so that they drew apart",
+    "mitigated": "they drew apart less than under the other",
+}
 NOISE = (
     " Smoothing does this, and so does noise (regression to the mean): it is smoothing if the two models in the other "
     "order have a slope above 0."
@@ -32,9 +36,10 @@ def with_mitigations(verdicts: Iterable[Row]) -> list[Row]:
     return [part for verdict in verdicts for part in (verdict, *verdict["mitigates"])]
 
 
-def meanings(told: Sequence[str]) -> str:
+def meanings(verdicts: Sequence[Row], told: Sequence[str]) -> str:
     """What the words of these sentences mean."""
-    said = [f"{word}: {meaning}" for word, meaning in MEANINGS.items() if word in " ".join(told)]
+    meant = OF_SLOPES if verdicts[0]["quantity"] == "sharpening_slope" else MEANINGS
+    said = [f"{word}: {meaning}" for word, meaning in meant.items() if word in " ".join(told)]
     return f"{'; '.join([*said, '[ ]: 95% interval'])}."
 
 
