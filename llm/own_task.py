@@ -190,7 +190,7 @@ def _row(
     for column in (prompt_column, answer_column):
         if not isinstance(row, dict) or column not in row:
             found = ", ".join(row)[:80] if isinstance(row, dict) else "no object"
-            raise ValueError(f"{where}: no column {column!r}: found {found}")
+            raise ValueError(f"{where}: no column {column!r}: want it, found {found}")
     prompt = row[prompt_column]
     if isinstance(prompt, list) and prompt and all(_is_message(part) for part in prompt):
         return row, tuple(prompt)

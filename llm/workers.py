@@ -32,7 +32,7 @@ class Workers:
     def __init__(self, prepare: Callable[..., None], arguments: Sequence[Any], seconds: float) -> None:
         """Takes functions of a module, since processes import it, and the limit of a call in seconds."""
         if importlib.util.find_spec("pebble") is None:
-            raise ValueError("calls with a time limit need pebble: want `pip install '.[llm]'` first")
+            raise ValueError("verifier: its limit of time needs pebble: want `pip install '.[llm]'` first")
         self.seconds = seconds
         self._initial = (os.getcwd(), prepare, *arguments)
         self._pool: Any = None
@@ -51,7 +51,9 @@ class Workers:
             if len(outcomes) == len(calls):
                 return [outcomes[place] for place in range(len(calls))]
             self.close()
-        raise RuntimeError(f"worker processes died {MOST_STARTS} times outside a call")
+        raise ValueError(
+            f"verifier: its processes died {MOST_STARTS} times outside a call: want a file that loads there"
+        )
 
     def _scheduled(self, function: Callable[..., Any], calls: dict[int, Sequence[Any]]) -> dict[int, Any]:
         from pebble import ProcessPool

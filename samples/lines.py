@@ -225,7 +225,7 @@ def _loaded(text: str, place: str) -> Any:
     except RecursionError:
         raise ValueError(f"{place}: {TOO_DEEP}") from None
     except ValueError as error:  # an integer of more digits than Python converts
-        raise ValueError(f"{place}: a number cannot be read ({str(error).split(':')[0]})") from None
+        raise ValueError(f"{place}: a number cannot be read ({str(error).split(':')[0]}): want fewer digits") from None
 
 
 def _document(lines: Iterable[tuple[int, str]]) -> Any:
@@ -290,7 +290,9 @@ def _cells(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, list[str]]]:
         try:
             texts = next(reader, None)
         except csv.Error as error:
-            raise ValueError(f"line {number}: malformed CSV: {error}") from None
+            raise ValueError(
+                f"line {number}: malformed CSV: {error}: want every quote closed, and doubled inside"
+            ) from None
         finally:
             csv.field_size_limit(limit)
         if texts is None:
@@ -315,7 +317,7 @@ def _parquet_rows(stream: BinaryIO) -> Iterator[Row]:
             yield Row("row", number, row)
     except (pyarrow.ArrowException, OSError) as error:
         reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(f": it is not a readable parquet file: {reason}") from None
+        raise ValueError(f": it is not a readable parquet file: {reason}: want the whole file") from None
 
 
 def _zip_rows(stream: BinaryIO) -> Iterator[Row]:
@@ -332,7 +334,8 @@ def _zip_rows(stream: BinaryIO) -> Iterator[Row]:
                     number += is_sample
                     yield Row(f"{name}, sample", number, _object(parsed(data.decode("utf-8-sig"), name), name))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, UnicodeDecodeError) as error:
-        raise ValueError(f": it is not a readable zip archive: {str(error).splitlines()[0]}") from None
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise ValueError(f": it is not a readable zip archive: {reason}: want the whole file") from None
     if not number:
         raise ValueError(": it is a zip archive without samples/*.json, so no log of Inspect: want it unpacked")
 

@@ -116,8 +116,9 @@ def advantages(rollouts: Rollouts, method: Method, values: Values) -> Floats:
         found = [calls.group_advantages(method, inputs, values) for inputs in rollouts.blocks()]
     flat = np.concatenate([np.ravel(block) for block in found]).astype(np.float64)
     if not np.isfinite(flat).all():
-        line = rollouts.lines[~np.isfinite(flat)].min()
-        raise ValueError(f"{method.id}: the advantage of line (or row) {line} of the file is not finite")
+        at = min(np.flatnonzero(~np.isfinite(flat)), key=lambda at: rollouts.lines[at])
+        place = f"line (or row) {rollouts.lines[at]} of the file"
+        raise ValueError(f"{method.id}: the advantage of {place} is {flat[at]}: want finite numbers")
     return flat
 
 

@@ -172,7 +172,7 @@ def _chosen(placed: list[Placed], name: str, columns: Columns) -> Columns:
     fields = list(dict.fromkeys(field for _, _, record in placed for field in record))
     for field in (*columns.reward, *filter(None, [columns.correct])):
         if field not in fields:
-            raise ValueError(f"{name}: there is no field {field!r}: it has {listed(fields)}")
+            raise ValueError(f"{name}: there is no field {field!r}: want one of {listed(fields)}")
     candidates = [field for field in fields if field not in NOT_REWARDS and _is_numeric(placed, field)]
 
     def default(field: str) -> str:

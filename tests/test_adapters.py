@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,28 @@ def test_a_spoilt_adapter_is_one_line(message: str, spoil: Callable[[Path], obje
     assert str(caught.value).startswith(f"model: {str(folder)!r}: {message}")
     assert "\n" not in str(caught.value)
     assert not (folder / "ran").exists()
+
+
+def test_an_adapter_of_an_adapter_is_refused(whole: Path, folder: Path) -> None:
+    rewrite(folder, base_model_name_or_path=str(whole))
+    with pytest.raises(ValueError, match=r"^model: '.*': its base '.*' is an adapter: want a model$"):
+        models.load(str(folder), device="cpu")
+
+
+def test_an_adapter_that_cannot_be_merged_is_named_as_such(base: Path, tmp_path: Path) -> None:
+    """One of peft's kinds has the method that merges, and it is not implemented."""
+    config = peft.PolyConfig(r=2, n_tasks=1, target_modules=["q_proj"], task_type="CAUSAL_LM")
+    model = peft.get_peft_model(models.load(str(base), device="cpu").model, config)
+    model.peft_config["default"].base_model_name_or_path = str(base)
+    model.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"^model: '.*': POLY cannot be merged into weights: want LoRA or its like$"):
+        models.load(str(tmp_path), device="cpu")
+
+
+def test_an_adapter_without_peft_is_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(ValueError, match=r"^model: '.*': an adapter needs peft: want `pip install '.\[llm\]'` first$"):
+        models.load(str(folder), device="cpu")
 
 
 def test_code_of_a_base_or_a_tokenizer_is_refused(folder: Path, base: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_bad_line_is_named(name):
 
 def test_a_sample_that_is_there_twice_is_named():
     assert len(read(line(), line(), line(sample=0), line(sample=1), line(problem="q", sample=0)).samples) == 5
-    with pytest.raises(ValueError, match=r"^f\.jsonl line 3: sample 0 of problem 'p' is there before$"):
+    with pytest.raises(ValueError, match=r"^f\.jsonl line 3: sample 0 of problem 'p' is there before: want it once$"):
         read(line(problem="p", sample=0), line(problem="p", sample=1), line(problem="p", sample=0))
 
 

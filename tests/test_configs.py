@@ -149,6 +149,10 @@ def test_what_is_wrong_is_one_line_that_names_it(changes: dict[str, Any], messag
         ("model: m\nsteps: 3\n\nsteps: 4\n", "run.yaml: lines 2 and 4: steps is given twice: want it once"),
         ("parameters:\n  a: 3\n  a: 3\n", "run.yaml: lines 2 and 3: a is given twice: want it once"),
         ("{model: m, model: 3}", "run.yaml: lines 1 and 1: model is given twice: want it once"),
+        (
+            "model: \x07\n",
+            "run.yaml: it is not YAML: unacceptable character #x0007: special characters are not allowed",
+        ),
         ("model: !!python/object/apply:os.getcwd []\n", "it is not YAML: "),
         ("model: m\nparameters: 3\n", "parameters: 3: Input should be a valid dictionary"),
     ],

@@ -3,6 +3,7 @@
 import ast
 import itertools
 import json
+import sys
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -192,8 +193,8 @@ GOOD = b'{"nums": [1, 2], "target": 3}\n'
     [
         (b"", "the file is empty: want at least one problem"),
         (b"\n \n", "the file is empty"),
-        (GOOD + b'{"nums": [1, 2]}', "line 2: no field target: found nums"),
-        (b'{"target": 3}', "line 1: no field nums or numbers: found target"),
+        (GOOD + b'{"nums": [1, 2]}', "line 2: no field target: want it, found nums"),
+        (b'{"target": 3}', "line 1: no field nums or numbers: want it, found target"),
         (b'{"nums": [1, 2.0], "target": 3}', r"line 1: nums is \[1, 2.0\]: want a list of 1 to 6 integers from 0"),
         (b'{"numbers": [1, true], "target": 3}', r"line 1: numbers is \[1, true\]: want"),
         (b'{"nums": [1, "2"], "target": 3}', r'line 1: nums is \[1, "2"\]: want'),
@@ -281,3 +282,10 @@ def test_the_verifier_accepts_the_solutions_in_both_formats_and_nothing_else(ope
             mark = verifier.verify(answer, problem.numbers, problem.target, notation=notation, operators=operators)
             assert mark.well_formed
             assert mark.correct == (text in correct)
+
+
+def test_parquet_without_pyarrow_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "problems").write_bytes(b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ValueError, match=r"problems: reading parquet needs pyarrow: want `pip install pyarrow` first$"):
+        files.load(tmp_path / "problems")

@@ -229,7 +229,7 @@ def test_a_dry_run_shows_columns_and_problems_and_leaves_nothing(here: Path, run
     assert done.status == 2
     assert "problem in 'question': MISSING" in done.out
     assert "found columns, with the first row:\n  problem: " in done.out
-    assert done.err.startswith("sharpening: math.jsonl: line 1: no column question, id: found problem, answer")
+    assert done.err.startswith("sharpening: math.jsonl: line 1: no column question, id: want it, found problem, answer")
     done = run("evaluate", "model", "--problems", "problems.jsonl", "--dry-run")
     assert (done.status, done.err) == (0, "")
     assert "2 problems, 64 samples each\n" in done.out
@@ -303,7 +303,7 @@ BAD: dict[tuple[str, ...], str] = {
     (*EVALUATE, "--device", "gpu"): "--device: 'gpu': want auto, cpu, cuda or cuda:N",
     (*EVALUATE, "--engine", "vllm"): "--engine: 'vllm': it is not installed: want `pip install vllm`, or transformers",
     (*EVALUATE, "--problems", "no.jsonl"): "no.jsonl: cannot be read: No such file or directory",
-    (*EVALUATE, "--problems", "math.jsonl"): "math.jsonl: line 1: no field nums or numbers: found problem, answer",
+    (*EVALUATE, "--problems", "math.jsonl"): "math.jsonl: line 1: no field nums or numbers: want it, found problem",
     (*EVALUATE, "--problems", "file"): "file: line 1: not JSON: want one object a line, found kept",
     (*EVALUATE, "--problems", "problems.jsonl", "--split", "test"): "--split: it means nothing with --problems",
     (

@@ -83,7 +83,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
             "run.yaml: gamma_correct: '.1': there is no such field: it is a pa",
         ),
         (("run.yaml", "--set", "model=./modl"), "model: './modl': there is no such folder: did you mean model?"),
-        (("run.yaml", "--set", "model=model/x"), "model: 'model/x': there is no such folder"),
+        (("run.yaml", "--set", "model=model/x"), "model: 'model/x': there is no such folder: want one with a model"),
         (("run.yaml", "--set", "model=who/knows"), "model: 'who/knows': there is no such folder, none in the hub's c"),
         (("run.yaml", "--folder", "/proc/nothing"), "--folder: '/proc/nothing': nothing can be written there: "),
         (("run.yaml", "--set", "adapter=model"), "adapter: 'model': want a folder with adapter_config.json and adap"),
@@ -91,7 +91,10 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
         (("run.yaml", "--set", "merge_adapters=false"), "run.yaml: merge_adapters: False: want lora_rank or adapter"),
         (("own.yaml", "--set", "held_out=gone.jsonl"), "gone.jsonl: cannot be read: "),
         (("own.yaml", "--set", "held_out=own.jsonl"), "held_out: 'line 1': it is 'line 1' of problems: want prompts "),
-        (("own.yaml", "--set", "problem_column=text"), "own.jsonl line 1: no column 'text': found prompt, answer"),
+        (
+            ("own.yaml", "--set", "problem_column=text"),
+            "own.jsonl line 1: no column 'text': want it, found prompt, answer",
+        ),
         (("own.yaml", "--set", "solution_column=text"), "own.jsonl: solution_column: 'text': no line has it: want one"),
         (("own.yaml", "--set", "problems=verifier.py"), "verifier.py line 2: it is not JSON: want one object per line"),
     ],
@@ -144,7 +147,7 @@ def no_wandb(_: Path, patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("breaks", "message"),
     [
-        (break_tokenizer, "model: 'model': its tokenizer does not give back prompt "),
+        (break_tokenizer, "model: 'model': its tokenizer gives back prompt "),
         (drop_weights, "model: 'model': its weights are pickle files (pytorch_model.bin), which can run code: refused"),
         (drop_one_weight, "model: 'model': its files lack 1 weights, such as model.norm.weight: want them all"),
         (no_memory, "memory: the run needs about 1.0 GiB, there are 0.0: want a smaller micro_batch, "),

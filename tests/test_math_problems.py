@@ -24,9 +24,17 @@ BAD_FILES = [  # bytes, columns, what the message says
     (b"[" * 100_000, Columns(), "line 1: it is not JSON"),
     (b'["1+1", "2"]', Columns(), 'line 1: it is ["1+1", "2"]: want one object per line'),
     (b'{"problem": "\xff"}', Columns(), "line 1: it is not UTF-8 text (invalid start byte): save it as UTF-8"),
-    (b'{"question": "1+1", "result": 2}', Columns(), "line 1: no column problem, answer: found question, result"),
-    (b"{}", Columns(), "line 1: no column problem, answer: found none"),
-    (b'{"problem": "1+1", "answer": "2"}', Columns(id="key"), "line 1: no column key: found problem, answer"),
+    (
+        b'{"question": "1+1", "result": 2}',
+        Columns(),
+        "line 1: no column problem, answer: want it, found question, result",
+    ),
+    (b"{}", Columns(), "line 1: no column problem, answer: want it, found none"),
+    (
+        b'{"problem": "1+1", "answer": "2"}',
+        Columns(id="key"),
+        "line 1: no column key: want it, found problem, answer",
+    ),
     (b'{"problem": ["a"], "answer": "2"}', Columns(), 'line 1: problem is ["a"]: want text that is not empty, or an'),
     (b'{"problem": "1+1", "answer": " "}', Columns(), 'line 1: answer is " ": want text that is not empty'),
     (b'{"problem": "1+1", "answer": null}', Columns(), "line 1: answer is null: want text"),
@@ -81,7 +89,10 @@ def test_rows_of_parquet_are_problems_under_the_columns_asked_for(tmp_path: Path
     path = table(tmp_path, {"question": ["a", "b"], "final_answer": [["1"], ["2"]], "id": [30, 10]})
     columns = Columns("question", "final_answer", "id")
     assert math_problems.load(path, columns) == [MathProblem("30", "a", "1"), MathProblem("10", "b", "2")]
-    with pytest.raises(ValueError, match=r"problems\.parquet: row 1: no column problem, answer: found question, final"):
+    with pytest.raises(
+        ValueError,
+        match=r"problems\.parquet: row 1: no column problem, answer: want it, found question, final",
+    ):
         math_problems.load(path, Columns())
 
 
@@ -132,7 +143,7 @@ def test_a_hub_gives_rows_like_a_file(monkeypatch: pytest.MonkeyPatch) -> None:
     preset = PRESETS["olympiadbench"]
     text = f"{preset.hub_name} {preset.config} {preset.split}"
     assert math_problems.load_hub(preset) == [MathProblem("3", text, "7")]
-    with pytest.raises(ValueError, match="OlympiadBench: row 1: no column problem, answer: found question"):
+    with pytest.raises(ValueError, match="OlympiadBench: row 1: no column problem, answer: want it, found question"):
         math_problems.load_hub(dataclasses.replace(preset, columns=Columns()))
     with pytest.raises(ValueError, match="aime_2024: cannot be loaded: no network: want a hub name, config and split"):
         math_problems.load_hub(PRESETS["aime24"])
@@ -162,3 +173,13 @@ def test_the_examples_are_a_task_that_marks_completions() -> None:
     assert message["content"].endswith(problems[0].problem)
     assert str(error.value).startswith('problem "0": answer is "foo0 bar(": math-verify cannot read it; problem "1"')
     assert str(error.value).endswith("; and 2 more: want final answers in LaTeX")
+
+
+def test_columns_of_a_file_that_cannot_be_read_are_not_shown(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none: cannot be read: No such file or directory$"):
+        math_problems.expected_and_found(Columns(), tmp_path / "none")
+    path = written(tmp_path, b'{"problem": "1+1", "answer": 2}\nnot')
+    with pytest.raises(
+        ValueError, match=r'problems.jsonl: line 2: it is not JSON: want one object per line, found "not"$'
+    ):
+        math_problems.expected_and_found(Columns(), path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import json
 import math
@@ -288,3 +289,12 @@ def test_bad_arguments_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pebble" else name)
     with pytest.raises(ValueError, match=r"marking mathematics needs pebble: want `pip install '.\[math\]'` first"):
         MathScorer()
+
+
+def test_workers_that_all_die_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(math_scorer, "_prepare_worker", functools.partial(os._exit, 1))
+    with MathScorer(1) as dying:  # noqa: SIM117
+        with pytest.raises(
+            ValueError, match=r"^the workers of the scorer died 3 times outside an answer: want more mem"
+        ):
+            dying.gold_faults(["1"])

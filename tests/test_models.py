@@ -239,3 +239,13 @@ def test_prompts_that_the_model_cannot_read_or_has_no_room_for_are_told(folder: 
     assert models.doubts(str(folder), tokenizer, [good], 7) == []  # six words
     (room,) = models.doubts(str(folder), tokenizer, [good], 8)
     assert room == "prompts and completions take up to 14 tokens, the model was made for 13"
+
+
+def test_a_device_that_has_no_room_for_the_model_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nSee the documentation")
+
+    monkeypatch.setattr("transformers.PreTrainedModel.to", full)
+    assert refusal(saved_model()).startswith(
+        "it could not be put on cpu: CUDA out of memory. Tried to allocate 2.00 GiB"
+    )

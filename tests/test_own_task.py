@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from sharpening.llm import own_task
 from sharpening.llm.own_task import LimitedVerifier, OwnTask
 from sharpening.llm.tasks import Mark, Prompt
+from sharpening.llm.workers import Workers
 from sharpening.theory.methods import user_functions
 
 SECONDS = 3.0
@@ -117,3 +119,45 @@ def test_known_solutions_have_to_be_accepted() -> None:
     assert task_of(equal, "yes", "never").check_solutions(1) == 1
     with pytest.raises(ValueError, match=r"^verifier: it does not accept the known solution of prompt 'line 2', 'yes'"):
         task_of(equal, "yes", "yes").check_solutions(2)
+
+
+def test_a_file_on_whose_loading_every_process_dies_is_one_line(tmp_path: Path) -> None:
+    """Here it loads, for its errors; a time limit needs pebble; what a call raises is raised here."""
+    (tmp_path / "dies.py").write_text(
+        "import multiprocessing, os\n"
+        "if multiprocessing.parent_process():\n    os._exit(1)\n"
+        "def f(completion, answer):\n    return True\n"
+    )
+    with own_task.load_verifier(f"{tmp_path / 'dies.py'}:f") as verifier:  # noqa: SIM117
+        with pytest.raises(ValueError, match=r"^verifier: its processes died 3 times outside a call: want a file that"):
+            task_of(verifier).marks([0], ["yes"], [True])
+    with Workers(str, (), 5) as workers, pytest.raises(ValueError, match=r"invalid literal for int\(\) .* 'x'"):
+        workers.run(int, [("7",), ("x",)])
+
+
+def test_without_pebble_a_verifier_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"^verifier: its limit of time needs pebble: want `pip install '.\[llm\]'` f"):
+        Workers(str, (), 5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, ": cannot be read: No such file or directory: want JSON Lines"),
+        (b"\xff", ": it is not UTF-8 text (invalid start byte): want JSON Lines"),
+        (b"\n \n", ": the file is empty: want at least one prompt"),
+        (b'\n{"q": "", "a": 1}', ' line 2: q is "": want text, or messages with role and content'),
+        (b'{"q": [{"role": "user"}], "a": 1}', ' line 1: q is [{"role": "user"}]: want text, or messages with role'),
+        (b'{"q": "x"}', " line 1: no column 'a': want it, found q"),
+        (b"[1]", " line 1: no column 'q': want it, found no object"),
+        (b"{", " line 1: it is not JSON: want one object per line"),
+        (b'{"q": "x", "a": 1}', ": solution_column: 's': no line has it: want one that has, or none"),
+    ],
+)
+def test_prompts_that_cannot_be_read_are_one_line(content: bytes | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "own.jsonl"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"^{path}{re.escape(message)}[^\n]*$"):
+        own_task.load(path, "q", "a", lambda **_: True, solution_column="s")

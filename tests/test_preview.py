@@ -285,7 +285,7 @@ def refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
         (["hand.jsonl", "--set", "gamma_correct=1"], "--set: 'gamma_correct=1': want exactly one --method beside it"),
         (["hand.jsonl", "--method", "ds", "ds"], "--method: 'ds': given twice"),
         (["hand.jsonl", "--method", "mine.py:f"], "mine.py:f: there is no file"),
-        (["hand.jsonl", "--reward", "score"], "hand.jsonl: there is no field 'score': it has prompt, correct"),
+        (["hand.jsonl", "--reward", "score"], "hand.jsonl: there is no field 'score': want one of prompt, correct"),
         (["hand.jsonl", "--json", "missing/x.json"], "--json: 'missing/x.json': 'missing' is not a folder"),
         (["hand.jsonl", "--json", "hand.jsonl"], "--json: 'hand.jsonl': this is the input"),
         (["hand.jsonl", "--advantages", "hand.jsonl"], "--advantages: 'hand.jsonl': this is the input"),
@@ -306,7 +306,7 @@ def test_what_is_not_utf8_is_one_line(refused: Refused, tmp_path: Path):
     ("body", "message"),
     [
         ("raise TypeError('no')", "raises TypeError in line 2 of its file: no"),
-        ("return reward / 0 * reward", "the advantage of line (or row) 1 of the file is not finite"),
+        ("return reward / 0 * reward", "the advantage of line (or row) 1 of the file is inf: want finite numbers"),
         ("return reward[0]", "returned shape"),
     ],
 )

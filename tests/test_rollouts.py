@@ -176,7 +176,10 @@ def test_the_only_reward_function_is_reward_and_correctness(tmp_path: Path):
             "f: there is no field 'reward': say which is, with --reward (numeric fields: right, form)",
         ),
         (rollouts.Columns(("right",)), "f: there is no field 'correct': say which is, with --correct"),
-        (rollouts.Columns(("rigth",), "right"), "f: there is no field 'rigth': it has step, prompt, completion, right"),
+        (
+            rollouts.Columns(("rigth",), "right"),
+            "f: there is no field 'rigth': want one of step, prompt, completion, right",
+        ),
         (rollouts.Columns(("right",), "form"), "f row 1: form is 0.1: want 0, 1, true, false"),
         (rollouts.Columns(("note",), "right"), "f row 1: note is 'x': want a finite number"),
     ],

@@ -252,7 +252,7 @@ def test_trl_without_pyarrow_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_broken_parquet_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "x.parquet").write_bytes(b"PAR1 and nothing else")
-    with pytest.raises(ValueError, match=r"^file: it is not a readable parquet file: [^\n]+$"):
+    with pytest.raises(ValueError, match=r"^file: it is not a readable parquet file: [^\n]+: want the whole file$"):
         sample_files.read(tmp_path / "x.parquet", "file", None, Fields())
 
 

@@ -136,7 +136,13 @@ BAD = {
     (*OWN, "--verifier", "own.py:gone"): "own.py:gone: the file has no function 'gone', it has",
     (*OWN, "--verifier", "gone.py:f"): "gone.py:f: there is no file 'gone.py'",
     (*OWN, "--verifier", "own.py:hangs", "--verifier-seconds", "0"): "--verifier-seconds: '0': Input should be greater",
-    (*OWN, "--verifier", "own.py:is_right", "--answer-column", "a"): "own.jsonl line 1: no column 'a': found problem, ",
+    (
+        *OWN,
+        "--verifier",
+        "own.py:is_right",
+        "--answer-column",
+        "a",
+    ): "own.jsonl line 1: no column 'a': want it, found problem, ",
     (*OWN, "--verifier", "own.py:is_right", "--samples", "own.py"): "--samples: 'own.py': this is the input",
 }
 

@@ -36,6 +36,19 @@ def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_one_before_coun
     assert checkpoints.last(tmp_path)[0] == tmp_path / "checkpoint-2"
 
 
+def test_checksums_that_cannot_be_written_are_one_line(tmp_path, monkeypatch) -> None:
+    def full(_: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints, "complete", full)
+    saved = callbacks.Checksums(SimpleNamespace(wait_for_everyone=lambda: None))
+    state = SimpleNamespace(is_world_process_zero=True, global_step=4)
+    with pytest.raises(
+        ValueError, match=rf"^{tmp_path}: a checkpoint could not be written: .*No space left.*: want room"
+    ):
+        saved.on_save(SimpleNamespace(output_dir=tmp_path), state, None)
+
+
 def test_how_far_a_run_is_is_said_at_intervals() -> None:
     said: list[str] = []
     progress = callbacks.Progress(said.append, seconds=30, clock=lambda: now)

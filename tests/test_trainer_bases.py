@@ -6,12 +6,13 @@ from __future__ import annotations
 import math
 import re
 import warnings
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
-from sharpening.llm.training import trainer
+from sharpening.llm.training import log_probs, trainer
 from tests import reference_advantages as loops
 from tests import training
 from tests.test_trainer import completions, expected, in_the_loss, ran, token_log_probs
@@ -208,3 +209,39 @@ def test_a_term_larger_than_the_advantage_is_said_once_with_a_strength_that_fits
     warned, smaller = said(float(warning[2]))
     assert not warned
     assert smaller == pytest.approx(0.3, rel=PRINTED)
+
+
+def test_a_loss_of_another_version_of_trl_is_refused_before_an_update(tmp_path, monkeypatch) -> None:
+    """It asks for no log-probabilities, so the weights of single tokens would be lost."""
+    monkeypatch.setattr("trl.GRPOTrainer._compute_loss", lambda *_: torch.zeros((), requires_grad=True))
+    made = training.make("entropy_advantage", tmp_path)
+    with pytest.raises(ValueError, match=r"^entropy_advantage: this loss of TRL's asks for no log-probabilities: want"):
+        made.train()
+
+
+@pytest.mark.parametrize("has_adapters", [False, True])
+def test_of_shards_no_copy_of_the_policy_before_training_is_made(has_adapters: bool) -> None:
+    """With beta above 0 TRL keeps one. Adapters that were never trained change nothing: their base will do."""
+    model = adapted() if has_adapters else torch.nn.Linear(1, 1)
+    sharded = SimpleNamespace(
+        model=model,
+        accelerator=SimpleNamespace(unwrap_model=lambda one: one),
+        is_fsdp_enabled=True,
+        is_deepspeed_enabled=False,
+        beta=0.1,
+        ref_model=None,
+    )
+    log_probs.Policies(sharded, needs_base=True)
+    sharded.beta = 0
+    if has_adapters:
+        for name, values in model.named_parameters():
+            values.data *= "lora_B" not in name
+        log_probs.Policies(sharded, needs_base=True)
+        with_noise(model, 1.0)
+    with pytest.raises(ValueError, match=r"^beta is 0: .*: want beta above 0$"):
+        log_probs.Policies(sharded, needs_base=True)
+
+
+def test_prompts_with_images_are_refused_by_a_pass_of_its_own() -> None:
+    with pytest.raises(ValueError, match=r"^prompt holds images: a pass of its own reads text only: want prompts with"):
+        log_probs.sequences({"num_images": [1]}, torch.ones(1, 1))

@@ -83,7 +83,9 @@ def read(text: str, name: str, limit: int | None = None) -> Samples:
             num_unscorable += 1
             continue
         if one.sample and (one.problem, one.sample) in seen:
-            raise ValueError(f"{name} line {number}: sample {one.sample} of problem {one.problem!r} is there before")
+            raise ValueError(
+                f"{name} line {number}: sample {one.sample} of problem {one.problem!r} is there before: want it once"
+            )
         seen.add((one.problem, one.sample))
         if one.problem not in places and limit is not None and len(places) == limit:
             continue

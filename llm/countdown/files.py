@@ -59,7 +59,7 @@ def _problem(place: str, row: Mapping[str, Any]) -> Problem:
     for name in (field, "target"):
         if name not in row:
             wanted = "nums or numbers" if name == field else name
-            raise ValueError(f"{place}: no field {wanted}: found {_shown(', '.join(row))}")
+            raise ValueError(f"{place}: no field {wanted}: want it, found {_shown(', '.join(row))}")
     numbers, target = row[field], row["target"]
     if not isinstance(numbers, list) or not 1 <= len(numbers) <= MOST_NUMBERS or not all(map(_is_natural, numbers)):
         wanted = f"a list of 1 to {MOST_NUMBERS} integers from 0"
@@ -112,4 +112,4 @@ def _parquet_rows(stream: BinaryIO) -> Iterator[Row]:
                 yield f"row {number}", row
     except pyarrow.ArrowException as error:
         reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(f"it is not a readable parquet file: {reason}") from None
+        raise ValueError(f"it is not a readable parquet file: {reason}: want the whole file") from None

@@ -166,7 +166,8 @@ def _problems(rows: Iterable[Row], columns: Columns) -> list[MathProblem]:
     for place, row in rows:
         missing = [name for name in columns.named().values() if name not in row]
         if missing:
-            raise ValueError(f"{place}: no column {', '.join(missing)}: found {', '.join(row) or 'none'}")
+            found_here = ", ".join(row) or "none"
+            raise ValueError(f"{place}: no column {', '.join(missing)}: want it, found {found_here}")
         name = _text(place, columns.id, row[columns.id]) if columns.id else str(len(found) + 1)
         if name in places:
             raise ValueError(f"{place}: {columns.id} is {_shown(name)}, as in {places[name]}: want each id once")
@@ -227,4 +228,4 @@ def _parquet_rows(stream: BinaryIO) -> Iterator[Row]:
         yield from ((f"row {number}", row) for number, row in enumerate(rows, start=1))
     except pyarrow.ArrowException as error:
         reason = str(error).split("\n", maxsplit=1)[0]
-        raise ValueError(f"it is not a readable parquet file: {reason}") from None
+        raise ValueError(f"it is not a readable parquet file: {reason}: want the whole file") from None

@@ -230,7 +230,7 @@ class MathScorer:
                 return [outcomes[place] for place in range(len(calls))]
             _close(self._pool)
             self._pool = _opened(self._num_workers)
-        raise RuntimeError(f"the workers of the scorer died {MOST_STARTS} times outside an answer: see their messages")
+        raise ValueError(f"the workers of the scorer died {MOST_STARTS} times outside an answer: want more memory")
 
     def _scheduled(
         self, function: Callable[..., T], calls: Sequence[tuple[Any, ...]], done: Iterable[int]

@@ -64,13 +64,15 @@ def attached(base: Any, name: str, *, merge: bool) -> Any:
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
             model = PeftModelForCausalLM(base, config)
         report = model.load_adapter(name, "default", is_trainable=not merge)
-        if merge and not hasattr(model, "merge_and_unload"):
-            raise ValueError(f"{config.peft_type.value} cannot be merged into weights: want LoRA or its like")
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())[:LONGEST_REASON]
         raise ValueError(f"model: {name!r}: the adapter could not be read: {reason}") from None
     for what, keys in (("lack", report.missing_keys), ("have", report.unexpected_keys)):
         if keys:
             fault = f"{what} {len(keys)} weights{' that the base has no place for' * (what == 'have')}"
-            raise ValueError(f"model: {name!r}: the adapter's files {fault}, such as {sorted(keys)[0]}")
-    return model.merge_and_unload() if merge else model
+            raise ValueError(f"model: {name!r}: the adapter's files {fault}, such as {sorted(keys)[0]}: want its own")
+    try:
+        return model.merge_and_unload() if merge else model
+    except (AttributeError, NotImplementedError):  # some kinds lack the method, others have it and no more
+        kind = config.peft_type.value
+        raise ValueError(f"model: {name!r}: {kind} cannot be merged into weights: want LoRA or its like") from None

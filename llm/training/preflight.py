@@ -100,7 +100,8 @@ def require_model(name: str) -> None:
     if name[:1] in (".", "/", "~") or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.is_dir()):
         there = [str(one) for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
         near = difflib.get_close_matches(name, there, n=1)
-        raise ValueError(f"model: {name!r}: there is no such folder{f': did you mean {near[0]}?' if near else ''}")
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"model: {name!r}: there is no such folder: {meant}want one with a model")
     if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
         return
     why = "HF_HUB_OFFLINE is set"
@@ -149,7 +150,9 @@ def _longest_prompt(model: str, task: Task) -> int:
     text = first.text if isinstance(first.text, str) else first.text[-1]["content"]
     shown = tokenizer.decode(models.prompt_ids(tokenizer, first), clean_up_tokenization_spaces=False)
     if text.strip() not in shown:
-        raise ValueError(f"model: {model!r}: its tokenizer does not give back prompt {first.id!r}: {shown[:80]!r}")
+        raise ValueError(
+            f"model: {model!r}: its tokenizer gives back prompt {first.id!r} as {shown[:80]!r}: want one that keeps it"
+        )
     return max(len(models.prompt_ids(tokenizer, prompt)) for prompt in task.prompts)
 
 

@@ -278,7 +278,7 @@ class _WithMethod:
         try:
             loss: Tensor = super()._compute_loss(model, inputs)  # type: ignore[misc]
             if self._in_loss is not None:
-                raise RuntimeError(f"{self.method.id}: this loss of TRL's asks for no log-probabilities: want TRL 1.16")
+                raise ValueError(f"{self.method.id}: this loss of TRL's asks for no log-probabilities: want TRL 1.16")
         finally:
             self._in_loss = None
         if not self._is_loss_of_trl:
