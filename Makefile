@@ -7,11 +7,11 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro smoke test clean
+.PHONY: help repro smoke test test-all clean
 
 help: ## list the targets
 	@echo "make TARGET [PYTHON=python3.12]: the interpreter (3.11 to 3.13) that $(VENV) is made with"
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 repro: $(VENV)/core.stamp ## check claims and methods, predict, simulate, draw the figures, run the experiments; then smoke
 	$(PY) paper_repro.py check
@@ -35,6 +35,9 @@ test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile
+
+test-all: test ## test, and comparisons with packages of others, which are installed in environments of their own
+	$(PY) -m pytest -m other_package
 
 clean: ## remove .venv and the checkers' caches; results and models stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

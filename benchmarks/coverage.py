@@ -1,20 +1,22 @@
-"""Coverage of the 95% intervals of `samples`, over simulated data sets whose truth is known.
+"""Coverage of the 95% intervals and bands of `samples`, over simulated data sets whose truth is known.
 
     PYTHONPATH=. python benchmarks/coverage.py [--data-sets 2000] [--only 1 3]
 
 Each data set draws problems anew: a base rate from a Beta distribution (some problems have rate 0), the other model's
-rate from it by a shift and a scale of its logit with noise, and n = 64 samples of each. The target is the mean over
-the population of problems, of 1 - (1 - p)^k for pass@k. In brackets: a plain percentile bootstrap, without the unseen
-problem. One line a setting and quantity: coverage in percent (its own standard error is .5 at 2,000 data sets), mean
-width, truth. Then how often each verdict was given; in setting 2, where the rates are equal, `not resolved` is right.
+rate from it by a shift and a scale of its logit with noise, and n = 64 samples of each; of several seeds each is a
+checkpoint with a shift of its own. The target is the mean over the population of problems (and seeds), of
+1 - (1 - p)^k for pass@k. One line a setting and quantity: coverage in percent (its own standard error is .5 at 2,000
+data sets), mean width, truth. A band covers where it holds the whole curve, k = 1 to 64; beside ours the symmetric band
+of a Gaussian multiplier bootstrap, in units of the standard error. Then how often each verdict was given, in brackets
+by the intervals of single k; in settings 2 and 8, where the rates are equal, `not resolved` is right.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,14 +24,18 @@ from scipy.special import expit, logit
 from tqdm import tqdm
 
 from sharpening.samples import comparison, intervals, verdict
-from sharpening.samples.tally import Samples
+from sharpening.samples.tally import Answers, Samples
 from sharpening.theory import estimators
 
 Floats = NDArray[np.float64]
+Key = tuple[str, int]
 N = 64
 KS = (1, 8, 64)
-POPULATION = 1_000_000
-NUM_RESAMPLES = 2000
+GRID = np.arange(1, N + 1)
+POPULATION = 400_000
+NUM_VOTES = 100_000  # problems whose votes are drawn for the truth of maj@k
+WRONG = np.array([0.5, 0.25, 0.15, 0.1])  # shares of four wrong answers
+CURVES = LEVEL, CHANGE = ("pass_at_k", "pass_at_k_difference")
 
 
 class Setting(NamedTuple):
@@ -41,6 +47,9 @@ class Setting(NamedTuple):
     scale: float
     shift: float
     noise: float
+    num_seeds: int = 1
+    seed_noise: float = 0.0  # standard deviation of the logits of a checkpoint, one number for all problems
+    has_answers: bool = False
 
 
 SETTINGS = (
@@ -52,100 +61,173 @@ SETTINGS = (
     Setting(30, (0.5, 0.5), 0.0, 1.5, 0.5, 0.5),  # 5: as 0, as few as one AIME year
     Setting(50, (0.3, 1.5), 0.0, 1.5, 1.0, 1.0),  # 6: as 1, fewer problems
     Setting(200, (2.0, 2.0), 0.0, 1.5, 0.5, 0.5),  # 7: nearly all solved at k = 64
+    Setting(100, (0.5, 1.0), 0.3, 1.0, 0.0, 0.0),  # 8: as 2, fewer problems
+    Setting(100, (0.3, 1.5), 0.0, 1.5, 1.0, 1.0),  # 9: as 1, fewer problems
+    Setting(100, (0.5, 1.0), 0.0, 1.5, 0.5, 0.5, has_answers=True),  # 10: votes
+    Setting(100, (0.5, 1.0), 0.0, 1.5, 0.5, 0.5, 3, 0.3),  # 11: three seeds
+    Setting(100, (0.5, 1.0), 0.0, 1.5, 0.5, 0.5, 10, 0.3),  # 12: ten seeds
 )
 
 
 def rates(setting: Setting, size: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Rates of the base and the other model on problems drawn at random."""
+    """Rates of the base and the other model on problems drawn at random.
+
+    Shapes:   returns two arrays (size, num_seeds).
+    """
     base = rng.beta(*setting.beta, size=size) * (rng.random(size) >= setting.share_unsolvable)
-    noise = setting.shift + setting.noise * rng.standard_normal(size)
-    if setting[3:] == (1.0, 0.0, 0.0):  # exactly equal
-        return base, base
+    if setting[3:6] == (1.0, 0.0, 0.0):  # exactly equal
+        return base[:, None], base[:, None]
     with np.errstate(divide="ignore"):
-        return base, expit(setting.scale * logit(base) + noise)
+        start = logit(base)
+    moved = setting.scale * start + setting.shift + setting.noise * rng.standard_normal(size)
+    own = setting.seed_noise * rng.standard_normal((2, setting.num_seeds))
+    return expit(start[:, None] + own[0]), expit(moved[:, None] + own[1])
 
 
-def drawn(name: str, rate: Floats, rng: np.random.Generator) -> Samples:
-    """The counts of 64 samples of every problem."""
-    correct = rng.binomial(N, rate)[:, None]
-    return Samples(name, tuple(map(str, range(len(rate)))), ("",), np.full_like(correct, N), correct)
+def drawn(name: str, rate: Floats, rng: np.random.Generator, *, has_answers: bool) -> Samples:
+    """The counts of 64 samples of every problem and seed, where wanted with answers: the right one and four wrong."""
+    problems, seeds = tuple(map(str, range(len(rate)))), tuple(map(str, range(rate.shape[1])))
+    if not has_answers:
+        correct = rng.binomial(N, rate)
+        return Samples(name, problems, seeds, np.full_like(correct, N), correct)
+    counts = rng.multinomial(N, chances(rate))
+    is_right = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
+    answers = tuple(tuple(Answers(cell[cell > 0], is_right[cell > 0]) for cell in row) for row in counts)
+    return Samples(name, problems, seeds, np.full(rate.shape, N), counts[..., 0], answers)
 
 
-def truth(setting: Setting, rng: np.random.Generator) -> dict[tuple[str, int], float]:
-    """The quantities in the population, from a million problems."""
-    base, other = rates(setting, POPULATION, rng)
-    found = {("pass_at_k", k): float(estimators.exact_pass_at_k(base, k).mean()) for k in range(1, N + 1)}
-    change = {k: float(estimators.exact_pass_at_k(other, k).mean()) - found["pass_at_k", k] for k in range(1, N + 1)}
-    found = {key: value for key, value in found.items() if key[1] in KS}
-    found |= {("pass_at_k_difference", k): change[k] for k in KS}
-    before, after = rng.binomial(N, base), rng.binomial(N, other)
-    found["improvement", 0] = float((np.sign(after - before).mean() + 1) / 2)
-    found["support_retention", 0] = float((after[before > 0] > 0).mean())
-    below = [k for k in range(1, N + 1) if change[k] * change[1] < 0]
-    if any(change.values()):
-        found["crossing_k", 0] = float(below[0]) if below else np.inf
-    return found
+def chances(rate: Floats) -> Floats:
+    """Probabilities of the right answer and of four wrong ones.
+
+    Shapes:   rate: (...). Returns (..., 5).
+    """
+    return np.concatenate([rate[..., None], (1 - rate[..., None]) * WRONG], axis=-1)
 
 
-def plain(base: Samples, other: Samples, rng: np.random.Generator) -> dict[tuple[str, int], tuple[float, float]]:
-    """The percentile bootstrap of the same quantities."""
-    curves = [samples.pass_at_k(KS)[:, 0] for samples in (base, other)]
-    columns = np.concatenate([curves[0], curves[1] - curves[0]], axis=1)
-    problems = rng.integers(len(columns), size=(NUM_RESAMPLES, len(columns)))
-    counts = np.stack([np.bincount(row, minlength=len(columns)) for row in problems]) / len(columns)
-    low, high = np.quantile(counts @ columns, (0.025, 0.975), axis=0)
-    keys = [(quantity, k) for quantity in ("pass_at_k", "pass_at_k_difference") for k in KS]
-    return dict(zip(keys, zip(low.tolist(), high.tolist(), strict=True), strict=True))
-
-
-def judged(
-    base: Samples, other: Samples, rng: np.random.Generator
-) -> tuple[dict[tuple[str, int], tuple[float, float]], str]:
-    """The intervals that `samples` gives, and its verdict."""
-    rows = [*comparison.file_rows(base, rng=rng), *comparison.pair_rows(base, other, rng=rng)]
-    (found,) = verdict.verdicts(
-        rows, verdict.PASS_AT_K, verdict.OF_SAMPLES, base=base.name, between=lambda other, model: ()
+def truth(setting: Setting, rng: np.random.Generator) -> tuple[dict[str, Floats], dict[Key, float]]:
+    """The curves of pass@k and of its change in the population, and the other quantities."""
+    base, other = (rate[:, 0] for rate in rates(setting._replace(num_seeds=1, seed_noise=0.0), POPULATION, rng))
+    if setting.num_seeds > 1:  # a checkpoint of its own for every problem: the same mean
+        base, other = (
+            expit(logit(rate) + setting.seed_noise * rng.standard_normal(POPULATION)) for rate in (base, other)
+        )
+    before, after = (
+        np.array([estimators.exact_pass_at_k(rate, k).mean() for k in GRID.tolist()]) for rate in (base, other)
     )
-    bounds = {(row["quantity"], row["k"]): (row["low"], row["high"]) for row in rows if row["has_interval"]}
-    return bounds, found.outcome
+    change = after - before
+    found = {(LEVEL, k): float(before[k - 1]) for k in KS}
+    found |= {(CHANGE, k): float(change[k - 1]) for k in KS}
+    if setting.num_seeds == 1:
+        seen, seen_after = rng.binomial(N, base), rng.binomial(N, other)
+        found["improvement", 0] = float((np.sign(seen_after - seen).mean() + 1) / 2)
+        found["support_retention", 0] = float((seen_after[seen > 0] > 0).mean())
+        found["discovery", 0] = float((seen[seen_after > 0] == 0).mean())
+    if change.any():
+        crossed, lost = change * change[0] < 0, change < 0
+        found["crossing_k", 0] = float(GRID[crossed.argmax()]) if crossed.any() else np.inf
+        found["first_loss_k", 0] = float(GRID[lost.argmax()]) if lost.any() else np.inf
+    if setting.has_answers:
+        found |= {("maj_at_k", k): vote(base[:NUM_VOTES], k, rng) for k in KS}
+        found |= {("maj_at_k_difference", k): vote(other[:NUM_VOTES], k, rng) - found["maj_at_k", k] for k in KS}
+    return dict(zip(CURVES, (before, change), strict=True)), found
 
 
-def report(number: int, num_data_sets: int) -> None:
-    """Simulates one setting and prints a line a quantity."""
+def vote(rate: Floats, k: int, rng: np.random.Generator) -> float:
+    """The share of problems that a vote of k samples gets right, ties divided."""
+    counts = rng.multinomial(k, chances(rate))
+    is_top = counts == counts.max(axis=1, keepdims=True)
+    return float((is_top[:, 0] / is_top.sum(axis=1)).mean())
+
+
+def symmetric_band(base: Samples, other: Samples, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """The band of a Gaussian multiplier bootstrap over problems, in units of the standard error, of the change."""
+    before, after = (samples.pass_at_k(GRID).mean(axis=1) for samples in (base, other))
+    values = after - before
+    mean, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(len(values))
+    units = (values - mean) / (len(values) * np.maximum(error, 1e-12))
+    beyond = np.abs(rng.standard_normal((comparison.NUM_RESAMPLES, len(values))) @ units)
+    factor = np.quantile(beyond.max(axis=1), 0.95)
+    return mean - factor * error, mean + factor * error
+
+
+def judged(base: Samples, other: Samples, rng: np.random.Generator) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows that `samples` gives, and the verdict by the band and by the intervals."""
+    rows = [*comparison.file_rows(base, rng=rng), *comparison.pair_rows(base, other, rng=rng)]
+    without = [{key: value for key, value in row.items() if not key.startswith("band")} for row in rows]
+    found = [
+        verdict.verdicts(each, verdict.PASS_AT_K, verdict.OF_SAMPLES, base=base.name, between=lambda *_: ())[0].outcome
+        for each in (rows, without)
+    ]
+    return rows, found
+
+
+class Tally:
+    """How often a quantity was covered, and how wide its bounds were."""
+
+    def __init__(self) -> None:
+        """Nothing yet."""
+        self.hits = self.width = 0.0
+
+    def add(self, target: Floats | float, low: Floats | float, high: Floats | float) -> None:
+        """One data set, whose bounds cover if they do everywhere."""
+        self.hits += bool(np.all((low <= target) & (target <= high)))
+        self.width += float(np.mean(np.subtract(high, low)))
+
+    def line(self, name: str, num: int, shown: str) -> str:
+        """Coverage and mean width; widths of sets of k that have no end are left out."""
+        width = f"width {self.width / num:.4f}" if np.isfinite(self.width) else "width -"
+        return f"   {name:<26}{100 * self.hits / num:6.1f}  {width}  {shown}"
+
+
+def report(number: int, num_data_sets: int) -> Iterator[str]:
+    """Simulates one setting; a line a quantity."""
     setting, rng = SETTINGS[number], np.random.default_rng(number)
-    target = truth(setting, rng)
-    hits = {key: np.zeros(2) for key in target}
-    widths = {key: np.zeros(2) for key in target}
-    outcomes: Counter[str] = Counter()
+    curves, target = truth(setting, rng)
+    single = {key: Tally() for key in target}
+    whole = {name: Tally() for name in CURVES}
+    outcomes: list[Counter[str]] = [Counter(), Counter()]
+    rivals = 0
     for _ in tqdm(range(num_data_sets), disable=None, leave=False):
         base, other = (
-            drawn(name, rate, rng) for name, rate in zip("ab", rates(setting, setting.num_problems, rng), strict=True)
+            drawn(name, rate, rng, has_answers=setting.has_answers)
+            for name, rate in zip("ab", rates(setting, setting.num_problems, rng), strict=True)
         )
-        bounds, outcome = judged(base, other, rng)
-        outcomes[outcome] += 1
-        for place, found in enumerate((bounds, plain(base, other, rng))):
-            for key in target.keys() & found.keys():
-                low, high = found[key]
-                hits[key][place] += low <= target[key] <= high
-                widths[key][place] += high - low
-    print(f"{number}: {setting._asdict()}")
-    for key, value in target.items():
-        (share, beside), (width, _) = 100 * hits[key] / num_data_sets, widths[key] / num_data_sets
-        shown = f" [{beside:5.1f}]" if beside else " " * 8
-        name = f"{key[0]} {key[1] or ''}"
-        print(f"   {name:<26}{share:6.1f}{shown}  width {width:.4f}  truth {value:+.4f}", flush=True)
-    print("   verdicts: " + ", ".join(f"{name} {count}" for name, count in outcomes.most_common()), flush=True)
+        rows, found = judged(base, other, rng)
+        for counter, outcome in zip(outcomes, found, strict=True):
+            counter[outcome] += 1
+        for row in rows:
+            key = row["quantity"], row["k"]
+            if key in target and row["has_interval"]:
+                single[key].add(target[key], row["low"], row["high"])
+        low, high = symmetric_band(base, other, rng)
+        rivals += bool(np.all((low <= curves[CHANGE]) & (curves[CHANGE] <= high)))
+        for name, tally in whole.items():
+            ends = [[row[end] for row in rows if row["quantity"] == name] for end in ("band_low", "band_high")]
+            tally.add(curves[name], np.array(ends[0]), np.array(ends[1]))
+    yield f"{number}: {setting._asdict()}"
+    for name, tally in whole.items():
+        shown = f"truth {curves[name][0]:+.4f} to {curves[name][-1]:+.4f}"
+        yield tally.line(f"band of {name}", num_data_sets, shown)
+    yield f"   symmetric band of the change {100 * rivals / num_data_sets:5.1f}"
+    for key, tally in single.items():
+        yield tally.line(f"{key[0]} {key[1] or ''}", num_data_sets, f"truth {target[key]:+.4f}")
+    by_band, by_interval = outcomes
+    counts = (f"{name} {by_band[name]} [{by_interval[name]}]" for name in by_band | by_interval)
+    yield f"   verdicts: {', '.join(counts)}"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Prints the coverage of every setting."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-sets", type=int, default=2000)
+    parser.add_argument("--resamples", type=int, default=1000, help="fewer than the command has, to be quick")
     parser.add_argument("--only", type=int, nargs="+", default=range(len(SETTINGS)))
     given = parser.parse_args(arguments)
-    print(f"{given.data_sets} data sets a setting, 95% intervals, unseen problem {intervals.UNSEEN_WEIGHT}")
+    comparison.NUM_RESAMPLES = given.resamples
+    print(f"{given.data_sets} data sets a setting, 95%, unseen problem {intervals.UNSEEN_WEIGHT}")
     for number in given.only:
-        report(number, given.data_sets)
+        for line in report(number, given.data_sets):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,15 +2,17 @@
 
 The target of every interval is the mean over the population that the problems were drawn from: problems are resampled,
 together for both models, and seeds within each model where a file has several. That covers the noise of the samples
-too, since new problems come with new samples. Intervals are for each k on its own. Each bound adds half an unseen
-problem (`intervals.bounded_interval`), for a difference one as far from 0 as the farthest seen.
+too, since new problems come with new samples. Intervals [low, high] are for each k on its own; of pass@k and its
+differences [band_low, band_high] holds at all k at once. Each bound adds half an unseen problem
+(`intervals.bounded_band`), for a difference one as far from 0 as the farthest seen.
 
 Definitions: the first of two models is the base. Kept, lost, gained: problems with a correct sample in both files, in
 the base's only, in the other's only; SRR = kept/(kept + lost), NDR = gained/(kept + gained) (arXiv 2507.14843, as
 summarised). Lost by chance: expected number if at each problem both models had the same rate, from the pooled samples.
 Improvement: chance that on a problem drawn at random the share of correct samples is above the base's, ties half
 (after arXiv 2108.13264, problems in place of tasks). Crossing: first k where the difference has not the sign it has at
-k = 1; infinite if none; its interval is the percentiles over resamples, with that sign kept.
+k = 1; infinite if none; its interval is the percentiles over resamples, with that sign kept. What the band proves,
+and what it would take to prove more, is in `samples.budgets`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpening.samples import intervals
+from sharpening.samples import budgets, intervals
+from sharpening.samples.intervals import Band
 from sharpening.samples.tally import Samples
 from sharpening.theory import estimators
 
@@ -34,6 +37,7 @@ MOST_KS = 1024  # every k up to here; above, as many spaced evenly in log k
 HILL_ORDERS = (0, 1, 2)
 FEWEST_PROBLEMS, FEWEST_SEEDS = 30, 10  # with fewer, intervals are rough
 SHARE = (0.0, 1.0)  # the range of a share
+NUM_RESAMPLES = 4000  # so that the ends of the first loss move by a few k at most from seed to seed
 MISSED = 0.05  # chance of missing a problem at the detection threshold
 
 
@@ -60,9 +64,15 @@ class _Resampled:
 
     def __init__(self, columns: Mapping[str, Floats], rng: np.random.Generator) -> None:
         self.rng = rng
-        sums = intervals.resampled_sums(np.concatenate(list(columns.values()), axis=1), rng=rng)
+        values = np.concatenate(list(columns.values()), axis=1)
+        sums = intervals.resampled_sums(values, rng=rng, num_resamples=NUM_RESAMPLES)
         ends = np.cumsum([column.shape[1] for column in columns.values()])[:-1]
         self.sums = dict(zip(columns, np.split(sums, ends, axis=1), strict=True))
+
+    def band(self, sums: Floats, estimate: Floats, ends: tuple[Any, Any]) -> Band:
+        """Interval and band of a curve that every problem has."""
+        one = self.sums["one"]
+        return intervals.bounded_band(sums, one, estimate, rng=self.rng, low_end=ends[0], high_end=ends[1])
 
     def bounds(self, sums: Floats, totals: Floats, ends: Range) -> tuple[Floats, Floats]:
         """Low and high ends of the interval; plain percentiles where the range has no ends."""
@@ -72,7 +82,16 @@ class _Resampled:
         return low, high
 
 
-def _row(file: str, base: str, quantity: str, value: float, *, k: int = 0, bounds: tuple[float, float] | None) -> Row:
+def _row(
+    file: str,
+    base: str,
+    quantity: str,
+    value: float,
+    *,
+    k: int = 0,
+    bounds: tuple[float, float] | None,
+    band: tuple[float, float] = (np.nan, np.nan),
+) -> Row:
     low, high = bounds or (value, value)
     return {
         "file": file,
@@ -83,6 +102,8 @@ def _row(file: str, base: str, quantity: str, value: float, *, k: int = 0, bound
         "low": float(low),
         "high": float(high),
         "has_interval": bounds is not None,
+        "band_low": float(band[0]),
+        "band_high": float(band[1]),
     }
 
 
@@ -112,14 +133,22 @@ def file_rows(samples: Samples, wanted: Iterable[int] = (), *, rng: np.random.Ge
     resampled = _Resampled(columns, rng)
     for quantity, count in _file_counts(samples).items():
         yield _row(samples.name, "", quantity, count, bounds=None)
-    has_interval = len(samples.problems) > 1
-    over_seeds = _over_seeds(resampled.sums["curve"], curves.shape[1:], rng)
-    low, high = resampled.bounds(over_seeds, resampled.sums["one"], SHARE)
-    for place, (k, value) in enumerate(zip(ks, curves.mean(axis=(0, 1)), strict=True)):
-        bounds = (low[place], high[place]) if has_interval else None
-        yield _row(samples.name, "", "pass_at_k", value, k=k, bounds=bounds)
+    mean = curves.mean(axis=(0, 1))
+    band = resampled.band(_over_seeds(resampled.sums["curve"], curves.shape[1:], rng), mean, SHARE)
+    yield from _curve_rows((samples.name, "", "pass_at_k"), ks, mean, band if len(samples.problems) > 1 else None)
     for name, values in measures.items():
         yield from _mean_row(samples.name, "", name, values, resampled, SHARE if name.startswith("maj") else None)
+
+
+def _curve_rows(names: tuple[str, str, str], ks: NDArray[np.int64], values: Floats, band: Band | None) -> Iterator[Row]:
+    """A row a k of a curve, with interval and band if it has any."""
+    columns = np.stack(band, axis=1).tolist() if band else []
+    for place, (k, value) in enumerate(zip(ks.tolist(), values.tolist(), strict=True)):
+        if band:
+            low, high, *ends = columns[place]
+            yield _row(*names, value, k=k, bounds=(low, high), band=(ends[0], ends[1]))
+        else:
+            yield _row(*names, value, k=k, bounds=None)
 
 
 def _file_counts(samples: Samples) -> dict[str, float]:
@@ -227,12 +256,16 @@ def pair_rows(base: Samples, other: Samples, wanted: Iterable[int] = (), *, rng:
         for name, curve in zip(("base", "other"), curves, strict=True)
     )
     difference = curves[1].mean(axis=(0, 1)) - curves[0].mean(axis=(0, 1))
-    low, high = resampled.bounds(after - before, resampled.sums["one"], _reach(curves[1].mean(1) - curves[0].mean(1)))
+    band = resampled.band(after - before, difference, _reach(curves[1].mean(1) - curves[0].mean(1)))
     has_interval = len(common) > 1
-    for place, (k, value) in enumerate(zip(ks, difference, strict=True)):
-        bounds = (low[place], high[place]) if has_interval else None
-        yield _row(*names, "pass_at_k_difference", value, k=k, bounds=bounds)
+    yield from _curve_rows((*names, "pass_at_k_difference"), ks, difference, band if has_interval else None)
     yield from _crossing_rows(names, ks, difference, after - before, has_interval=has_interval)
+    if has_interval:
+        found = [*budgets.proven(ks, difference, band)]
+        if len(base.seeds) == len(other.seeds) == 1:
+            found += budgets.needed(base, other, ks, band, vote_sizes(int(ks[-1])))
+        for quantity, k, value, bounds in found:
+            yield _row(*names, quantity, value, k=k, bounds=bounds)
     for name, (values, ends) in measures.items():
         yield from _mean_row(*names, name, values, resampled, ends)
 
@@ -297,8 +330,8 @@ def _crossing_rows(
 ) -> Iterator[Row]:
     """The k of the first crossing with its interval, and in which share of the resamples there is one."""
     side = np.sign(difference[0]) or 1.0
-    crossing = _first_crossing(ks, side * difference[None])[0]
-    crossings = _first_crossing(ks, side * resampled)
+    crossing = budgets.first_below(ks, side * difference[None])[0]
+    crossings = budgets.first_below(ks, side * resampled)
     bounds = None
     if has_interval and difference[0] != 0:
         low, high = np.quantile(crossings, (0.025, 0.975), axis=0, method="inverted_cdf")
@@ -306,15 +339,6 @@ def _crossing_rows(
     yield _row(*names, "crossing_k", crossing if difference[0] else np.inf, bounds=bounds)
     if bounds:
         yield _row(*names, "crossing_share", float(np.isfinite(crossings).mean()), bounds=None)
-
-
-def _first_crossing(ks: NDArray[np.int64], curves: Floats) -> Floats:
-    """The first k at which a row is below 0, or infinity.
-
-    Shapes:   ks: (num_ks,); curves: (num_curves, num_ks). Returns (num_curves,).
-    """
-    is_below = curves < 0
-    return np.where(is_below.any(axis=1), ks[is_below.argmax(axis=1)], np.inf)
 
 
 def warnings_about(files: Sequence[Samples]) -> list[str]:

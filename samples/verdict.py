@@ -1,8 +1,9 @@
 """The verdict on trained models against the one before training: one definition for `samples` and `audit`.
 
-It rests on the change of pass@k, trained model less base on the same problems, at every k that is known, with its 95%
-interval [low, high]. At a k with low > 0 a model is better, with high < 0 worse, else the k is not resolved. The first
-of these that holds:
+It rests on the change of pass@k, trained model less base on the same problems, at every k that is known, and on bounds
+[low, high] of it: those of the 95% band that holds at all k at once where the rows have one (`band_low`, `band_high`:
+`samples`), else the 95% interval of each k on its own (`audit`, and rows stored before there was a band). At a k with
+low > 0 a model is better, with high < 0 worse, else the k is not resolved. The first of these that holds:
 
 sharpened:    worse at some k, and at a smaller one not worse, with an interval wholly above that of the loss;
 smoothed:     worse at some k and better at a larger one: the opposite;
@@ -12,10 +13,11 @@ improved:     better at some k, and at none does a loss fit as large as the best
 not resolved: all else, which does not show that two models are equal.
 
 `sharpened` needs no gain at small k: a model that loses at 64 what it does not lose at 1 gives fewer distinct answers.
-`improved` asks for more than `worse`, since a loss is what the verdict is there to find. Every k counts, each at its
-own 95%. Of 400 pairs of simulated samples at equal rates, 64 of each of 200 problems, 373 were not resolved, 26 worse
-and 1 improved; of 400 that had sharpened 398 were called so, with 30 problems in place of 200 only 66, 38 worse and 296
-not resolved (benchmarks/coverage.py).
+`improved` asks for more than `worse`, since a loss is what the verdict is there to find. With a band, all that is said
+of several k rests on one event, that it holds the whole curve, which has a probability of 95%. Of 2,000 pairs of
+simulated samples at equal rates, 64 of each of 200 problems, 1,967 were not resolved, 30 worse, 2 sharpened and 1
+improved, where the intervals of single k had 128, 17 and 11; of 2,000 that had sharpened, of 100 problems, 1,535 were
+called so, 463 were not resolved and 2 worse (benchmarks/coverage.py).
 
 A model mitigated the sharpening of another if, against that one on the same problems, it is better at some k where that
 one is worse than the base, and worse at none; if it is worse at some, it lost less at a price.
@@ -33,7 +35,9 @@ from typing import Any, Literal, NamedTuple
 Row = Mapping[str, Any]
 Outcome = Literal["sharpened", "smoothed", "worse", "improved", "not resolved"]
 PASS_AT_K, SLOPE = "pass_at_k_difference", "sharpening_slope"  # what a verdict may rest on
+FIRST_LOSS = "first_loss_k"
 NO_INTERVAL = (float("-inf"), float("inf"))
+BAND, INTERVAL = ("band_low", "band_high"), ("low", "high")
 
 
 class Columns(NamedTuple):
@@ -48,7 +52,7 @@ OF_SAMPLES, OF_AUDIT = Columns("file", "k"), Columns("model", "at")
 
 @dataclass(frozen=True)
 class Change:
-    """A change of pass@k at one k, or a slope at k = 0; without an interval it runs from -inf to inf."""
+    """A change of pass@k at one k, or a slope at k = 0, and its bounds; without an interval they are -inf and inf."""
 
     k: int
     value: float
@@ -84,6 +88,8 @@ class Verdict:
     better_at: tuple[int, ...] = ()
     worse_at: tuple[int, ...] = ()
     mitigates: tuple[Mitigation, ...] = ()
+    first_loss: tuple[float, float] | None = None  # the k that it lies between, if rows say it
+    is_simultaneous: bool = False  # whether the bounds hold at all k at once
 
 
 def verdicts(
@@ -94,7 +100,10 @@ def verdicts(
     `between(other, model)` gives the same rows of a model against another trained one, or none; it is asked about each
     other that sharpened.
     """
-    chosen = [row for row in rows if row["quantity"] == quantity]
+    known = list(rows)
+    chosen = [row for row in known if row["quantity"] == quantity]
+    losses = {row[columns.model]: (row["low"], row["high"]) for row in known if row["quantity"] == FIRST_LOSS}
+    is_simultaneous = any(BAND[0] in row for row in chosen)
     judge = _by_slope if quantity == SLOPE else _by_pass_at_k
     models = dict.fromkeys(row[columns.model] for row in chosen)
     found = [judge(model, base, _changes(chosen, quantity, columns, model)) for model in models]
@@ -104,15 +113,25 @@ def verdicts(
         told = [_changes(between(other.model, one.model), quantity, columns, one.model) for other in others]
         return tuple(filter(None, map(_mitigation, others, told)))
 
-    return [replace(one, mitigates=mitigated(one)) for one in found]
+    return [
+        replace(one, mitigates=mitigated(one), first_loss=losses.get(one.model), is_simultaneous=is_simultaneous)
+        for one in found
+    ]
 
 
 def _changes(rows: Iterable[Row], quantity: str, columns: Columns, model: str) -> list[Change]:
     chosen = [row for row in rows if row["quantity"] == quantity and row[columns.model] == model]
     return [
-        Change(int(row[columns.k]), row["value"], *((row["low"], row["high"]) if row["has_interval"] else NO_INTERVAL))
+        Change(int(row[columns.k]), row["value"], *_bounds(row))
         for row in sorted(chosen, key=lambda row: float(row[columns.k]))
     ]
+
+
+def _bounds(row: Row) -> tuple[float, float]:
+    if not row["has_interval"]:
+        return NO_INTERVAL
+    low, high = BAND if BAND[0] in row else INTERVAL
+    return row[low], row[high]
 
 
 def _by_slope(model: str, base: str, changes: Sequence[Change]) -> Verdict:

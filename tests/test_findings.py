@@ -54,10 +54,19 @@ def test_what_is_said_of_the_public_model() -> None:
     found = {row["quantity"]: row for row in rows if row["base"] == base and row["k"] in (0, 128)}
     last = found["pass_at_k_difference"]
     for page in ("README.md", "docs/samples.md", "docs/architecture.md"):
-        assert f"{short(last['value'])} [{short(last['low'])}, {short(last['high'])}]" in " ".join(text(page).split())
-    cross = found["crossing_k"]
-    crossing = f"cross at k = {cross['value']:.0f} [{cross['low']:.0f}, {cross['high']:.0f}]"
-    assert EVERYWHERE.count(crossing) == EVERYWHERE.count("curves cross at k =")
+        stated = f"{short(last['value'])} [{short(last['band_low'])}, {short(last['band_high'])}]"
+        assert stated in " ".join(text(page).split())
+    first = found["first_loss_k"]
+    begins = f"loss begins at a k in [{first['low']:.0f}, {first['high']:.0f}]"
+    assert EVERYWHERE.count(begins) == EVERYWHERE.count("loss begins at a k in") == 3
+    changes = [row for row in rows if row["quantity"] == "pass_at_k_difference"]
+    better = [row["k"] for row in changes if row["band_low"] > 0]
+    worse = [row["k"] for row in changes if row["band_high"] < 0]
+    assert f"better at k = {better[0]} to {better[-1]}, worse at {worse[0]} to {worse[-1]}, and" in EVERYWHERE
+    assert (len(better), len(worse)) == (better[-1] - better[0] + 1, worse[-1] - worse[0] + 1)
+    (size,) = (row["value"] for row in rows if row["quantity"] == "resolvable_change" and row["k"] == 64)
+    needed = 1060 * (size / changes[63]["value"]) ** 2
+    assert f"one of its size four times in five takes about {round(needed, -2):,.0f}." in EVERYWHERE
     kept, lost, gained = (found[f"num_{what}"]["value"] for what in ("kept", "lost", "gained"))
     assert f"Of {kept + lost:.0f} problems that the base solved {kept:.0f} are kept and {lost:.0f} lost" in EVERYWHERE
     assert (
@@ -73,7 +82,9 @@ def test_what_is_said_of_three_small_models() -> None:
     page = text("docs/samples.md")
     words = page[page.index("GRPO collapsed: ") : page.index("## What it does not show")]
     known = {
-        tuple(f"{abs(value):.3f}"[1:] for value in (row["value"], *sorted((abs(row["low"]), abs(row["high"])))))
+        tuple(
+            f"{abs(value):.3f}"[1:] for value in (row["value"], *sorted(map(abs, (row["band_low"], row["band_high"]))))
+        )
         for row in (*rows_of("three_models"), *rows_of("grpo_and_ds"))
         if row["quantity"] == "pass_at_k_difference"
     }

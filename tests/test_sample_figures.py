@@ -101,7 +101,7 @@ def figure() -> Figure:
 def test_the_figure_explains_its_bar_and_names_models_shortly(figure: Figure):
     levels, changes = figure.axes
     assert [text.get_text() for text in levels.get_legend().get_texts()] == ["base", "ds"]
-    assert [text.get_text() for text in changes.get_legend().get_texts()] == ["k of the first crossing, 95%"]
+    assert [text.get_text() for text in changes.get_legend().get_texts()] == ["first k of loss, 95%"]
     assert changes.get_ylabel() == "change of pass@k from base"
     assert [text.get_text() for panel in figure.axes for text in panel.texts] == ["a", "b"]
     colours = {str(line.get_label()): line.get_color() for line in levels.get_lines()}

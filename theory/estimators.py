@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import toeplitz
 from scipy.special import entr, logsumexp
-from scipy.stats import binom
 
 from sharpening.theory import policies
 
@@ -162,6 +161,8 @@ def _vote_with_top(sizes: Floats, labels: Floats, k: int, top: int) -> float:
     Each sample is taken with chance k/n, given that k are taken: a uniform subset, with all terms in [0, 1].
     Rows count samples drawn, columns tied winners; answers too small to win enter as one binomial.
     """
+    from scipy.stats import binom  # takes a second, which pass@k needs not wait for
+
     rate, drawn, tied = k / sizes.sum(), np.arange(k + 1), np.arange(k // top + 1)
     state = np.zeros((2, drawn.size, tied.size))  # chance; chance times expected number of correct winners
     state[0, :, 0] = binom.pmf(drawn, sizes[sizes < top].sum(), rate)

@@ -124,6 +124,11 @@ def letter_panels(panels: Sequence[Axes]) -> None:
         panel.text(-0.14, 1.02, letter, transform=panel.transAxes, fontweight="bold", fontsize="large")
 
 
+def has_band(rows: Sequence[Row]) -> bool:
+    """Whether these rows have bounds that hold at all k at once: rows stored before there was a band have none."""
+    return all(isfinite(row.get("band_low", float("nan"))) for row in rows)
+
+
 def _draw_curve(panel: Axes, rows: Sequence[Row], look: Look, label: str) -> None:
     ks = [row["k"] for row in rows]
     marked = [place for place, k in enumerate(ks) if k & (k - 1) == 0 or place == len(ks) - 1]
@@ -131,28 +136,29 @@ def _draw_curve(panel: Axes, rows: Sequence[Row], look: Look, label: str) -> Non
     if rows[0]["has_interval"]:
         ends = [row["low"] for row in rows], [row["high"] for row in rows]
         panel.fill_between(ks, *ends, color=look.color, alpha=0.18, linewidth=0)
+    if has_band(rows):
+        ends = [row["band_low"] for row in rows], [row["band_high"] for row in rows]
+        panel.fill_between(ks, *ends, color=look.color, alpha=0.12, linewidth=0)
 
 
 def _draw_differences(panel: Axes, rows: Sequence[Row], looks: Mapping[str, Look], label: Mapping[str, str]) -> None:
-    """Differences with bands; on the zero line the first crossing, where the sign at k = 1 is resolved."""
+    """Differences with bands; on the zero line the first k of loss, where there surely is one."""
     base, *others = looks
     panel.axhline(0, color="0.5", linewidth=0.6)
-    crossings: list[float] = []
+    num_losses = 0
     for name in others:
         found = select(rows, file=name, quantity="pass_at_k_difference")
         _draw_curve(panel, found, looks[name], label[name])
-        is_resolved = found[0]["has_interval"] and found[0]["low"] * found[0]["high"] > 0
-        for row in select(rows, file=name, quantity="crossing_k"):
-            if isfinite(row["value"]) and is_resolved:
-                ends = [row["low"], min(row["high"], found[-1]["k"])]
-                panel.plot(ends, [0, 0], color=looks[name].color, **BAR)
+        for row in select(rows, file=name, quantity="first_loss_k"):
+            if isfinite(row["high"]):
+                panel.plot([row["low"], row["high"]], [0, 0], color=looks[name].color, **BAR)
                 panel.plot([row["value"]], [0], color=looks[name].color, **TICK)
-                crossings.append(row["value"])
+                num_losses += 1
     _label_k(panel, rows)
     panel.set(ylabel=f"change of pass@k from {label[base]}")
-    if crossings:
+    if num_losses:
         bar, tick = Line2D([], [], color="0.5", **BAR), Line2D([], [], color="0.5", **TICK)
-        panel.legend([(bar, tick)], ["k of the first crossing, 95%"], loc="best")
+        panel.legend([(bar, tick)], ["first k of loss, 95%"], loc="best")
 
 
 def _label_k(panel: Axes, rows: Sequence[Row]) -> None:
@@ -179,12 +185,12 @@ def pass_at_k_caption(rows: Sequence[Row], told: Sequence[str], run: str) -> str
     parts = [
         *told,
         f"pass@k, the chance that one of k samples of a problem is correct, without bias. {'; '.join(counts)}.",
-        "Bands: 95% bootstrap intervals over problems, for each k on its own.",
+        "Bands: 95% bootstrap intervals over problems, dark for each k on its own, light for all k at once.",
     ]
     if len(counts) > 1:
         parts.append(
             "(a) Each model. (b) What changed from the first, on the problems that both have; below 0 is worse. A bar "
-            "on the zero line is the 95% interval of the k at which a model's curve first crosses that of the first, "
-            "its tick the estimate; it is drawn where the sign at k = 1 is resolved."
+            "on the zero line holds, at 95%, the first k at which a model solves fewer problems than the first; its "
+            "tick is the estimate; it is drawn where the band shows that there is such a k."
         )
     return " ".join([*parts, f"Run {run}."])

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import ceil, isfinite
+from math import ceil, isfinite, log10
 from typing import Any
 
-from sharpening.figures.drawing.samples import file_names, labels
+from sharpening.figures.drawing.samples import file_names, has_band, labels
 from sharpening.figures.drawing.theory import select
 from sharpening.figures.tables import verdicts
-from sharpening.figures.tables.text import cell, notes, paragraph, section, spread, table
+from sharpening.figures.tables.text import cell, notes, number, paragraph, section, spread, table
 
 Row = Mapping[str, Any]
 Labels = Mapping[str, str]
-MOST_PROBLEMS = 100_000  # above this "how many problems it would take" is not said
+MOST_PROBLEMS = 1_000_000  # above this "how many problems it would take" is not said
 LONGEST_FILE = 40  # characters of a file's name in its table
 COUNTS = {
     "problems": "num_problems",
@@ -21,6 +21,11 @@ COUNTS = {
     "seeds": "num_seeds",
     "never solved": "num_never_solved",
 }
+BAND = "  band"  # the label of a line
+PROVEN = (
+    "All three from the band. First loss: the first k at which fewer problems are solved lies there, if it is at any. "
+    "Sure gain, loss: the most by which pass@k is surely higher or lower, and the k of that."
+)
 HILL = {"distinct": 0, "exp of entropy": 1, "inverse Simpson": 2}  # the orders of the Hill numbers
 
 
@@ -42,7 +47,7 @@ def report(
     if found:
         told.append(verdicts.meanings(found, told))
     rests_on = {one[end]["k"] for one in verdicts.with_mitigations(found) for end in ("small", "large")}
-    shown = ks if is_every_k_shown else spread(ks, label.values(), width, rests_on)
+    shown = ks if is_every_k_shown else spread(ks, (*label.values(), BAND), width, rests_on)
     sections = [
         section("VERDICT", notes(told, width), width),
         _files_section(rows, label, width),
@@ -79,10 +84,22 @@ def _curves(
     sections = [section(f"{heading} [95% interval over problems]", [table(header, body, width)], width)]
     if others:
         where = {"base": base, "quantity": f"{quantity}_difference"}
-        body = [[label[name], *(cell(select(rows, file=name, k=k, **where), "+") for k in ks)] for name in others]
+        body = []
+        for name in others:
+            found = [select(rows, file=name, k=k, **where) for k in ks]
+            body.append([label[name], *(cell(one, "+") for one in found)])
+            if any(map(has_band, found)):
+                body.append([BAND, *map(_band_cell, found)])
         heading = f"CHANGE OF {heading.split(',')[0]} from {label[base]}, on the problems of both"
+        heading += "; band: 95% for all k at once" if any(line[0] == BAND for line in body) else ""
         sections.append(section(heading, [table(header, body, width)], width))
     return sections
+
+
+def _band_cell(rows: Sequence[Row]) -> str:
+    """The bounds of the one row that hold at all k at once."""
+    low, high = (number(rows[0][f"band_{end}"], "+") for end in ("low", "high"))
+    return f"[{low}, {high}]"
 
 
 def _answers(rows: Sequence[Row], label: Labels, width: int) -> list[str]:
@@ -107,6 +124,7 @@ def _answers(rows: Sequence[Row], label: Labels, width: int) -> list[str]:
 def _where_section(rows: Sequence[Row], label: Labels, found: Sequence[Row], width: int) -> str:
     base = next(iter(label))
     header = ["", "better at k", "worse at k", "curves cross at k", "better on a problem"]
+    proven: list[list[str]] = []
     body = []
     for verdict in found:
         name = verdict["model"]
@@ -114,11 +132,28 @@ def _where_section(rows: Sequence[Row], label: Labels, found: Sequence[Row], wid
         resolved = (runs(verdict[side], ks) for side in ("better_at", "worse_at"))
         improvement = cell(select(rows, file=name, base=base, quantity="improvement"))
         body.append([label[name], *resolved, _crossing(rows, name, base, ks[-1]), improvement])
+        proven += _proven(rows, label[name], name, base, ks[-1])
+    what = "band" if verdict["is_simultaneous"] else "interval"
     told = (
-        f"Better, worse: all k at which the interval of the change from {label[base]} is on one side of 0. Better on a "
+        f"Better, worse: all k at which the {what} of the change from {label[base]} is on one side of 0. Better on a "
         "problem: the chance of a larger share of correct samples on a problem drawn at random, ties half."
     )
-    return section("WHERE IT CHANGED", [table(header, body, width), *notes([told], width)], width)
+    tables = [table(header, body, width), *notes([told], width)]
+    if proven:
+        tables += ["", table(["", "first loss at k", "sure gain", "sure loss"], proven, width), *notes([PROVEN], width)]
+    return section("WHERE IT CHANGED", tables, width)
+
+
+def _proven(rows: Sequence[Row], label: str, name: str, base: str, largest: int) -> list[list[str]]:
+    """A line of what the band proves, if there is one."""
+    where = {"file": name, "base": base}
+    found = [select(rows, quantity=quantity, **where) for quantity in ("first_loss_k", "sure_gain", "sure_loss")]
+    if not all(found):
+        return []
+    (first,), *sure = found
+    low, high = (f"{end:.0f}" if isfinite(end) else f"> {largest}" for end in (first["low"], first["high"]))
+    loss = f"in [{low}, {high}]" if isfinite(first["low"]) else f"none to {largest}"
+    return [[label, loss, *(f"{number(row['value'])} at {row['k']}" if row["k"] else "none" for (row,) in sure)]]
 
 
 def runs(chosen: Sequence[int], ks: Sequence[int]) -> str:
@@ -214,8 +249,7 @@ def limits(rows: Sequence[Row], found: Sequence[Row]) -> list[str]:
             f"n = {count['least_samples_per_problem']:.0f} that says, at 95%, that the rate is below "
             f"{count['detection_threshold']:.2%}, not that it is 0."
         ]
-    unresolved = [one for one in found if not (one["better_at"] or one["worse_at"])]
-    told = [_reach(rows, one["model"], one["base"], label) for one in unresolved]
+    told = [_power(rows, one["model"], one["base"], label) for one in found]
     largest = max(row["k"] for row in select(rows, quantity="pass_at_k_difference"))
     seeds = [int(row["value"]) for row in select(rows, quantity="num_seeds")]
     of_runs = (
@@ -230,13 +264,39 @@ def limits(rows: Sequence[Row], found: Sequence[Row]) -> list[str]:
     return [text for text in told if text]
 
 
-def _reach(rows: Sequence[Row], name: str, base: str, label: Labels) -> str:
-    """How small a difference could have been resolved, and how many problems the one seen would take."""
-    first = select(rows, file=name, base=base, quantity="pass_at_k_difference")[0]
-    if not first["has_interval"]:
+def _power(rows: Sequence[Row], name: str, base: str, label: Labels) -> str:
+    """How small a change these problems resolve, and how many problems and samples the one seen takes.
+
+    At the largest k at which the samples tell their own noise from what differs between problems, else at k = 1.
+    """
+    of_pair = select(rows, file=name, base=base)
+    noises = {row["k"]: row["value"] for row in select(of_pair, quantity="sampling_noise_share")}
+    k = max(noises, default=1)
+    resolvable = select(of_pair, quantity="resolvable_change", k=k)
+    if not resolvable:
         return ""
-    num_problems = int(select(rows, file=name, base=base, quantity="num_common_problems")[0]["value"])
-    half = (first["high"] - first["low"]) / 2
-    sentence = f"{label[name]}: these {num_problems} problems could resolve a difference of about {half:.3f} at k = 1"
-    needed = ceil(num_problems * (half / first["value"]) ** 2) if first["value"] else MOST_PROBLEMS + 1
-    return sentence + ("." if needed > MOST_PROBLEMS else f"; one of the size seen there would take about {needed}.")
+    (change,) = select(of_pair, quantity="pass_at_k_difference", k=k)
+    num_problems = int(select(of_pair, quantity="num_common_problems")[0]["value"])
+    counts = select(rows, quantity="least_samples_per_problem")
+    n = min(row["value"] for row in counts if row["file"] in (name, base))
+    size, seen = resolvable[0]["value"], abs(change["value"])
+    told = (
+        f"{label[name]}: {num_problems} problems with {n:.0f} samples of each resolve a change of about {number(size)} "
+        f"at k = {k} four times in five"
+    )
+    needed = ceil(num_problems * (size / seen) ** 2) if seen else MOST_PROBLEMS + 1
+    if needed > MOST_PROBLEMS:
+        return f"{told}."
+    told += f"; one of the size seen there, {number(seen)}, takes about {_rounded(needed)} such problems"
+    if k in noises:
+        told += f", and with any number of samples no fewer than {_rounded(needed * (1 - noises[k]))}"
+    return f"{told}."
+
+
+def _rounded(count: float) -> str:
+    """A number of problems in two digits, at least 2.
+
+    >>> _rounded(1467.2), _rounded(34.4), _rounded(0.3)
+    ('1500', '34', '2')
+    """
+    return f"{max(2, round(count, 1 - int(log10(max(count, 1))))):.0f}"

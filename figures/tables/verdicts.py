@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 from sharpening.figures.tables.text import estimate, number
@@ -40,7 +40,8 @@ def meanings(verdicts: Sequence[Row], told: Sequence[str]) -> str:
     """What the words of these sentences mean."""
     meant = OF_SLOPES if verdicts[0]["quantity"] == "sharpening_slope" else MEANINGS
     said = [f"{word}: {meaning}" for word, meaning in meant.items() if word in " ".join(told)]
-    return f"{'; '.join([*said, '[ ]: 95% interval'])}."
+    bounds = "95% band, which holds at all k at once" if verdicts[0]["is_simultaneous"] else "95% interval"
+    return f"{'; '.join([*said, f'[ ]: {bounds}'])}."
 
 
 def _outcome(verdict: Row, label: Labels) -> str:
@@ -50,7 +51,7 @@ def _outcome(verdict: Row, label: Labels) -> str:
     against = f"against {label[verdict['base']]}"
     both = f"{against} {_ends(small, large, CHANGED)}"
     if verdict["outcome"] == "sharpened":
-        return f"{model} sharpened: {both}."
+        return f"{model} sharpened: {both}{_first_loss(verdict)}."
     if verdict["outcome"] == "smoothed":
         return f"{model} smoothed, the opposite of sharpening: {both}."
     if verdict["outcome"] == "worse":
@@ -73,6 +74,12 @@ def _outcome(verdict: Row, label: Labels) -> str:
         f"{opening}: {against} {_changed(small, CHANGED)}, but at k = {large['k']} a loss of up to "
         f"{number(-large['low'])} fits too ({_shown(large)}), so {pattern} is neither shown nor excluded."
     )
+
+
+def _first_loss(verdict: Row) -> str:
+    """Where the loss begins, if that is known and not at once."""
+    low, high = verdict["first_loss"] or (1, 1)
+    return f"; the loss begins at a k in [{low:.0f}, {high:.0f}]" if 1 < high < inf else ""
 
 
 def _mitigations(verdict: Row, label: Labels) -> Iterator[str]:

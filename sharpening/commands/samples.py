@@ -57,6 +57,7 @@ class SamplesOptions(Options):
     )
     k: tuple[int, ...] = Field((), description="k to print (default: powers of two, and n)")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the resampling")
+    no_figure: bool = Field(False, description="draw no figure")
     json_file: NonEmpty | None = Field(None, alias="json", description="write rows, warnings and reading as JSON")
     out: NonEmpty = Field("results", description="folder of the result store")
 
@@ -94,8 +95,9 @@ def samples(options: SamplesOptions) -> int:
         **({"problem": options.problem} if options.problem else {}),
     }
     caption = sample_figures.pass_at_k_caption(rows, told if verdicts else (), store.run_id("samples", config))
-    artefacts = dict(render.render("pass_at_k", lambda: sample_figures.draw_pass_at_k(rows), caption))
-    artefacts["report.txt"] = report(STABLE_WIDTH).encode()
+    artefacts = {"report.txt": report(STABLE_WIDTH).encode()}
+    if not options.no_figure:
+        artefacts |= render.render("pass_at_k", lambda: sample_figures.draw_pass_at_k(rows), caption)
     if options.json_file is not None:
         found = {
             "schema_version": SCHEMA_VERSION,
@@ -108,7 +110,9 @@ def samples(options: SamplesOptions) -> int:
         store.write_text_atomically(Path(options.json_file), files.json_text(found))
     run = store.write_run("samples", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
     print(report(printed_width()))
-    print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'pass_at_k.png'} (and .pdf, caption in pass_at_k.txt)")
+    print(f"rows:   {run / 'rows.csv'}")
+    if not options.no_figure:
+        print(f"figure: {run / 'pass_at_k.png'} (and .pdf, caption in pass_at_k.txt)")
     return 0
 
 

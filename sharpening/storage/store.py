@@ -44,7 +44,7 @@ import numpy as np
 
 # Raise a layer's number when the same configuration gives other rows than before: a changed formula, order of
 # random draws, default, column or rounding. Old runs keep their folders; new ones get new names.
-RESULT_VERSION: dict[str, int] = {"theory": 1, "bandits": 2, "llm": 1, "samples": 1}
+RESULT_VERSION: dict[str, int] = {"theory": 1, "bandits": 2, "llm": 1, "samples": 2}
 
 RESULTS = Path("results")
 RUN_FILES = ("rows.csv", "config.json", "provenance.json")
