@@ -109,7 +109,7 @@ def draw_pass_at_k(rows: Sequence[Row]) -> Figure:
     panels = figure.subplots(1, 1 if len(names) == 1 else 2, squeeze=False)[0]
     for name, look in looks.items():
         _draw_curve(panels[0], select(rows, file=name, quantity="pass_at_k"), look, label[name])
-    _label_k(panels[0], rows)
+    label_k(panels[0], rows)
     panels[0].set(ylabel="mean pass@k", ylim=(0, 1.02))
     panels[0].legend(loc="best")
     if len(names) > 1:
@@ -154,14 +154,15 @@ def _draw_differences(panel: Axes, rows: Sequence[Row], looks: Mapping[str, Look
                 panel.plot([row["low"], row["high"]], [0, 0], color=looks[name].color, **BAR)
                 panel.plot([row["value"]], [0], color=looks[name].color, **TICK)
                 num_losses += 1
-    _label_k(panel, rows)
+    label_k(panel, rows)
     panel.set(ylabel=f"change of pass@k from {label[base]}")
     if num_losses:
         bar, tick = Line2D([], [], color="0.5", **BAR), Line2D([], [], color="0.5", **TICK)
         panel.legend([(bar, tick)], ["first k of loss, 95%"], loc="best")
 
 
-def _label_k(panel: Axes, rows: Sequence[Row]) -> None:
+def label_k(panel: Axes, rows: Sequence[Row]) -> None:
+    """Axis of k, powers of two."""
     largest = max(row["k"] for row in rows)
     panel.set_xscale("log", base=2)
     panel.xaxis.set_minor_locator(NullLocator())

@@ -17,11 +17,17 @@ class Command(NamedTuple):
 
 
 MODEL = "results/reference/llm/0cf27887a3d5/model"
+PUBLIC = "examples/public/deepscaler_1.5b"
 BASE, AFTER, ROLLOUTS = "examples/samples_base.csv", "examples/samples_grpo.csv", "examples/rollouts.jsonl"
 GROUPS: dict[str, dict[str, Command]] = {
     "your model": {
         "samples": Command(
             "samples", "did training collapse it? Samples before and after", (f"samples {BASE} {AFTER}",)
+        ),
+        "rates": Command(
+            "rates",
+            "which problems gained? Success rates before and after, and the law that moved them",
+            (f"rates {PUBLIC}_base.csv {PUBLIC}_rl.csv --part source",),
         ),
         "audit": Command(
             "audit",
