@@ -22,6 +22,12 @@ from tests.tolerances import FLOAT64
 LAWS = {law.name: law for law in laws.all_laws(8, 400)}
 QUADRATURE = 2e-5  # relative, of sums over the grid in place of integrals
 DIFFERENCES = 1e-4  # relative, of derivatives by differences
+MAXIMUM = 1e-5  # nats, of a maximum that is found by steps
+COARSE = 0.02  # relative, of derivatives of such a maximum by differences
+PATH = 1e-6  # relative, of log-odds on a path from a table
+TINY_SLOPE = 1e-8
+DRAWN, SHARE_DRAWN = 0.004, 0.003  # of averages over draws
+OF_DRAWS, NUM_DRAWN = 0.05, 0.3  # relative, and of a number of problems
 N = 64
 
 
@@ -81,7 +87,7 @@ def test_likeliest_weights_are_those_of_ten_thousand_steps_of_expectation_and_ma
         slow *= likelihood.T @ (counted / (likelihood @ slow)) / counted.sum()
     assert found.sum() == pytest.approx(1, rel=FLOAT64)
     best, reached = (counted @ np.log(likelihood @ weights) for weights in (slow, found))
-    assert reached == pytest.approx(best, abs=1e-5)
+    assert reached == pytest.approx(best, abs=MAXIMUM)
 
 
 def test_the_likelihood_and_its_gradient(affine: tuple[Data, Counts, dict[str, Fit]]) -> None:
@@ -98,7 +104,7 @@ def test_the_likelihood_and_its_gradient(affine: tuple[Data, Counts, dict[str, F
     def maximum(at: np.ndarray) -> float:
         return fitting.value(data, LAWS["affine"], at, found.weights, data.multiplicity).log_likelihood
 
-    np.testing.assert_allclose(found.gradient, approx_fprime(at, maximum, 1e-4), rtol=0.02)
+    np.testing.assert_allclose(found.gradient, approx_fprime(at, maximum, 1e-4), rtol=COARSE)
 
 
 @pytest.mark.parametrize("name", LAWS)
@@ -109,7 +115,7 @@ def test_slopes_of_a_law(name: str) -> None:
     for place, row in enumerate(found):
         step = 1e-6 * np.eye(len(parameters))[place]
         want = (law.shift(at, parameters + step)[0] - law.shift(at, parameters - step)[0]) / 2e-6
-        np.testing.assert_allclose(row, want, rtol=DIFFERENCES, atol=1e-8)
+        np.testing.assert_allclose(row, want, rtol=DIFFERENCES, atol=TINY_SLOPE)
 
 
 @pytest.mark.parametrize("weight", ["grpo", "maxrl", "pkpo"])
@@ -124,9 +130,9 @@ def test_the_path_of_a_rate_is_that_of_the_flow_over_two_answers(weight: str, st
     problem = policies.problem_from_probabilities([start, 1 - start], [1, 0])
     flow = logit(np.exp(vanilla_path.vanilla_path(problem, [3.0], of_rate)[0, 0]))
     path = rate_path.RatePath(rate_path.softmax_speed(of_rate))
-    assert path.after(logit(start), 6.0)[0] == pytest.approx(flow, rel=1e-7)
+    assert path.after(logit(start), 6.0)[0] == pytest.approx(flow, rel=PATH)
     assert abs(path.after(logit(start), 3.0)[0] - flow) > 0.05
-    assert path.time_between(logit(start), float(flow)) == pytest.approx(6.0, rel=1e-6)
+    assert path.time_between(logit(start), float(flow)) == pytest.approx(6.0, rel=PATH)
 
 
 def test_the_true_law_is_found_and_wrong_ones_rejected(affine: tuple[Data, Counts, dict[str, Fit]]) -> None:
@@ -184,9 +190,9 @@ def test_the_implied_change_of_pass_at_k(affine: tuple[Data, Counts, dict[str, F
     before = rng.choice(data.points, p=fitted.weights, size=200_000)
     after = before + fitted.shifts(before) + fitted.spread * rng.standard_normal(len(before))
     each = expit(-before) ** ks[:, None] - expit(-after) ** ks[:, None]
-    np.testing.assert_allclose(change.difference, each.mean(axis=1), atol=0.004)
+    np.testing.assert_allclose(change.difference, each.mean(axis=1), atol=DRAWN)
     unseen = rng.random(len(before)) < expit(-before) ** N
-    np.testing.assert_allclose(change.never_solved, (each * unseen).mean(axis=1), atol=0.004)
+    np.testing.assert_allclose(change.never_solved, (each * unseen).mean(axis=1), atol=DRAWN)
     seen = [
         estimators.pass_at_k(total[:, None], correct[:, None], ks).mean(axis=0)
         for total, correct in (counts.after, counts.before)
@@ -208,7 +214,7 @@ def test_bins_are_averages_over_halves(affine: tuple[Data, Counts, dict[str, Fit
         place = np.where(first == 0, 0, np.where(first == N // 2, 8, 1 + np.searchsorted(implied.EDGES[1:], share)))
         for row, values in enumerate((np.ones(len(n)), (c - first) / (N // 2), d / m)):
             sums[row] += np.bincount(place, values, minlength=implied.NUM_BINS) / 400
-    np.testing.assert_allclose(found.num_problems, sums[0], rtol=0.05, atol=0.3)
-    np.testing.assert_allclose(expit(found.before), sums[1] / sums[0], rtol=0.05, atol=0.003)
-    np.testing.assert_allclose(expit(found.after), sums[2] / sums[0], rtol=0.05, atol=0.003)
+    np.testing.assert_allclose(found.num_problems, sums[0], rtol=OF_DRAWS, atol=NUM_DRAWN)
+    np.testing.assert_allclose(expit(found.before), sums[1] / sums[0], rtol=OF_DRAWS, atol=SHARE_DRAWN)
+    np.testing.assert_allclose(expit(found.after), sums[2] / sums[0], rtol=OF_DRAWS, atol=SHARE_DRAWN)
     assert (np.diff(found.before) > 0).all()
