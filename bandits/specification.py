@@ -19,8 +19,6 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Size = Annotated[float, Field(ge=-table.LARGEST, le=table.LARGEST, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 Bit = Literal[0, 1]
-COMMAND = "simulate"
-PROVIDED = ("reward", "correct", "log_prob", "base_log_prob", "num_tokens", "answer")
 RANDOM_METHODS = ("clip_cov",)  # they draw which tokens to drop
 BATCH_METHODS = ("clip_cov", "kl_cov")  # their weights depend on the whole batch
 
@@ -64,9 +62,6 @@ class Specification(BaseModel):
         num_prompts, num_arms = bandit.solves.shape
         method = calls.resolve(self.method)
         calls.parameter_values(method, self.parameters)
-        missing = [name for name in calls.needs(method, self.parameters) if name not in PROVIDED]
-        if missing:
-            raise ValueError(f"method: {self.method} needs {missing[0]}: {COMMAND} has {', '.join(PROVIDED)}")
         if self.group_size < method.least_group_size:
             raise ValueError(f"group_size: {self.group_size}: {method.id} has a group baseline and needs at least 2")
         if self.format_credit is not None and len(self.format_credit) != num_arms:

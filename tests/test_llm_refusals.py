@@ -206,3 +206,9 @@ def test_an_interruption_while_packages_are_imported_is_no_traceback(tmp_path) -
     environment = os.environ | {"PYTHONPATH": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (128 + signal.SIGINT, "sharpening: interrupted\n")
+
+
+def test_training_without_trl_is_one_line(here, run, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "trl", None)
+    done = run("run.yaml")
+    assert (done.status, done.err) == (2, "sharpening: this needs trl: want `pip install '.[llm]'` first\n")

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from sharpening import cli
-from sharpening.bandits import analysis, rollouts, simulator
+from sharpening.bandits import analysis, instances, rollouts, simulator
 from sharpening.bandits.rollouts import Setup
 from sharpening.bandits.specification import Specification
 from sharpening.theory import policies
@@ -160,6 +160,33 @@ BAD = {
     "parameter": ({"parameters": {"x": 1.0}}, "'x' is not a parameter of grpo: it has ddof, epsilon"),
     "rate": ({"learning_rate": math.nan}, "learning_rate"),
     "extra": ({"lr": 1}, "lr"),
+    "same": ({"correct": None, "solves": ((1, 1, 1, 1),)}, "solves is the same everywhere: want at least one 1 and at"),
+    "name": (
+        {"correct": None, "base_policy": None, "instance": "tail"},
+        "instance: 'tail': want one of two_correct_arms, ",
+    ),
+    "parameter of a name": (
+        {"correct": None, "base_policy": None, "instance": "long_tail", "instance_parameters": {"x": 1}},
+        "instance_parameters: 'x': long_tail has num_correct, ",
+    ),
+    "policy of a name": (
+        {"correct": None, "instance": "long_tail"},
+        "base_policy: an instance has its own: leave base_policy and base_logits out",
+    ),
+    "no name": ({"instance_parameters": {"num_correct": 3}}, "instance_parameters: there is no instance: leave them"),
+    "all prompts": (
+        {"mean_field": True, "prompts_per_step": 1},
+        "prompts_per_step: mean_field takes every prompt: leave it out",
+    ),
+    "sum with a matrix": (
+        {"base_policy": (0.3, 0.1, 0.4, 0.1), "correct": None, "solves": ((1, 0, 1, 0),)},
+        "base_policy sums to 0.9: it must sum to 1",
+    ),
+    "logits": ({"base_policy": None, "base_logits": (0, 1)}, "base_logits: 2 values, and correct has 4: want as many"),
+    "marks": (
+        {"base_policy": None, "base_logits": (0, 1), "correct": (1, 1)},
+        "correct: at least one correct and one wrong answer are needed",
+    ),
 }
 
 
@@ -203,3 +230,34 @@ def test_methods_of_a_users_file_run(tmp_path):
     specification = Specification(**{**FAST, "method": f"{tmp_path / 'mine.py'}:plain"})
     assert calls.needs(calls.resolve(specification.method)) == ("correct",)
     assert len(list(analysis.simulate(specification))) == 5 * 14
+
+
+def test_a_specification_that_cannot_be_run_is_one_line(tmp_path, capsys, monkeypatch):
+    """A line of its matrix, its groups, and what is no JSON at all."""
+    monkeypatch.chdir(tmp_path)
+    fields = {**FAST, "method": "grpo"}
+    matrix = {**fields, "correct": None, "base_policy": None, "base_logits": (0, 1), "solves_file": "m.csv"}
+    (tmp_path / "m.csv").write_text("a,b\n1,0\n1\n")
+    nine = {**matrix, "solves_file": None, "base_logits": [0] * 30, "solves": [[1] + [0] * 29] * 9, "mean_field": True}
+    for text, message in (
+        (json.dumps(matrix), "solves_file: m.csv line 3: 1 values: want 2"),
+        (
+            json.dumps({**fields, "group_size": 200, "mean_field": True}),
+            "group_size is 200: groups of 4 symbols are mo",
+        ),
+        (json.dumps(nine), "mean_field: 368280 groups in all: want at most 200000"),
+        ('{"correct":\n x', "spec.json line 2: it is not JSON: "),
+        ("[" * 100_000, "spec.json: it is nested too deeply for a specification"),
+    ):
+        (tmp_path / "spec.json").write_text(text)
+        assert cli.main(["simulate", "spec.json"]) == cli.BAD_INPUT
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1
+        assert message in error
+    assert {path.name for path in tmp_path.iterdir()} == {"m.csv", "spec.json"}
+
+
+def test_a_bandit_of_several_prompts_is_no_problem():
+    assert instances.shared_strategies([0, 1], [[1, 0]]).problem.correct.tolist() == [1, 0]
+    with pytest.raises(ValueError, match=r"^solves has 2 prompts: want one$"):
+        _ = instances.shared_strategies([0, 1], [[1, 0], [0, 1]]).problem

@@ -191,3 +191,12 @@ def test_the_list_names_claims_and_rivals():
         assert cli.main(["bandits", "--list"]) == 0
     for experiment in experiments.EXPERIMENTS:
         assert f"{experiment.id} ({', '.join(experiment.claims)})" in text.getvalue()
+
+
+def test_a_back_end_that_is_not_installed_is_refused(monkeypatch, capsys, tmp_path) -> None:
+    monkeypatch.setitem(sys.modules, "dask.distributed", None)
+    monkeypatch.chdir(tmp_path)
+    words = ["--only", "convergence", "--preset", "smoke", "--jobs", "2", "--backend", "dask"]
+    assert cli.main(["bandits", *words]) == cli.BAD_INPUT
+    message = "--backend: 'dask': it is not installed: want `pip install '.[cluster]'`, or loky"
+    assert message in capsys.readouterr().err

@@ -89,7 +89,7 @@ def _backend(name: str, jobs: int) -> Iterator[None]:
     try:
         from dask.distributed import Client, LocalCluster
     except ImportError:
-        raise ValueError("--backend: 'dask': dask.distributed is not installed: pip install '.[cluster]'") from None
+        raise ValueError("--backend: 'dask': it is not installed: want `pip install '.[cluster]'`, or loky") from None
     with (
         LocalCluster(n_workers=jobs, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster),
