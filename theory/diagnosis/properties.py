@@ -1,4 +1,4 @@
-"""Properties of an advantage function, group by group: Hypothesis looks for the smallest group that breaks each.
+"""Properties of an advantage function, group by group: 300 are drawn, Hypothesis makes what breaks one small.
 
 A group is drawn as a table of up to four answers (correct or not, log-probabilities, tokens, format credit) and a
 choice among them, so that samples of one answer agree in everything. Which parameters are strengths is found by
@@ -9,16 +9,18 @@ Left out: what follows from the flow, which is in `theory/diagnosis/motion.py` a
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import random
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import hypothesis
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.errors import NoSuchExample
+from numpy.typing import NDArray
 from scipy.optimize import brentq
 
 from sharpening.theory import hypothesis_storage
@@ -31,8 +33,10 @@ from sharpening.theory.policies import Floats
 Inputs = Mapping[str, Any]
 Breaks = Callable[[dict[str, Any]], str]  # what is wrong with a group, "" if nothing is
 
-NUM_EXAMPLES = 100  # groups that Hypothesis draws for each property, before it shrinks what it found
-NUM_GRADED = 400  # the same where two correct samples of different credit have to meet
+NUM_GROUPS = 300  # that are drawn for each property
+MOST_TRIES = 10_000  # of Hypothesis, to find one that breaks it again and make it small
+SHALLOW = 2  # nats: a third of the log-probabilities are this close to 0, where many formulas have their edge
+LONGEST_TEXT, MOST_ANSWERS, MORE_SAMPLES = 20, 4, 3
 EQUAL = 1e-9  # relative to the largest advantage of the group: float64 in another order of summation
 MATERIAL = 1e-3  # a strength set to 0 changes some advantage by more than this, relative
 FARTHEST = 1e4  # nats: surprisals beyond are not searched for a threshold
@@ -77,18 +81,46 @@ class Subject:
         return np.asarray(found, dtype=np.float64)
 
 
+class Groups(NamedTuple):
+    """What is drawn: the least size, the least log-probability, and credits of a reward beyond correctness."""
+
+    least_size: int
+    deepest: int = 60
+    credits: tuple[float, ...] = (0.0,)
+
+
+def drawn_group(rng: np.random.Generator, groups: Groups) -> dict[str, Any]:
+    """One group as inputs (1, group_size)."""
+    num_answers = rng.integers(2, MOST_ANSWERS + 1)
+    deepest = np.where(rng.random((num_answers, 2)) < 1 / 3, SHALLOW, groups.deepest)
+    table = np.column_stack(
+        [
+            rng.integers(0, 2, num_answers),
+            rng.choice(groups.credits, num_answers),
+            -rng.integers(0, deepest + 1),
+            rng.integers(1, LONGEST_TEXT + 1, num_answers),
+        ]
+    )
+    group_size = rng.integers(groups.least_size, groups.least_size + MORE_SAMPLES + 1)
+    return _inputs(table, rng.integers(0, num_answers, (1, group_size)))
+
+
 @st.composite
-def drawn_groups(
-    draw: st.DrawFn, least_group_size: int, deepest: int = 60, credits: tuple[float, ...] = (0.0,)
-) -> dict[str, Any]:
-    """A strategy of one group as inputs (1, group_size); `credits` are what a reward may have beyond correctness."""
-    num_answers = draw(st.integers(2, 4))
-    log_prob = st.integers(-deepest, 0)
-    row = st.tuples(st.sampled_from((0.0, 1.0)), st.sampled_from(credits), log_prob, log_prob, st.integers(1, 20))
+def strategy_of(draw: st.DrawFn, groups: Groups) -> dict[str, Any]:
+    """A strategy of such groups, which Hypothesis makes small."""
+    num_answers = draw(st.integers(2, MOST_ANSWERS))
+    log_prob = st.integers(-groups.deepest, 0)
+    row = st.tuples(
+        st.sampled_from((0.0, 1.0)), st.sampled_from(groups.credits), log_prob, log_prob, st.integers(1, LONGEST_TEXT)
+    )
     table = np.array(draw(st.lists(row, min_size=num_answers, max_size=num_answers)), dtype=np.float64)
-    group_size = draw(st.integers(least_group_size, least_group_size + 3))
+    group_size = draw(st.integers(groups.least_size, groups.least_size + MORE_SAMPLES))
     members = st.lists(st.integers(0, num_answers - 1), min_size=group_size, max_size=group_size)
-    answer = np.array([draw(members)])
+    return _inputs(table, np.array([draw(members)]))
+
+
+def _inputs(table: Floats, answer: NDArray[np.int64]) -> dict[str, Any]:
+    """The group of these answers; a row of the table is an answer."""
     correct, credit, log_probs, base_log_probs, num_tokens = np.moveaxis(table[answer], -1, 0)
     return {
         "reward": correct + credit,
@@ -100,34 +132,25 @@ def drawn_groups(
     }
 
 
-def smallest(
-    breaks: Breaks, groups: st.SearchStrategy[dict[str, Any]], seed: int, num_examples: int
-) -> tuple[dict[str, Any], str] | None:
-    """The smallest group found that breaks a property, and what is wrong with it; None if none was found."""
-    limits = hypothesis.settings(max_examples=num_examples, database=None, deadline=None, derandomize=False)
-    try:
-        with hypothesis_storage.storage_elsewhere():
-            group = hypothesis.find(groups, lambda drawn: bool(breaks(drawn)), settings=limits, random=_seeded(seed))
-    except NoSuchExample:
+def smallest(breaks: Breaks, groups: Groups, seed: int) -> tuple[dict[str, Any], str] | None:
+    """A group that breaks a property, as small as Hypothesis makes it, and what is wrong; None if none was found."""
+    rng = np.random.default_rng(seed)
+    group = next((drawn for drawn in (drawn_group(rng, groups) for _ in range(NUM_GROUPS)) if breaks(drawn)), None)
+    if group is None:
         return None
+    limits = hypothesis.settings(max_examples=MOST_TRIES, database=None, deadline=None, derandomize=False)
+    with hypothesis_storage.storage_elsewhere(), contextlib.suppress(NoSuchExample):
+        group = hypothesis.find(
+            strategy_of(groups), lambda drawn: bool(breaks(drawn)), settings=limits, random=random.Random(seed)
+        )
     return group, breaks(group)
 
 
-def _seeded(seed: int) -> random.Random:
-    return random.Random(seed)
-
-
-def searched(
-    name: str,
-    subject: Subject,
-    breaks: Breaks,
-    groups: st.SearchStrategy[dict[str, Any]],
-    num_examples: int = NUM_EXAMPLES,
-) -> Verdict:
+def searched(name: str, subject: Subject, breaks: Breaks, groups: Groups) -> Verdict:
     """The verdict "holds" if no group that breaks the property was found, else "fails" with the smallest."""
-    found = smallest(_without_exceptions(breaks), groups, subject.seed, num_examples)
+    found = smallest(_without_exceptions(breaks), groups, subject.seed)
     if found is None:
-        return Verdict(name, "holds", f"no counterexample in {num_examples} groups")
+        return Verdict(name, "holds", f"no counterexample in {NUM_GROUPS} groups")
     return Verdict(name, "fails", found[1], as_lists(subject, found[0]))
 
 
@@ -163,7 +186,7 @@ def finite(subject: Subject) -> Verdict:
     def breaks(group: dict[str, Any]) -> str:
         return "" if np.isfinite(subject(group)).all() else "an advantage is not finite"
 
-    groups = drawn_groups(subject.least_group_size, 10_000, (0.0, 0.1, -0.5, 100.0))
+    groups = Groups(subject.least_group_size, 10_000, (0.0, 0.1, -0.5, 100.0))
     return searched("finite", subject, breaks, groups)
 
 
@@ -178,7 +201,7 @@ def permutes(subject: Subject) -> Verdict:
                 return f"in another order the advantages are {moved[0].tolist()}"
         return ""
 
-    return searched("permutes with the group", subject, breaks, drawn_groups(subject.least_group_size))
+    return searched("permutes with the group", subject, breaks, Groups(subject.least_group_size))
 
 
 def keeps_groups_apart(subject: Subject) -> Verdict:
@@ -193,7 +216,7 @@ def keeps_groups_apart(subject: Subject) -> Verdict:
             return "a second call gives other advantages"
         return f"beside another group they are {beside[0].tolist()}" if unequal(beside, want) else ""
 
-    return searched("each group on its own", subject, breaks, drawn_groups(subject.least_group_size))
+    return searched("each group on its own", subject, breaks, Groups(subject.least_group_size))
 
 
 def strengths_of(subject: Subject, rng: np.random.Generator) -> tuple[str, ...]:
@@ -253,9 +276,9 @@ def zero_strength(subject: Subject, strengths: tuple[str, ...], rng: np.random.G
         order = np.argsort(group["reward"][0] + group["correct"][0], kind="stable")
         return "at strength 0 a higher reward gets less" if (np.diff(found[0][order]) < -EQUAL).any() else ""
 
-    credited = drawn_groups(subject.least_group_size, credits=(0.0, 0.25))
-    graded = searched(name, subject, breaks, credited, NUM_GRADED)
-    plain = searched(name, subject, breaks, drawn_groups(subject.least_group_size))
+    credited = Groups(subject.least_group_size, credits=(0.0, 0.25))
+    graded = searched(name, subject, breaks, credited)
+    plain = searched(name, subject, breaks, Groups(subject.least_group_size))
     what = f"{', '.join(strengths)} = 0 gives {_baseline_at_zero(subject, zeros, rng)}"
     if plain.verdict == "fails":
         return plain
@@ -287,7 +310,7 @@ def same_in_tensors(subject: Subject, as_tensor: Callable[[Any], Any] | None) ->
         found = np.asarray(expected_flow.call(subject.function, tensors, subject.parameters))
         return f"tensors give {found[0].tolist()}" if unequal(found, want) else ""
 
-    return searched(name, subject, breaks, drawn_groups(subject.least_group_size))
+    return searched(name, subject, breaks, Groups(subject.least_group_size))
 
 
 def wrong_never_above_correct(subject: Subject) -> Verdict:
@@ -301,7 +324,7 @@ def wrong_never_above_correct(subject: Subject) -> Verdict:
         excess = found[~is_right].max() - found[is_right].min()
         return "a wrong answer is above a correct one" if excess > EQUAL * max(1.0, np.abs(found).max()) else ""
 
-    verdict = searched("wrong never above correct", subject, breaks, drawn_groups(subject.least_group_size))
+    verdict = searched("wrong never above correct", subject, breaks, Groups(subject.least_group_size))
     if verdict.verdict == "holds":
         return verdict
     thresholds = dict(_thresholds(subject))
