@@ -256,7 +256,7 @@ def pair_rows(base: Samples, other: Samples, wanted: Iterable[int] = (), *, rng:
         for name, curve in zip(("base", "other"), curves, strict=True)
     )
     difference = curves[1].mean(axis=(0, 1)) - curves[0].mean(axis=(0, 1))
-    band = resampled.band(after - before, difference, _reach(curves[1].mean(1) - curves[0].mean(1)))
+    band = resampled.band(after - before, difference, _reach(curves[1].mean(1) - curves[0].mean(1), ks / ks[-1]))
     has_interval = len(common) > 1
     yield from _curve_rows((*names, "pass_at_k_difference"), ks, difference, band if has_interval else None)
     yield from _crossing_rows(names, ks, difference, after - before, has_interval=has_interval)
@@ -292,13 +292,16 @@ def _pair_measures(base: Samples, other: Samples, rng: np.random.Generator) -> d
     return measures
 
 
-def _reach(changes: Floats) -> tuple[Floats, Floats]:
+def _reach(changes: Floats, least: Floats | float = 0.0) -> tuple[Floats, Floats]:
     """The range of a difference on an unseen problem: the farthest seen at any k up to this, 1 from where none is.
+
+    At least k/n of pass@k, the difference of a problem that one model solved once and the other never: with few
+    problems none may show what many would.
 
     Shapes:   changes: (num_problems, num_ks). Returns two arrays (num_ks,).
     """
     farthest = np.abs(changes).max(axis=0)
-    reach = np.maximum.accumulate(np.where(farthest > 0, farthest, 1.0))
+    reach = np.maximum.accumulate(np.maximum(np.where(farthest > 0, farthest, 1.0), least))
     return -reach, reach
 
 

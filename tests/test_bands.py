@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import binom, norm
+from scipy.stats import beta, binom, norm
 
 from sharpening.figures.drawing import samples as figures
 from sharpening.figures.tables import samples as tables
@@ -21,6 +21,9 @@ from tests.tolerances import MONTE_CARLO_Z
 
 SHARE = 0.012  # of 95%, known from 4,000 resamples: 3.5 standard errors, theirs and those of the fresh ones
 FACTOR = 0.04  # relative; quantiles of 4,000 resamples: 3 standard errors of a ratio of two
+UNSEEN = (
+    0.1  # relative; a 97.5% quantile of 4,000 resamples, 3 standard errors, and a difference of 1/64 of one problem
+)
 POWER_OF_150 = 0.13  # of 80%: 4 standard errors of 150 data sets
 
 
@@ -98,6 +101,22 @@ def test_a_band_stays_in_the_range_and_is_no_point_where_all_problems_are_alike(
             assert 0.9 < row["band_low"] <= row["low"] < row["band_high"] == 1
     for row in changes(rows):
         assert -1 < row["band_low"] <= row["low"] < 0 < row["high"] <= row["band_high"] < 1
+
+
+def test_what_no_problem_shows_may_still_be_where_many_samples_solve_it():
+    """30 problems of which one hardly differs: at k = 63 of 64 an unseen one may differ by 63/64, not by what was seen.
+
+    The other differences are 0, so the lower bound is that share of a quantile of Beta(1/2, 30).
+    """
+    counts = np.array([[2], *[[64]] * 29]), np.array([[1], *[[64]] * 29])
+    base, other = (
+        Samples(name, tuple(map(str, range(30))), ("",), np.full((30, 1), 64), each)
+        for name, each in zip("ab", counts, strict=True)
+    )
+    found = changes(rows_of(base, other))
+    expected = beta.ppf(0.975, intervals.UNSEEN_WEIGHT, 30)
+    assert found[62]["low"] == pytest.approx(-expected * 63 / 64, rel=UNSEEN)
+    assert found[63]["low"] == pytest.approx(-expected, rel=UNSEEN)
 
 
 def test_rows_have_bands_that_contain_the_intervals():
