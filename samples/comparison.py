@@ -4,7 +4,7 @@ The target of every interval is the mean over the population that the problems w
 together for both models, and seeds within each model where a file has several. That covers the noise of the samples
 too, since new problems come with new samples. Intervals [low, high] are for each k on its own; of pass@k and its
 differences [band_low, band_high] holds at all k at once. Each bound adds half an unseen problem
-(`intervals.bounded_band`), for a difference one as far from 0 as the farthest seen.
+(`intervals.bounded_band`), for a difference one as far from 0 as the farthest seen, and for pass@k k/n at least.
 
 Definitions: the first of two models is the base. Kept, lost, gained: problems with a correct sample in both files, in
 the base's only, in the other's only; SRR = kept/(kept + lost), NDR = gained/(kept + gained) (arXiv 2507.14843, as

@@ -241,6 +241,19 @@ def test_the_run_verifies_repeats_and_holds_what_json_holds(capsys):
     assert len(store.list_runs("results")) == 2
 
 
+def test_without_a_figure_the_run_is_the_same(capsys):
+    """The same name and rows, no picture, no line that names one; JSON has null for the end of a loss not shown."""
+    words = [write("base.csv", RATES[:40], 4), write("new.csv", RATES[:40], 4, seed=1)]
+    found = read(*words, "--no-figure", "--out", "without")
+    assert "figure" not in capsys.readouterr().out
+    (run,) = store.list_runs("without")
+    assert {path.suffix for path in run.iterdir()} == {".csv", ".json", ".txt"}
+    assert found["verdicts"][0]["first_loss"] == [1, None]
+    assert read(*words)["rows"] == found["rows"]
+    (with_figure,) = store.list_runs("results")
+    assert (with_figure.name, (with_figure / "pass_at_k.png").exists()) == (run.name, True)
+
+
 def test_answers_reach_the_tables(capsys):
     lines = [
         json.dumps({"problem": problem, "correct": sample % 3 > 0, "answer": f"{sample % 3}"}) + "\n"

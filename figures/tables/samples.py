@@ -281,8 +281,8 @@ def _power(rows: Sequence[Row], name: str, base: str, label: Labels) -> str:
     n = min(row["value"] for row in counts if row["file"] in (name, base))
     size, seen = resolvable[0]["value"], abs(change["value"])
     told = (
-        f"{label[name]}: {num_problems} problems with {n:.0f} samples of each resolve a change of about {number(size)} "
-        f"at k = {k} four times in five"
+        f"{label[name]}: {num_problems} problems with {n:.0f} sample{'s' * (n > 1)} of each resolve a change of about "
+        f"{number(size)} at k = {k} four times in five"
     )
     needed = ceil(num_problems * (size / seen) ** 2) if seen else MOST_PROBLEMS + 1
     if needed > MOST_PROBLEMS:
