@@ -34,7 +34,7 @@ test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
 	$(PY) -m mypy
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 20
 
 test-all: test ## test, and comparisons with packages of others, which are installed in environments of their own
 	$(PY) -m pytest -m other_package
