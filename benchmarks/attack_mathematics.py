@@ -4,8 +4,9 @@ r"""Attacks on the mathematics scorer, and right answers in many forms, beside m
 
 A table of false accepts by kind of attack (strict, lenient, and math-verify on the last box or, without one, on the end
 of the text, whether or not it was cut off), what the question and its first formula in a box earn on the examples, and
-the right answers that are refused. Exit status 1 where the strict scorer accepts a repeated question, a completion that
-was cut off, or a number that is not worked out, or refuses a right answer that is a plain box.
+the right answers that are refused. Then the same of the cases by a second reader, who wrote them after the scorer was
+frozen (benchmarks/attack_second_reader.py). Exit status 1 where the strict scorer accepts a repeated question, a
+completion that was cut off, or a number that is not worked out, or refuses a right answer that is a plain box.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ import numpy as np
 from math_verify import parse, verify
 from pebble import ProcessPool
 
-from benchmarks.attack_answers import PLAIN, RIGHT
-from benchmarks.attack_completions import KINDS, attacks, problems
+from benchmarks import attack_answers, attack_second_answers, attack_second_reader
+from benchmarks.attack_completions import attacks, problems
 from sharpening.llm.mathematics import answers
 from sharpening.llm.mathematics.scorer import Attempt, MathScorer
 
 NEVER = ("question repeated", "cut off", "not worked out")
+Right = Sequence[tuple[str, str, str]]  # problem, gold answer, completion
 SECONDS = 20.0  # an answer, on a machine that may be busy
 NUM_WORKERS = 2
 
@@ -55,19 +57,18 @@ def line(name: str, *values: object) -> str:
     return f"| {' | '.join(map(str, (name, *values)))} |"
 
 
-def attack_table(count: int, seed: int) -> tuple[str, bool]:
+def attack_table(drawn: Sequence[tuple[str, Attempt]]) -> tuple[str, bool]:
     """False accepts by kind, and whether any is of a kind that is never to be accepted."""
-    drawn = list(attacks(seed, count))
-    kinds = np.array([each.kind for each in drawn])
-    found = marks([each.attempt for each in drawn])
-    for each, mark in zip(drawn, found["strict"], strict=True):
+    kinds = np.array([kind for kind, _ in drawn])
+    found = marks([attempt for _, attempt in drawn])
+    for (kind, attempt), mark in zip(drawn, found["strict"], strict=True):
         if mark == 1:
-            print(f"accepted: {each.kind}: {each.attempt.gold!r}: {each.attempt.completion[:200]!r}", file=sys.stderr)
+            print(f"accepted: {kind}: {attempt.gold!r}: {attempt.completion[:200]!r}", file=sys.stderr)
     false = {name: Counter(kinds[values == 1].tolist()) for name, values in found.items()}
     unscorable = Counter(kinds[np.isnan(found["strict"])].tolist())
     rows = [
         line(kind, int((kinds == kind).sum()), *(counts[kind] for counts in false.values()), unscorable[kind])
-        for kind in KINDS
+        for kind in dict.fromkeys(kinds.tolist())
     ]
     rows += [line("all", len(drawn), *(counts.total() for counts in false.values()), unscorable.total())]
     head = (
@@ -90,13 +91,13 @@ def example_table() -> str:
     )
 
 
-def right_table() -> tuple[str, bool]:
+def right_table(plain: Right, other: Right) -> tuple[str, bool]:
     """Right answers that are refused, and whether any is a plain box."""
     rows, is_plain_refused = [], False
-    for name, right in (("in a plain box", PLAIN), ("in other forms", RIGHT)):
+    for name, right in (("in a plain box", plain), ("in other forms", other)):
         found = marks([Attempt(problem, gold, completion, True) for problem, gold, completion in right])
         rows.append(line(name, len(right), *(int((values != 1).sum()) for values in found.values())))
-        is_plain_refused |= right is PLAIN and bool((found["strict"] != 1).any())
+        is_plain_refused |= right is plain and bool((found["strict"] != 1).any())
         for (_, gold, completion), mark in zip(right, found["strict"], strict=True):
             if mark != 1:
                 print(f"refused: {gold!r}: {completion!r}", file=sys.stderr)
@@ -110,10 +111,14 @@ def main() -> int:
     parser.add_argument("--attacks", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    right, is_plain_refused = right_table()
-    attack, is_accepted = attack_table(given.attacks, given.seed)
+    right, is_plain_refused = right_table(attack_answers.PLAIN, attack_answers.RIGHT)
+    attack, is_accepted = attack_table([(each.kind, each.attempt) for each in attacks(given.seed, given.attacks)])
     print(attack, example_table(), right, sep="\n\n")
-    return int(is_plain_refused or is_accepted)
+    later = [(kind, Attempt(*attempt)) for kind, *attempt in attack_second_reader.attacks()]
+    right, is_later_refused = right_table(attack_second_answers.PLAIN, attack_second_answers.RIGHT)
+    attack, is_later_accepted = attack_table(later)
+    print("\nBy a second reader, after the scorer was frozen:", attack, right, sep="\n\n")
+    return int(is_plain_refused or is_accepted or is_later_refused or is_later_accepted)
 
 
 if __name__ == "__main__":
