@@ -112,7 +112,7 @@ WORKED_OUT = (  # gold, answers that are, answers that are not
     ),
     (r"\frac{1+\sqrt{5}}{2}", (r"\frac{1}{2}(1+\sqrt{5})", r"\frac12+\frac{\sqrt5}{2}"), (r"\frac{2+\sqrt{5}-1}{2}",)),
     ("11-10i", ("-10i+11",), ("3+8-10i", "11-12i+2i", r"1\cdot(11-10i)")),
-    (r"3 \pm \sqrt{2}", (r"\{3+\sqrt2, 3-\sqrt2\}",), (r"2+1\pm\sqrt{2}", r"3\pm\sqrt{9-7}")),
+    (r"3 \pm \sqrt{2}", (r"\{3+\sqrt2, 3-\sqrt2\}", r"\frac{6\pm\sqrt{8}}{2}"), (r"2+1\pm\sqrt{2}", r"3\pm\sqrt{9-7}")),
     (
         r"\frac{\sqrt{2}}{2}",
         (r"\frac{1}{\sqrt{2}}", r"\sqrt{\frac12}"),
@@ -128,7 +128,7 @@ OF_PROBLEMS = (  # problem, gold, answers that are, answers that are not
         "Expand $(2x-3)(x+5)$.",
         "2x^2+7x-15",
         ("(x+5)(2x-3)", r"(5+x)\cdot\left(2x-3\right)"),
-        ("7x-15+2x^2", "x(2x+7)-15"),
+        ("7x-15+2x^2", r"\frac{4x^2+14x-30}{2}"),
     ),
     ("Factor x^2 - 9.", "(x-3)(x+3)", ("x^2-9", "-9+x^{2}"), ("(x+3)(x-3)",)),
     (

@@ -25,6 +25,7 @@ TOO_DEEP = "nested too deeply"
 NO_BOX = "no box"
 OPEN_BOX = "box not closed"
 DENIED = "denied answer"
+TAKEN_BACK = "answer taken back"
 
 _HIDDEN = re.compile(
     r"""```.*?(?:```|\Z)                                                  # code, also where it is not closed
@@ -101,11 +102,15 @@ _CHANGING = re.compile(  # words in a box that make it another answer, unless th
 
 
 class Answer(NamedTuple):
-    """What a completion answers; `reason` says why it is none, "" where it is one."""
+    """What a completion answers; `reason` says why it is none, "" where it is one.
+
+    `later` is what the words after the box name as the answer, "" where they name none.
+    """
 
     text: str
     is_boxed: bool
     reason: str
+    later: str = ""
 
 
 class _Box(NamedTuple):
@@ -128,7 +133,7 @@ def answer_of(completion: str, *, is_lenient: bool = False) -> Answer:
     r"""The answer of a completion that ended; with `is_lenient`, where no box is shown, the end of what is shown.
 
     >>> answer_of(r"It is 4. \boxed{4} I hope that helps.")
-    Answer(text='4', is_boxed=True, reason='')
+    Answer(text='4', is_boxed=True, reason='', later='')
     """
     text = _shown(completion)[-LOOKED_AT:]
     closed, opened = _boxes(text)

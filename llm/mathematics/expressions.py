@@ -37,6 +37,8 @@ _MATHEMATICS = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\[(.+?)\\\]|\\\((.+?)\\\)"
 _PROSE = re.compile(r"(?:(?:\\[A-Za-z]+|\b[A-Za-z]\b|[0-9]+(?:[.,][0-9]+)*|[-+*/^=<>(){}\[\]|!%])\s*)+")
 _SIDES = re.compile(r"(?<![\\<>!:])=|[<>]|\\(?:leq?|geq?|approx|equiv|in)(?![a-z])")
 _OF_FORMULAS = re.compile(r"[-0-9+*/^=<>!|]|\\(?!text|math|mbox|\{|\}|\()")
+_EXPAND = re.compile(r"\b(?:expand|multiply\s+out|without\s+(?:parenthes[ei]s|brackets))", re.IGNORECASE)
+_FACTOR = re.compile(r"\bfactor(?:i[sz]e|i[sz]ation|ed)?\b(?!\s+of)", re.IGNORECASE)
 _UNSEEN = re.compile(r"[\s{}$]|\\(?:cdot|times|left|right|,|;|!|:)|\*")
 
 
@@ -91,6 +93,45 @@ def is_of_problem(problem: str, text: str, gold_text: str, tree: Basic, gold: Ba
     return _key(tree) in written or (_combined(tree) in combined and _combined(tree) != _combined(gold))
 
 
+def is_formula_of(problem: str, text: str) -> bool:
+    """Whether a cleaned text is a whole formula of the problem, which is asked for there."""
+    plain = _UNSEEN.sub("", text)
+    return any(plain == _UNSEEN.sub("", formula) for formula in _formulas(problem, are_sides_wanted=False))
+
+
+def has_form_asked(problem: str, tree: Basic, gold: Basic) -> bool:
+    """Whether an answer is multiplied out or factored as far as the gold answer, where the problem asks for it."""
+    if is_number(gold):
+        return True
+    if _EXPAND.search(problem) and not _has_product_of_sums(gold):
+        return not _has_product_of_sums(tree)
+    if _FACTOR.search(problem) and (wanted := _num_factors(gold)) > 1:
+        return _num_factors(tree) >= wanted and _content(tree) == _content(gold)
+    return True
+
+
+def _has_product_of_sums(tree: Basic) -> bool:
+    """Whether a sum in it is a factor of something else than a number below it, or has a whole power."""
+    if isinstance(tree, Mul):
+        above, _ = _fraction_of(tree)
+        if len(above) > 1 and any(isinstance(factor, Add) for factor in above):
+            return True
+    if isinstance(tree, Pow) and isinstance(tree.base, Add) and tree.exp.is_Integer and tree.exp > 1:
+        return True
+    return any(_has_product_of_sums(part) for part in tree.args)
+
+
+def _num_factors(tree: Basic) -> int:
+    """The number of factors that are no numbers, each as often as its power says."""
+    factors = [factor.as_base_exp() for factor in (_flat(tree) if isinstance(tree, Mul) else (tree,))]
+    return sum(int(power) if power.is_Integer else 1 for base, power in factors if base.free_symbols)
+
+
+def _content(tree: Basic) -> Basic:
+    """The number before its factors, without sign."""
+    return abs(_evaluated(tree).as_coeff_Mul()[0])
+
+
 @lru_cache(maxsize=256)
 def _numbers(problem: str) -> frozenset[str]:
     """The numbers of a problem that stand alone."""
@@ -112,11 +153,13 @@ def _forms(problem: str, parse: Parse) -> tuple[frozenset[str], frozenset[str]]:
     return frozenset(written), frozenset(combined)
 
 
-def _formulas(problem: str) -> list[str]:
-    """The formulas of a problem, and the sides of those that are relations."""
+def _formulas(problem: str, *, are_sides_wanted: bool = True) -> list[str]:
+    """The formulas of a problem, and the sides of those that are relations; without these where they are not wanted."""
     marked = [next(part for part in found.groups() if part) for found in _MATHEMATICS.finditer(problem)]
     prose = [found[0] for found in _PROSE.finditer(_MATHEMATICS.sub(" ; ", problem))]
-    sides = (side for formula in marked + prose for side in (formula, *_SIDES.split(formula)))
+    sides = (
+        side for formula in marked + prose for side in (formula, *(_SIDES.split(formula) if are_sides_wanted else ()))
+    )
     cleaned = (notation.cleaned(side) for side in sides if len(side) <= LONGEST_FORMULA)
     return [text for text in dict.fromkeys(cleaned) if text][:MOST_FORMULAS]
 

@@ -1,9 +1,9 @@
 r"""How an answer is written, by its text: cleaned of its looks, and whether it is made of numbers that are written out.
 
 A number is written out as an integer, decimal, fraction, mixed number, percentage or m x 10^k (1 <= m < 10; k from 3 or
-below 0), with sign, unit, currency and a name before "=". A fraction need not be in lowest terms, but one that is an
-integer, \frac{6}{2}, is a division still to be done. Pairs, sets, intervals, matrices and inequalities are made
-of such. Units are not compared.
+below 0, or any where m is a decimal), with sign, unit, currency and a name before "=". A fraction need not be in lowest
+terms, but one that is an integer, \frac{6}{2}, is a division still to be done. Pairs, sets, intervals, matrices and
+inequalities are made of such. Units are not compared.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from decimal import Decimal
 from fractions import Fraction
 
-LEAST_EXPONENT = -400  # of m x 10^k
+LARGEST_EXPONENT = 400  # of m x 10^k
 
 _SIGNS = {
     **{"\u2212": "-", "\u00d7": r"\times ", "\u00b7": r"\cdot ", "\u03c0": r"\pi ", "\u221e": r"\infty "},
@@ -37,7 +37,6 @@ _LOOKS = (  # what changes only the looks of an answer, in this order
     (rf"\\{_STYLE}\s*\{{\s*([0-9.,]+)\s+([A-Za-z][^{{}}]*)\}}", r"\1\\text{\2}"),
     (r"(?<=[0-9}])i(?![A-Za-z])", " i"),  # as math-verify knows it
 )
-_CHOICE = re.compile(r"(?:\\\w+\s*\{)?\s*\(([A-Z])\)(?!.*\b(?:\([A-Z]\)|or|and|not)\b)", re.DOTALL)  # (C) 59
 _REPEATING = re.compile(r"([0-9]*)\.([0-9]*)\\(?:overline|bar|dot)\s*(?:\{([0-9]+)\}|([0-9]))")
 
 _INT = r"[+-]?\s*[0-9]+"
@@ -120,31 +119,6 @@ def has_foreign_digits(text: str) -> bool:
     return any(char.isnumeric() and not char.isascii() for char in text)
 
 
-def side_of(text: str, gold: str) -> str:
-    r"""The part of a cleaned answer that is compared with a cleaned gold answer.
-
-    >>> side_of(r"x = \frac{10}{2} = 5", "5"), side_of("x = 2 + 3 = 5", "x = 5"), side_of(r"\sqrt{3} \approx 1.7", "a")
-    ('5', 'x=5', '\\sqrt{3}')
-    """
-    if re.fullmatch(r"(?:\\text\s*\{)?\(?[A-Z]\)?\}?", gold) and (choice := _CHOICE.match(text)):
-        return choice[1]
-    parts = [part.strip() for part in text.split(r"\approx")]
-    text = next((part for part in parts if part and not re.fullmatch(r"\\?[A-Za-z]+", part)), text)
-    sides = [side.strip() for side in re.split(r"(?<![\\<>!:])=", text)]
-    is_list = re.search(_JOIN, text) or re.search("[,;&]", _without_brackets(text))
-    if len(sides) == 1 or is_list or not all(sides):
-        return text
-    if "=" in gold:
-        return f"{sides[0]}={sides[-1]}" if len(sides) > 2 else text
-    return sides[-1]
-
-
-def _without_brackets(text: str) -> str:
-    while (shorter := re.sub(r"\([^()\[\]]*[)\]]|\[[^()\[\]]*[)\]]|\{[^{}]*\}", "", text)) != text:
-        text = shorter
-    return text
-
-
 def written_out(text: str) -> str | None:
     r"""A cleaned answer made of numbers that are written out, without units; None for any other.
 
@@ -185,15 +159,21 @@ def without_percent(number: str) -> str:
     >>> without_percent(r"7.5\%")
     '0.075'
     """
+    number = re.sub(r"\\frac\{(\d+)\}\{(\d+)\}\\%", r"\\frac{\1}{\g<2>00}", number)
     return re.sub(r"([0-9]+(?:\.[0-9]+)?)\\%", lambda found: format(Decimal(found[1]) / 100, "f"), number)
+
+
+def zeros_after_point(number: str) -> int:
+    """The most zeros that a decimal below .1 in a number that is written out has after its point."""
+    return max((len(found[1]) for found in re.finditer(r"(?<![0-9])0\.(0+)", number)), default=0)
 
 
 def _is_written_out(token: re.Match[str]) -> bool:
     """Whether a number is no division or product that is still to be done."""
     if token["digits"]:
         exponent = int((token["long"] or token["short"]).replace(" ", ""))
-        is_usual = LEAST_EXPONENT <= exponent < 0 or 3 <= exponent <= -LEAST_EXPONENT
-        return 1 <= Decimal(token["digits"].replace(",", "")) < 10 and is_usual
+        is_usual = "." in token["digits"] or not 0 <= exponent < 3
+        return 1 <= Decimal(token["digits"].replace(",", "")) < 10 and is_usual and abs(exponent) <= LARGEST_EXPONENT
     top, bottom = token["top"] or token["over"], token["bottom"] or token["under"]
     if top is None:
         return True

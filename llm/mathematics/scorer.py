@@ -34,9 +34,11 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from sharpening.llm.mathematics import answers, notation
+from sharpening.llm.mathematics import answers, notation, readings, sides
+from sharpening.llm.mathematics.answers import Answer
 from sharpening.llm.tasks import Mark
 
+DECIMALS = 6  # that are compared, after the zeros that the gold answer has there
 LONGEST_SHOWN = 200  # characters of an answer that a mark keeps
 SECONDS_PER_ANSWER = 5.0
 MEMORY_BYTES = 2 << 30  # address space of a worker beyond what it starts with
@@ -48,11 +50,13 @@ UNREADABLE = "unreadable answer"
 DIFFERENT = "different answer"
 NOT_WORKED_OUT = "number not worked out"
 OF_PROBLEM = "formula of the problem"
+OTHER_QUANTITY = "another quantity"
+OTHER_FORM = "not the form asked for"
 TIME_LIMIT = "time limit"
 CRASHED = "worker crashed"
 SCORER_ERROR = "scorer error"
 
-Verdict = Callable[[str, str, str, bool], Mark]  # problem, gold answer, answer, whether it is boxed
+Verdict = Callable[[str, str, Answer], Mark]  # problem, gold answer, answer
 T = TypeVar("T")
 
 
@@ -65,52 +69,86 @@ class Attempt(NamedTuple):
     is_finished: bool
 
 
-def math_verdict(problem: str, gold: str, text: str, is_boxed: bool) -> Mark:
+def math_verdict(problem: str, gold: str, answer: Answer) -> Mark:
     """The mark of what a completion answers, by math-verify, in this process and without limits."""
-    if is_boxed:
-        return _verdict(problem, gold, text, text)
-    found = next((each for each in _parsed(text) if isinstance(each, str)), "")
-    start = text.rfind(found)
-    if found and answers.is_denied_around(text, start, start + len(found)):
+    if answer.is_boxed:
+        mark = _verdict(problem, gold, answer.text)
+        is_taken_back = mark.correct and answer.later and not _is_equal(gold, answer.later)
+        return mark._replace(correct=0.0, reason=answers.TAKEN_BACK) if is_taken_back else mark
+    found = next((each for each in _parsed(answer.text) if isinstance(each, str)), "")
+    start = answer.text.rfind(found)
+    if found and answers.is_denied_around(answer.text, start, start + len(found)):
         return Mark(0.0, False, answers.DENIED, found[:LONGEST_SHOWN])
-    return _verdict(problem, gold, found, found)._replace(well_formed=False)
+    return _verdict(problem, gold, found)._replace(well_formed=False)
 
 
-def _verdict(problem: str, gold: str, text: str, shown: str) -> Mark:
-    """The mark of an answer; what math-verify would take for equal is asked how it is written."""
+def _verdict(problem: str, gold: str, text: str) -> Mark:
+    """The mark of an answer, read in each way in which it can be read."""
+    gold_text, cleaned = notation.cleaned(answers.boxed(gold) or gold), notation.cleaned(text)
+    reason = _fault(gold_text, cleaned)
+    if not reason:
+        found = (_compared(problem, *read) for read in readings.readings(gold_text, cleaned, problem))
+        reason = next(found)
+        reason = reason and ("" if "" in found else reason)
+    return Mark(float(not reason), True, reason, text[:LONGEST_SHOWN])
+
+
+def _fault(gold: str, text: str) -> str:
+    """Why a cleaned answer is none, whatever its value is; "" where it is one."""
+    if not text:
+        return answers.NO_ANSWER
+    if notation.has_foreign_digits(text):
+        return UNREADABLE
+    return answers.DENIED if answers.is_denied_within(text, gold) else ""
+
+
+def _compared(problem: str, gold: str, text: str) -> str:
+    """Why a cleaned answer does not count; what math-verify takes for equal is asked how it is written."""
     from math_verify import verify
 
     from sharpening.llm.mathematics import expressions
 
-    def wrong(reason: str) -> Mark:
-        return Mark(0.0, True, reason, shown[:LONGEST_SHOWN])
-
-    gold_text = notation.cleaned(answers.boxed(gold) or gold)
-    cleaned = notation.cleaned(text)
-    side = notation.side_of(cleaned, gold_text)
-    if not cleaned:
-        return wrong(answers.NO_ANSWER)
-    if notation.has_foreign_digits(cleaned):
-        return wrong(UNREADABLE)
-    if answers.is_denied_within(cleaned, gold_text):
-        return wrong(answers.DENIED)
-    gold_number, number = notation.written_out(gold_text), notation.written_out(side)
+    side, lefts = sides.compared(text, gold)
+    side, gold = readings.both_signs(side), readings.both_signs(gold)
+    gold_number, number = notation.written_out(gold), notation.written_out(side)
     if gold_number and not number:
-        return wrong(NOT_WORKED_OUT)
+        return NOT_WORKED_OUT
     if gold_number and number and gold_number.count("=") != 1:
         gold_number, number = notation.unnamed(gold_number), notation.unnamed(number)
     if gold_number and number and "%" not in gold_number:
         number = notation.without_percent(number)
-    known, found = _read(gold_number or gold_text), _read(number or side)
-    if not verify(known, found, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True):
-        return wrong(DIFFERENT if any(not isinstance(each, str) for each in found) else UNREADABLE)
-    tree, gold_tree = _tree(number or side), _tree(gold_number or gold_text)
+    known, found = _read(gold_number or gold), _read(number or side)
+    decimals = DECIMALS + notation.zeros_after_point(gold_number or "")
+    if not verify(known, found, decimals, allow_set_relation_comp=True, timeout_seconds=None, raise_on_error=True):
+        return DIFFERENT if any(not isinstance(each, str) for each in found) else UNREADABLE
+    if not all(_names_answer(left, problem, gold) for left in lefts):
+        return OTHER_QUANTITY
+    tree, gold_tree = _tree(number or side), _tree(gold_number or gold)
     if tree is not None and gold_tree is not None:
-        if not number and not expressions.is_worked_out(side, tree, gold_text, gold_tree):
-            return wrong(NOT_WORKED_OUT)
-        if expressions.is_of_problem(problem, side, gold_text, tree, gold_tree, _tree):
-            return wrong(OF_PROBLEM)
-    return Mark(1.0, True, "", shown[:LONGEST_SHOWN])
+        if not number and not expressions.is_worked_out(side, tree, gold, gold_tree):
+            return NOT_WORKED_OUT
+        if expressions.is_of_problem(problem, side, gold, tree, gold_tree, _tree):
+            return OF_PROBLEM
+        if not expressions.has_form_asked(problem, tree, gold_tree):
+            return OTHER_FORM
+    return ""
+
+
+def _names_answer(left: str, problem: str, gold: str) -> bool:
+    """Whether an equation with this left side says what the answer is."""
+    from sharpening.llm.mathematics import expressions
+
+    return sides.is_name(left, problem) or expressions.is_formula_of(problem, left) or _is_equal(gold, left)
+
+
+def _is_equal(gold: str, text: str) -> bool:
+    """Whether two answers have one value, however they are written."""
+    from math_verify import verify
+
+    gold_text, cleaned = notation.cleaned(gold), notation.cleaned(text)
+    side, _ = sides.compared(cleaned, gold_text)
+    pairs = readings.readings(gold_text, side, "?")
+    return any(verify(_read(known), _read(found), timeout_seconds=None, raise_on_error=True) for known, found in pairs)
 
 
 def gold_fault(gold: str) -> str:
@@ -119,7 +157,8 @@ def gold_fault(gold: str) -> str:
         return f"it has {len(gold)} characters, more than {answers.LOOKED_AT}"
     from math_verify import verify
 
-    text = notation.cleaned(answers.boxed(gold) or gold)
+    cleaned = notation.cleaned(answers.boxed(gold) or gold)
+    text = readings.both_signs(next(readings.readings(cleaned, cleaned, ""))[0])
     read = [each for each in _read(notation.written_out(text) or text) if not isinstance(each, str)]
     if not read:
         return "math-verify cannot read it"
@@ -194,15 +233,16 @@ class MathScorer:
         """The marks of completions, in their order; equal answers to a problem are marked once."""
         found = [answers.answer_of(each.completion, is_lenient=self._is_lenient) for each in attempts]
         keys = [
-            (each.problem, each.gold, answer.text, answer.is_boxed)
+            (each.problem, each.gold, answer)
             for each, answer in zip(attempts, found, strict=True)
             if each.is_finished and not answer.reason
         ]
         distinct = list(dict.fromkeys(keys))
         marks = {}
         for key, (mark, failure) in zip(distinct, self._run(self._verdict, distinct), strict=True):
-            *_, text, is_boxed = key
-            marks[key] = mark or Mark(math.nan, is_boxed, failure, text[:LONGEST_SHOWN] if is_boxed else "")
+            answer = key[-1]
+            shown = answer.text[:LONGEST_SHOWN] if answer.is_boxed else ""
+            marks[key] = mark or Mark(math.nan, answer.is_boxed, failure, shown)
         in_order = iter(keys)
         return [
             Mark(0.0, each.is_finished and answer.is_boxed, answer.reason if each.is_finished else CUT_OFF, "")
