@@ -203,6 +203,13 @@ def test_only_the_end_of_what_is_shown_is_looked_at() -> None:
         " ",
         "$",
         "\n%",
+        '"a ',
+        "``a",
+        r"\newcommand{\a}{",
+        "\n> a",
+        "\n| a |",
+        "Oops, $1$. ",
+        "the answer is 5 ",
     ],
 )
 def test_a_million_characters_are_read_in_bounded_time(part: str) -> None:

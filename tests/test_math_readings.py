@@ -56,6 +56,7 @@ INTERVALS = (
         (r"(1,\sqrt7)", r"1\le y<\sqrt7", r"1\le 2x<\sqrt7"),
     ),
     Case("?", r"x<2 \text{ or } 3<x<4", (r"(-\infty,2)\cup(3,4)",), (r"(-\infty,2)\cup(3,4]",)),
+    Case("?", r"(-\infty,3)\cup(3,\infty)", (r"\mathbb{R}\setminus\{3\}",), (r"\mathbb{R}\setminus\{4\}", "x>3")),
     Case("?", r"(-\infty,\infty)", (r"\mathbb{R}", r"x\in\mathbb{R}"), (r"x>0",)),
 )
 EQUATIONS = (  # others: equations for another quantity
@@ -75,10 +76,30 @@ EQUATIONS = (  # others: equations for another quantity
     Case("Find $m+n$.", "31", ("m+n=31", "31"), ("m-n=31", "2(m+n)=31")),
     Case(r"Find $\sin 2t$.", r"\frac{1}{3}", (r"\sin 2t=\frac13",), (r"\sin t=\frac13",)),
     Case("What is the sine of the angle $A$?", "0.6", (r"\sin A=0.6",), (r"\cos A=0.6", r"2\sin A=0.6")),
+    Case(
+        "What is the ratio of $AB$ to $CD$?",
+        "12",
+        (r"\frac{AB}{CD}=12", "AB/CD = 12"),
+        (r"\frac{AB}{2CD}=12", "AB^2/CD=12"),
+    ),
+    Case(
+        "What is the sum of both roots?", "12", ("x_1+x_2=12", r"\text{Answer: }12"), ("x_1+2x_2=12", "x_1^2+x_2^2=12")
+    ),
     Case(r"Evaluate $\sum_{k=1}^{4} k!$.", "33", (r"\sum_{k=1}^{4} k! = 33",), (r"2\sum_{k=1}^{4} k! = 33",)),
     Case("?", r"\sqrt{2},\sqrt{5}", (r"x=\sqrt2 \text{ or } x=\sqrt5",), (r"x^2=\sqrt2, x^2=\sqrt5",)),
     Case("?", r"\begin{pmatrix}1&2\\3&5\end{pmatrix}", (r"A^{-1}=\begin{pmatrix}1&2\\3&5\end{pmatrix}",), ()),
     Case("?", "(3,8)", ("(x,y)=(3,8)", "x=3, y=8"), ("(2x,y)=(3,8)",)),
+)
+NUMBERS_OF_PROBLEM = (  # right answers that happen to stand in the problem, and conversions that are still to be done
+    Case(
+        "It rains with probability 0.6 on one day and 0.9 on 3 others. How likely is the first?",
+        r"\frac35",
+        ("0.6",),
+        (),
+    ),
+    Case("Of 8 parts he takes 2, she takes 0.25 of them. What part did he take?", r"\frac{1}{4}", ("0.25", "2/8"), ()),
+    Case("Which fraction of 8 is 0.25 times 8?", r"\frac{1}{4}", ("1/4",), ("0.25",)),
+    Case("What is 0.25 in lowest terms?", r"\frac{1}{4}", ("1/4",), ("0.25",)),
 )
 FORMS = (  # others: equal, but not the form asked for
     Case("Expand $(x+4)(x-1)$.", "x^2+3x-4", ("3x-4+x^2", "-(4-3x-x^2)"), ("x(x+3)-4",)),
@@ -93,7 +114,11 @@ REASONS = {
     EQUATIONS: {math_scorer.OTHER_QUANTITY, math_scorer.NOT_WORKED_OUT, math_scorer.UNREADABLE},
     FORMS: {math_scorer.OTHER_FORM, math_scorer.OF_PROBLEM},
 }
-CASES = [(case, rules) for rules in (SCIENTIFIC, PERCENT, SIGNS, INTERVALS, EQUATIONS, FORMS) for case in rules]
+CASES = [
+    (case, rules)
+    for rules in (SCIENTIFIC, PERCENT, SIGNS, INTERVALS, EQUATIONS, NUMBERS_OF_PROBLEM, FORMS)
+    for case in rules
+]
 
 
 @pytest.mark.parametrize(("case", "rules"), CASES, ids=[f"{case.problem} {case.gold}" for case, _ in CASES])

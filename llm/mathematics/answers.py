@@ -1,11 +1,12 @@
 r"""Where a completion answers: the last closed \boxed{} or \fbox{} that it shows, unless what it says denies it.
 
-1. Thoughts (up to </think>), code, verbatim text, comments and what is struck out are not shown: no box in them counts.
-2. The last box counts, and nothing before it is a second try. Boxes that stand together ("4 or 5", "4, 5", a column of
-   them) are one answer, the list of their contents, so that naming two numbers is no way to hit one.
+1. Thoughts (up to </think>), code, verbatim text, comments, what is struck out, the definitions of commands and what is
+   quoted are not shown: no box in them counts. A block quote that has only the answer is shown.
+2. The last box counts, and nothing before it is a second try. Boxes that stand together ("4 or 5", "4, 5", a column or
+   a table of them) or that the words leave open to choose from are one answer, the list of their contents, so that
+   naming two numbers is no way to hit one.
 3. A box that is left open after the last closed one, or around it, leaves no answer.
-4. A sentence that denies the box ("not", "anything but", "is wrong", "wait") leaves none. This is told by lists of
-   English words around the box and in it: what is denied in other words passes.
+4. A sentence that denies the box leaves none, and one after it that names another answer takes it back: see `denials`.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import re
 from itertools import accumulate
 from typing import NamedTuple
 
+from sharpening.llm.mathematics.denials import is_denied_around, named_later
+
 LOOKED_AT = 2_000  # characters at the end of what is shown; a gold answer may have as many
-NEARBY = 160  # characters before and after a box that may deny it
+NEARBY = 160  # characters between boxes that stand together
 MOST_TOGETHER = 20  # boxes that are read as one list
 
 DEEPEST = 40  # braces and brackets in each other that an answer may have
@@ -31,10 +34,17 @@ _HIDDEN = re.compile(
     r"""```.*?(?:```|\Z)                                                  # code, also where it is not closed
     |(?<!`)(`{1,2})(?!`)[^`'\n]+\1(?!`)
     |<!--.*?(?:-->|\Z)
-    |\\begin\{(verbatim|Verbatim|lstlisting|minted|comment)\*?\}.*?(?:\\end\{\2\*?\}|\Z)
+    |\\begin\{(verbatim|Verbatim|lstlisting|minted|comment|quote|quotation)\*?\}.*?(?:\\end\{\2\*?\}|\Z)
     |\\verb\*?([^A-Za-z\s*])[^\n]{0,200}?\3
     |\\iffalse\b.*?(?:\\fi\b|\Z)
     |~~[^~\n]+~~
+    |\\(?:(?:re)?newcommand|providecommand|[ge]?def|s(?:ave)?box)(?![A-Za-z])\*?\s*\{?\\[A-Za-z]+\}?(?:\[[^]\n]*\]|\#\d)*
+      \s*\{(?:[^{}]++|\{(?:[^{}]++|\{(?:[^{}]++|\{[^{}]*+\})*+\})*+\})*+\}
+    |(?<![\w}\\])(?:["\u201c\u201e\u00ab]|``)\s*[^\W\d_][^"`\u201c-\u201e\u00ab\u00bb\n]{0,300}?\\(?:boxed|fbox)  
+      [^"`\u201c-\u201e\u00ab\u00bb\n]{0,300}?(?:["\u201c\u201d\u00bb]|'')
+    |<blockquote>.*?(?:</blockquote>|\Z)
+    |^[\ \t]*>(?![\s>*_\#]*(?i:(?:the|my|our|so|thus|hence|therefore|final|answer|result|solution|is)\b[\s*_:,]*)*
+      [\s$(\[\\]*(?:boxed|fbox))[^\n]*
     |^[\ \t]*%[^\n]*                                                      # a comment of LaTeX, and no "35% of"
     |(?<![\\0-9])(?<![0-9}]\ )%(?=[^A-Za-z\n%]*\\(?:boxed|fbox)\b)[^\n]*""",
     re.DOTALL | re.MULTILINE | re.VERBOSE,
@@ -44,60 +54,24 @@ _BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\.|[{}]", re.DOTALL)  # \
 
 # between boxes that stand together: nothing but delimiters, numbers of items, "x =" and words that join
 _JOIN = re.compile(
-    r"""(?:[\s$,;.:*&_=()\[\]\u2022-]|\\[()\[\]\\,;:!]|\\q?quad\b|\\text\s*\{|\}|\b(?:[a-z]|[0-9]{1,2}(?=[.)]))\b
+    r"""(?:[\s$,;.:*&_=()\[\]\u2022-]|\\[()\[\]\\,;:!]|\\q?quad\b|\\text\s*\{|\}|\b(?:[a-z]|[0-9]{1,2}(?=[.):]))\b
      (?!['\u2019])
-    |\b(?:or|and|is|are|it|its|the|an|final|answers?|either|also|another|other|possible|possibly|maybe|perhaps)\b)*+""",
+    |\b(?:or|and|is|are|it|its|the|an|final|answers?|either|also|another|other|possible|possibly|maybe|perhaps
+      |methods?|approach|options?|candidates?|versions?|choices?|guess|readings?|interpretations?)\b)*+""",
     re.VERBOSE | re.IGNORECASE,
 )
-_ALTERNATIVE = re.compile(r"\b(?:or|maybe|perhaps|possibly|alternatively|either|might|could)\b", re.IGNORECASE)
-
-_FILLER = r"""(?:[\s$*_,:(\[{}]|\\[(\[]|\\(?:text|mathrm|textbf)\b|\b(?:in|fact|actually|really|simply|just|at|all|by
-    |any|means|certainly|definitely|clearly|the|a|an|my|our|this|that|it|its|final|correct|right|true|case|number|value
-    |answer|result|solution|equal|equals|to|be|is|was|were|would|will|given|think|believe|say|claim|conclude|mean|of|as|for|x|y|n
-    |write|put|box|choose|pick|select|use|give|accept|option|choice|choosing|saying)\b|=)*+$"""
-_NOUN = r"(?:final\s+)?(?:answers?|values?|results?|solutions?|guess|choice|option|response|number|to|that|if)"
-_DENIED_BEFORE = re.compile(
-    rf"""(?:\b(?:not|never|cannot|neither|nor|hardly|scarcely|(?:anything|everything|all)\s+(?:but|except)|other\s+than
-    |rather\s+than|instead\s+of|different\s+from|unlike|except(?:\s+for)?|doubt|den(?:y|ies|ied)|refuse|reject(?:s|ed)?
-    |exclude[sd]?|ruled?\s+out|disagree|avoid|fooled\s+by|far\s+from|differs?\s+from
-    |(?<!no\s)(?:less|greater|more|fewer|smaller|larger)\s+than|(?:might|may|could|would|people|students|others|nobody
-    |no\s+one)\s+(?:\w+\s+)?(?:think|thinks|guess|expect|believe|say|says|claim|assume))\b
-    |n['\u2019]t\b|\\neq?\b|\\not\s*=|\u2260|!=
-    |\b(?:is|are|was|do|does|did|ca|wo|would|could|should)nt\b
-    |\b(?:wrong|incorrect|false|mistaken|erroneous|bogus|invalid|untrue|impossible|unlikely)\s+{_NOUN}\b
-    |^\W*(?:not|wrong|incorrect|false)\s*:
-    |\b(?:mistake|error|trap|decoy|distractor|misconception|fallacy)\s+(?:is|was|would\s+be|to)\b
-    |\bif\s+(?:the|it|this|my|our)\b[\w\s]{{0,30}}?\b(?:were|was)\b)(?P<between>{_FILLER})""",
-    re.IGNORECASE | re.VERBOSE,
+_ROWS = re.compile(  # between boxes in two rows of a table
+    r"[^|\n]*\|[^\n]*\n(?:[ \t]*\|[^\n]*\n)*[ \t]*\|[^\n]*|[^\n&=]*\\\\\s*(?:\\hline\s*)*[^\n&=]*&[^\n=]*"
 )
-_FRESH_CLAUSE = re.compile(
-    r"[,:]\s*(?:the|it|this|that|my|our)\b.*?(?:\b(?:is|was|equals)\b|=)", re.IGNORECASE | re.DOTALL
+_ALTERNATIVE = re.compile(
+    r"\b(?:or|maybe|perhaps|possibly|alternatively|either|might|could|chances?|odds|guess|bet|otherwise|likely|versus|vs)\b",
+    re.IGNORECASE,
 )
-_ADVERBS = (
-    r"(?:\s+(?:be|a|an|the|my|our|in|fact|really|actually|at|all|clearly|of|course|definitely|certainly|simply|just"
-    r"|plainly|also|totally|completely|final|even|quite|possible|valid))*"
-)
-_DENIED_AFTER = re.compile(
-    rf"""^(?:[\s$*_)\]}},.;:!?\u2013\u2014-]|\\[)\]])*+
-    (?:(?:but|and|which|that|this|it|the|my|answer|value|result|number|above|boxed|box|wait|hmm?|sorry|actually|however|of
-    |course|\(|-)[\s,'\u2019]*+)*+
-    (?:(?:(?:is|was|are|would|will|can|ca|could|does|do|should|wo|must)\s*(?:not|n['\u2019]t|never){_ADVERBS}\s*
-          (?:answer|right|correct|true|solution|it|so|case|acceptable|accepted|value|result|what|one|[.!?)\n,;]|$))
-      |(?:(?:is|was|are|['\u2019]s|s|would\s+be|must\s+be|can\s+only\s+be|seems|looks){_ADVERBS}\s+
-          (?:wrong|incorrect|false|mistaken|untrue|invalid|impossible|mistake|error|trap|bogus|nonsense|absurd))\b
-      |(?:no|nope|wrong|incorrect|false|invalid|not(?:\s+(?:really|so|correct|right|true|quite|it))?)\s*
-        (?:[.!?)\]}}\n,;]|$))
-    |\b(?:wait\b(?!ing)|scratch\s+that|on\s+second\s+thoughts?|take\s+(?:it|that|this)\s+back|disregard
-    |ignore\s+(?:that|this|it|the\s+above)|i\s+was\s+(?:wrong|mistaken)|made\s+(?:a|an)\s+(?:mistake|error)|correction:
-    |(?:actually|no|sorry|hmm?|rather)[\s,]+(?:it|that|the\s+(?:\w+\s+)?answer)\s*(?:is|['\u2019]s|should\s+be|must\s+be)\s+
-      (?:not\b|[$\\(-]{{0,3}}[0-9]))""",
-    re.IGNORECASE | re.VERBOSE,
-)
-_WORDS = re.compile(r"(?<![\\a-z])[a-z]+(?:['\u2019]t)?|\\(?:neq?|not|lnot|neg|[bx]?cancel|sout|st)(?![a-z])")
-_CHANGING = re.compile(  # words in a box that make it another answer, unless the gold answer has them
-    r"not|never|neither|nor|no|except|wrong|incorrect|false|untrue|\w+n['\u2019]t|maybe|perhaps|minus|plus|times|negative"
-    r"|less|more|fewer|greater|least|most|below|above|under|over|than|almost|nearly|about|half|twice|double|thrice|dozen"
-    r"|(?:hundred|thousand|million|billion|trillion)s?|\\.*"
+_UNDECIDED = re.compile(
+    r"\b(?:disagree|whichever|(?:can\s?not|can['\u2019]t|could\s+not|unable\s+to)\s+(?:tell|decide|choose|say\s+which)"
+    r"|(?:take|pick|choose|accept)\s+(?:either|any|the\s+(?:one|right|correct|better|other))"
+    r"|one\s+of\s+(?:these|them|the\s+two)\b|both\s+(?:are|seem|look)|equally\s+(?:likely|good|plausible))",
+    re.IGNORECASE,
 )
 
 
@@ -149,22 +123,7 @@ def answer_of(completion: str, *, is_lenient: bool = False) -> Answer:
     if _depth(answer) > DEEPEST:
         return Answer("", True, TOO_DEEP)
     is_denied = is_denied_around(text, together[0].start, last.end)
-    return Answer(answer, True, DENIED if is_denied else "")
-
-
-def is_denied_around(text: str, start: int, end: int) -> bool:
-    """Whether the words before and after a place deny what stands there."""
-    sentence = re.split(r"[.!?]\s|[;\n]", text[max(0, start - NEARBY) : start])[-1]
-    before = _DENIED_BEFORE.search(sentence)
-    if before and not _FRESH_CLAUSE.search(before["between"]):
-        return True
-    return _DENIED_AFTER.search(text[end : end + NEARBY]) is not None
-
-
-def is_denied_within(answer: str, gold: str) -> bool:
-    """Whether an answer has words that change what it says, and that the gold answer does not have."""
-    said, known = (set(_WORDS.findall(text.lower())) for text in (answer, gold))
-    return any(_CHANGING.fullmatch(word) for word in said - known)
+    return Answer(answer, True, DENIED if is_denied else "", named_later(text[last.end :]))
 
 
 def _shown(completion: str) -> str:
@@ -194,10 +153,11 @@ def _depth(text: str) -> int:
 def _together(text: str, closed: list[_Box]) -> list[_Box]:
     """The last box and those before it that stand together with it, in their order."""
     found = [closed[-1]]
+    is_undecided = bool(_UNDECIDED.search(text[closed[-1].end : closed[-1].end + NEARBY]))
     for box in reversed(closed[-MOST_TOGETHER:-1]):
         between = text[box.end : found[-1].start]
-        is_list = len(between) <= NEARBY and (_JOIN.fullmatch(between) or _ALTERNATIVE.search(between))
-        if not is_list:
+        is_list = _JOIN.fullmatch(between) or _ROWS.fullmatch(between) or _ALTERNATIVE.search(between)
+        if len(between) > NEARBY or not (is_undecided or is_list):
             break
         found.append(box)
     return found[::-1]

@@ -4,7 +4,9 @@ r"""What kind of expression an answer is, by SymPy's tree of it: a number worked
    whose outcome is rational, no two terms that are multiples of each other, no product of roots, of sums or of powers
    of one number, no power of a sum, no function that has a closed value.
 2. Where the gold answer itself has such operations (\binom{9}{4}), an answer has none, or the same form.
-3. A formula of the problem is no answer, however it is spaced or ordered, unless the gold answer has that form.
+3. A formula of the problem is no answer, however it is spaced or ordered, unless the gold answer has that form; nor is
+   a number of the problem, where it is the only one there or the problem asks to write or convert something.
+4. Where the problem says "expand" or "factor", an answer is multiplied out or factored as far as the gold answer.
 
 All this is asked only of answers that math-verify finds equal to the gold answer.
 """
@@ -38,6 +40,11 @@ _PROSE = re.compile(r"(?:(?:\\[A-Za-z]+|\b[A-Za-z]\b|[0-9]+(?:[.,][0-9]+)*|[-+*/
 _SIDES = re.compile(r"(?<![\\<>!:])=|[<>]|\\(?:leq?|geq?|approx|equiv|in)(?![a-z])")
 _OF_FORMULAS = re.compile(r"[-0-9+*/^=<>!|]|\\(?!text|math|mbox|\{|\}|\()")
 _EXPAND = re.compile(r"\b(?:expand|multiply\s+out|without\s+(?:parenthes[ei]s|brackets))", re.IGNORECASE)
+_CONVERT = re.compile(
+    r"\b(?:(?:re)?write|express|convert|simplif\w+|reduced?|turn|round|lowest|simplest|equivalent|compute|evaluate"
+    r"|(?:fraction|decimal|percent(?:age)?|notation)s?)\b",
+    re.IGNORECASE,
+)
 _FACTOR = re.compile(r"\bfactor(?:i[sz]e|i[sz]ation|ed)?\b(?!\s+of)", re.IGNORECASE)
 _UNSEEN = re.compile(r"[\s{}$]|\\(?:cdot|times|left|right|,|;|!|:)|\*")
 
@@ -83,7 +90,9 @@ def is_of_problem(problem: str, text: str, gold_text: str, tree: Basic, gold: Ba
     number, gold_number = notation.written_out(text), notation.written_out(gold_text)
     if number is not None:
         is_gold = gold_number is not None and _bare(number) == _bare(gold_number)
-        return not is_gold and _bare(number) in _numbers(problem)
+        numbers = _numbers(problem)
+        is_asked_about = len(numbers) == 1 or _CONVERT.search(problem)
+        return not is_gold and bool(is_asked_about) and _bare(number) in numbers
     if has_form_of(tree, gold):
         return False
     plain = _UNSEEN.sub("", text)

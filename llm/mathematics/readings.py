@@ -31,6 +31,7 @@ _SUCH_THAT = re.compile(
     r"\\\{\s*\w\s*(?:\\in\s*\\mathbb\s*\{?\s*R\s*\}?\s*)?(?:\\mid(?![a-z])|:|\|)(.*)\\\}", re.DOTALL
 )
 _REALS = re.compile(r"\\mathbb\s*\{?\s*R\s*\}?|\\text\s*\{\s*all real numbers\s*\}")
+_EXCEPT = re.compile(r"\\mathbb\s*\{?\s*R\s*\}?\s*(?:\\setminus|\\backslash|-)\s*\\\{([^,{}]+|[^,]*\}[^,]*)\\\}$")
 _MEMBER = re.compile(r"([A-Za-z])\s*\\in(?![a-z])(.*)", re.DOTALL)
 _LETTER = re.compile(r"[A-Za-z]|\\(?:theta|alpha|lambda)")
 
@@ -97,6 +98,7 @@ def _intervals(text: str) -> tuple[str, str] | None:
     """The name in inequalities, or "", and the union of intervals that they or intervals say; None for others."""
     if such := _SUCH_THAT.fullmatch(text):
         text = such[1]
+    text = _EXCEPT.sub(r"(-\\infty, \1)\\cup(\1, \\infty)", text)
     parts = _OR.split(text)
     if len(parts) == 1 and not _AND.search(text) and len(pair := items(text)) == 2:
         first, second = map(_bounds, pair)

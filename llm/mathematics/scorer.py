@@ -34,11 +34,12 @@ from functools import lru_cache
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar
 
-from sharpening.llm.mathematics import answers, notation, readings, sides
+from sharpening.llm.mathematics import answers, denials, notation, readings, sides
 from sharpening.llm.mathematics.answers import Answer
 from sharpening.llm.tasks import Mark
 
 DECIMALS = 6  # that are compared, after the zeros that the gold answer has there
+ROUNDED_DECIMALS = 2  # of an answer that is repeated after the box
 LONGEST_SHOWN = 200  # characters of an answer that a mark keeps
 SECONDS_PER_ANSWER = 5.0
 MEMORY_BYTES = 2 << 30  # address space of a worker beyond what it starts with
@@ -73,11 +74,11 @@ def math_verdict(problem: str, gold: str, answer: Answer) -> Mark:
     """The mark of what a completion answers, by math-verify, in this process and without limits."""
     if answer.is_boxed:
         mark = _verdict(problem, gold, answer.text)
-        is_taken_back = mark.correct and answer.later and not _is_equal(gold, answer.later)
+        is_taken_back = mark.correct and answer.later and _is_another(problem, gold, answer.later)
         return mark._replace(correct=0.0, reason=answers.TAKEN_BACK) if is_taken_back else mark
     found = next((each for each in _parsed(answer.text) if isinstance(each, str)), "")
     start = answer.text.rfind(found)
-    if found and answers.is_denied_around(answer.text, start, start + len(found)):
+    if found and denials.is_denied_around(answer.text, start, start + len(found)):
         return Mark(0.0, False, answers.DENIED, found[:LONGEST_SHOWN])
     return _verdict(problem, gold, found)._replace(well_formed=False)
 
@@ -99,7 +100,7 @@ def _fault(gold: str, text: str) -> str:
         return answers.NO_ANSWER
     if notation.has_foreign_digits(text):
         return UNREADABLE
-    return answers.DENIED if answers.is_denied_within(text, gold) else ""
+    return answers.DENIED if denials.is_denied_within(text, gold) else ""
 
 
 def _compared(problem: str, gold: str, text: str) -> str:
@@ -141,14 +142,23 @@ def _names_answer(left: str, problem: str, gold: str) -> bool:
     return sides.is_name(left, problem) or expressions.is_formula_of(problem, left) or _is_equal(gold, left)
 
 
-def _is_equal(gold: str, text: str) -> bool:
-    """Whether two answers have one value, however they are written."""
+def _is_another(problem: str, gold: str, later: str) -> bool:
+    """Whether what is named after a box can be read and has another value than the gold answer, also when rounded."""
+    cleaned = notation.cleaned(later)
+    is_read = any(not isinstance(each, str) for each in _read(notation.written_out(cleaned) or cleaned))
+    return is_read and not _is_equal(notation.cleaned(answers.boxed(gold) or gold), cleaned, problem, ROUNDED_DECIMALS)
+
+
+def _is_equal(gold: str, text: str, problem: str = "", decimals: int = DECIMALS) -> bool:
+    """Whether two cleaned answers have one value, however they are written."""
     from math_verify import verify
 
-    gold_text, cleaned = notation.cleaned(gold), notation.cleaned(text)
-    side, _ = sides.compared(cleaned, gold_text)
-    pairs = readings.readings(gold_text, side, "?")
-    return any(verify(_read(known), _read(found), timeout_seconds=None, raise_on_error=True) for known, found in pairs)
+    side, _ = sides.compared(text, gold)
+    for pair in readings.readings(gold, side, problem):
+        known, found = (_read(notation.written_out(text) or text) for text in map(readings.both_signs, pair))
+        if verify(known, found, decimals, timeout_seconds=None, raise_on_error=True):
+            return True
+    return False
 
 
 def gold_fault(gold: str) -> str:

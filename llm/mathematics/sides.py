@@ -1,8 +1,9 @@
 r"""Which part of an answer is compared, and for what it stands: x = 4 answers what 2x = 4 does not.
 
 A name is a letter, a word, capitals (a segment, an angle, an area) or a function of something, f(2), P(A \cap B), with
-indices and primes. An equation answers where its left side is a name, is equal to the gold answer, or is a formula of
-the problem; the first is told here, the others by the scorer.
+indices and primes; also a sum or ratio of names, where the problem has such a word. An equation answers where its left
+side is a name, is equal to the gold answer, or is a formula of the problem; the first is told here, the others by the
+scorer.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _NAME = re.compile(
     |\\(?P<function>sin|cos|tan)\s*\(?(?:\\angle\s*)?(?:[A-Z]+|\\[a-z]+|[a-z])\)?""",
     re.VERBOSE,
 )
+_COMBINED = re.compile(r"\b(?:ratio|sum|difference|product|quotient)\b", re.IGNORECASE)
+_FRACTION = re.compile(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
 _FUNCTIONS = {"sin": "sine", "cos": "cosine", "tan": "tangent"}
 
 
@@ -73,7 +76,13 @@ def is_name(text: str, problem: str) -> bool:
     [True, True, True, True, False, False, False]
     """
     names = items(text[1:-1]) if re.fullmatch(r"\(.*,.*\)", text, re.DOTALL) else [text]
-    return all(_is_one_name(name, problem) for name in names)
+    if _COMBINED.search(problem):
+        names = [
+            part
+            for name in names
+            for part in re.split(r"[-+/]|\\(?:cdot|times)(?![a-z])", _FRACTION.sub(r"\1/\2", name))
+        ]
+    return all(_is_one_name(name.strip(), problem) for name in names)
 
 
 def _is_one_name(text: str, problem: str) -> bool:
