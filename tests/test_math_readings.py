@@ -107,6 +107,9 @@ FORMS = (  # others: equal, but not the form asked for
     Case("Expand it.", r"\frac{x^2}{2}+x", (r"\frac{x^2+2x}{2}",), (r"x(\frac{x}{2}+1)",)),
     Case("Factor $3a^2-12$.", "3(a-2)(a+2)", ("3(2+a)(a-2)",), ("3(a^2-4)", "(3a-6)(a+2)", "3a^2-12")),
     Case("Factorise it completely.", "(y-1)^2(y+3)", ("(y+3)(y-1)(y-1)", "(1-y)^2(y+3)"), ("(y^2-2y+1)(y+3)",)),
+    Case("Expand it.", "f(x)=x^2+2x", ("f(x)=2x+x^2", "x^2+2x"), ("f(x)=x(x+2)", "x(x+2)")),
+    Case("Expand or factor it.", "(x-2)^2+(y+1)^2=9", ("(x-2)^2+(y+1)^2=9",), ()),
+    Case("Factor both.", r"\begin{pmatrix}x(x-1)\\2\end{pmatrix}", (r"\begin{bmatrix}x(x-1)\\2\end{bmatrix}",), ()),
     Case("Find the greatest common factor of both.", "2a(b+1)", ("2a(b+1)", "2ab+2a"), ()),
     Case("It grows by a factor of 3. Find $f(t)$.", r"5\cdot 3^t", (r"f(t)=5\cdot3^t",), ()),
 )

@@ -18,7 +18,7 @@ import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
-from sympy import Add, Basic, I, MatrixBase, Mul, Number, Pow, Rational, Symbol, factorial
+from sympy import Add, Basic, Expr, I, MatrixBase, Mul, Number, Pow, Rational, Symbol, factorial
 from sympy.core.function import AppliedUndef, Function
 from sympy.core.relational import GreaterThan, Relational, StrictGreaterThan
 
@@ -110,7 +110,8 @@ def is_formula_of(problem: str, text: str) -> bool:
 
 def has_form_asked(problem: str, tree: Basic, gold: Basic) -> bool:
     """Whether an answer is multiplied out or factored as far as the gold answer, where the problem asks for it."""
-    if is_number(gold):
+    tree, gold = (each.rhs if isinstance(each, Relational) else each for each in (tree, gold))
+    if is_number(gold) or not isinstance(tree, Expr) or not isinstance(gold, Expr):
         return True
     if _EXPAND.search(problem) and not _has_product_of_sums(gold):
         return not _has_product_of_sums(tree)

@@ -20,6 +20,7 @@ and nothing else of the program, so that a replaced worker starts at once.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 import math
@@ -139,7 +140,11 @@ def _names_answer(left: str, problem: str, gold: str) -> bool:
     """Whether an equation with this left side says what the answer is."""
     from sharpening.llm.mathematics import expressions
 
-    return sides.is_name(left, problem) or expressions.is_formula_of(problem, left) or _is_equal(gold, left)
+    if sides.is_name(left, problem) or expressions.is_formula_of(problem, left):
+        return True
+    with contextlib.suppress(Exception):  # of SymPy and its reader: such a left side has no value
+        return _is_equal(gold, left)
+    return False
 
 
 def _is_another(problem: str, gold: str, later: str) -> bool:
