@@ -11,6 +11,9 @@ from sharpening.llm.mathematics.scorer import math_verdict
 
 BOX = r"$\boxed{5}$"  # for @
 RIGHT = (
+    "@. Not 4, but 5 is the number of sides.",
+    "@\n\nSolution: we have $3+2=5$.",
+    "According to the theorem, it is @.",
     "So it is @.\n\nThe final answer is 5.",
     "@\n\n**Final answer:** $x = 5$",
     "@. The answer is $5$ cm.",
@@ -78,6 +81,7 @@ WRONG = {
         "@. Correction: $6$.",
         "Some user on the internet claims that it is @.",
         "My friend thinks the answer is @",
+        "According to some forum, it is @.",
         "La solution n'est jamais égale à @.",
         "Das Ergebnis ist nicht @.",
         "Es ist niemals @.",
@@ -115,8 +119,17 @@ WRONG = {
         "@. Sorry, I meant $6$.",
         "@\n\nTherefore the final answer is $\\frac{11}{2}$.",
         "@. Strike that; the value is 6.",
+        "@. I retract this; $n = 6$.",
+        "@. Ah no: $6$.",
+        "@ should read $6$.",
+        "@. Not 5 but 6.",
+        "@. Replace this by 6.",
+        "@\n\nSolution: $6$",
+        "@. In truth it is 6.",
     ),
     math_scorer.DIFFERENT: (
+        "- $\\boxed{4}$ (60%)\n- @ (40%)",
+        r"$\boxed{4}$, unless $x$ is odd, when it is @.",
         "| way | n |\n|--|--|\n| direct | $\\boxed{4}$ |\n| recursion | @ |",
         r"\begin{tabular}{cc} a & \boxed{4} \\ \hline b & \boxed{5} \end{tabular}",
         r"Odds are even that it is $\boxed{4}$, or rather @.",

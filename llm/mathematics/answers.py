@@ -54,7 +54,7 @@ _BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\.|[{}]", re.DOTALL)  # \
 
 # between boxes that stand together: nothing but delimiters, numbers of items, "x =" and words that join
 _JOIN = re.compile(
-    r"""(?:[\s$,;.:*&_=()\[\]\u2022-]|\\[()\[\]\\,;:!]|\\q?quad\b|\\text\s*\{|\}|\b(?:[a-z]|[0-9]{1,2}(?=[.):]))\b
+    r"""(?:[\s$,;.:*&_=%()\[\]\u2022-]|\\[()\[\]\\,;:!]|\\q?quad\b|\\text\s*\{|\}|\b(?:[a-z]|[0-9]{1,2}(?=[.):]|\\?%))\b
      (?!['\u2019])
     |\b(?:or|and|is|are|it|its|the|an|final|answers?|either|also|another|other|possible|possibly|maybe|perhaps
       |methods?|approach|options?|candidates?|versions?|choices?|guess|readings?|interpretations?)\b)*+""",
@@ -64,7 +64,7 @@ _ROWS = re.compile(  # between boxes in two rows of a table
     r"[^|\n]*\|[^\n]*\n(?:[ \t]*\|[^\n]*\n)*[ \t]*\|[^\n]*|[^\n&=]*\\\\\s*(?:\\hline\s*)*[^\n&=]*&[^\n=]*"
 )
 _ALTERNATIVE = re.compile(
-    r"\b(?:or|maybe|perhaps|possibly|alternatively|either|might|could|chances?|odds|guess|bet|otherwise|likely|versus|vs)\b",
+    r"\b(?:or|maybe|perhaps|possibly|alternatively|either|might|could|chances?|odds|guess|bet|otherwise|unless|whereas|likely|versus|vs)\b",
     re.IGNORECASE,
 )
 _UNDECIDED = re.compile(

@@ -70,12 +70,14 @@ _RULED_OUT = re.compile(  # up to the answer, without a comma or a conclusion be
     (?:(?!\b(?:so|thus|hence|therefore|but|then)\b)[^,;:]){0,80}$""",
     re.IGNORECASE | re.VERBOSE,
 )
+_OTHERS = r"""(?:some(?:body|one)|any(?:body|one)|people|others|many|most|he|she|they|students?(?:\s+[A-Z])?
+    |instructions|(?:an?|one|the|my|another|some)\s+(?:\w+\s+)?(?:student|friend|teacher|classmate|colleague|forum|user|author|website
+      |internet|chatbot|(?:text)?book|manual|sample|template))"""
 _REPORTED = re.compile(
-    r"""\b(?:some(?:body|one)|any(?:body|one)|people|others|many|most|he|she|they|students?(?:\s+[A-Z])?|instructions|(?:an?|one|the|my
-    |another)\s+(?:\w+\s+)?(?:student|friend|teacher|classmate|colleague|forum|user|author|website|internet|chatbot|(?:text)?book
-    |manual|sample|template))\b[^.;,\n]{0,40}?
-    \b(?:claim|say|said|write|wrote|think|thought|believe|assert|suggest|guess|argue|report)(?:s|es|ed)?\b[^.;,\n]{0,15}?
-    (?:\bthat\b|\banswers?\b|\bresult\b|\bit\b|:)[^.;,\n]{0,25}$""",
+    rf"""\b{_OTHERS}\b[^.;,\n]{{0,40}}?
+    \b(?:claim|say|said|write|wrote|think|thought|believe|assert|suggest|guess|argue|report)(?:s|es|ed)?\b[^.;,\n]{{0,15}}?
+    (?:\bthat\b|\banswers?\b|\bresult\b|\bit\b|:)[^.;,\n]{{0,25}}$
+    |\baccording\s+to\s+{_OTHERS}\b[^.;\n]{{0,40}}$""",
     re.IGNORECASE | re.VERBOSE,
 )
 _FAILS_AFTER = re.compile(
@@ -129,22 +131,23 @@ _FORMULA = r"(?:\$\$?(?P<marked>[^$]+)\$|\\\((?P<round>.+?)\\\)|\\\[(?P<square>.
 _PLAIN = r"[-\u2212]?(?:\\(?:[dt]?frac|sqrt)(?![a-z])|[0-9])[^\s;]*(?<![.,:*!?)])"
 _RETRACTS = re.compile(
     r"""(?:^|[.!?;:\n*(\])$}\u2013\u2014-])[\s*_#(]*(?:actually|edit|update|correction|oops|whoops|scrap|scratch|strike|hold\s+on|hang\s+on
-    |(?:up)?on\s+(?:closer\s+|second\s+|further\s+)?(?:reflection|inspection|thoughts?)|come\s+to\s+think|no,?\s+wait|(?:sorry|apologies)(?=[,:])
+    |(?:up)?on\s+(?:closer\s+|second\s+|further\s+)?(?:reflection|inspection|thoughts?)|come\s+to\s+think|(?:ah,?\s+)?no,?\s+wait|ah,?\s+no|in\s+truth|(?:sorry|apologies)(?=\s*[,:\u2013\u2014])
     |my\s+(?:mistake|bad)|I\s+(?:forgot|missed|mis\w+|overlooked|lost|meant)|revised|not\s+quite
-    |(?:looking|thinking)\s+again)\b(?P<rest>.*?)(?=\n\s*\n\s*\S|\Z)""",
+    |(?:so\s+)?I\s+(?:retract|revise|withdraw|amend|correct)|not(?=\s+[-$\\0-9][^\s.;]*\s+but)|(?:looking|thinking)\s+again)\b(?P<rest>.*?)(?=\n\s*\n\s*\S|\Z)""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _STATED = re.compile(
-    rf"(?:\b(?:is|are|be|been|get|gets|got|gives?|equals?|makes|to|have)\s+|[=:]\s*)?{_FORMULA.format(plain=_PLAIN)}",
+    rf"(?:\b(?:is|are|be|been|get|gets|got|gives?|equals?|makes|to|have|but)\s+|[=:]\s*)?{_FORMULA.format(plain=_PLAIN)}",
     re.DOTALL,
 )
 _NAMED = re.compile(
     rf"""\b(?:(?:(?:final|correct|right|true|real|actual)\s+(?:answer|result|value|solution)|answer)\W{{0,4}}?\s*
       (?:is|are|:|=|(?:should|must|would|ought\s+to)\s+(?:rather\s+|instead\s+)?(?:be|have\s+been)|becomes|equals)
     |(?:it|that|this)\s+(?:should|must|ought\s+to)\s+(?:rather\s+|instead\s+|actually\s+)?(?:be|have\s+been)
-    |(?:make|change|correct)\s+(?:it|that|this|(?:my|the)\s+answer)(?:\s+to)?)
+    |(?:make|change|correct|revise|replace)\s+(?:it|that|this|(?:my|the)\s+answer)(?:\s+(?:to|by|with))?|should\s+read
+    |^\W*(?:solution|result):)
     [\s*_:]*(?:(?:in\s+fact|actually|therefore|then|thus|indeed|rather|instead|exactly|simply|just)\s+)?{_FORMULA.format(plain=_PLAIN)}""",
-    re.IGNORECASE | re.VERBOSE | re.DOTALL,
+    re.IGNORECASE | re.VERBOSE | re.DOTALL | re.MULTILINE,
 )
 
 

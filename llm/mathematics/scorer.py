@@ -6,8 +6,9 @@ and no other answer waits for it longer than its limit.
 Departures from a plain call of math-verify:
 1. An answer stands in a closed box of a completion that ended, see `answers`; with `is_lenient` what math-verify finds
    in the last 2,000 characters counts where no box is shown. Nothing in a completion that was cut off counts.
-2. What is equal to the gold answer is no answer where it is a number that is still to be worked out, or a formula of
-   the problem: see `notation` and `expressions`.
+2. What is equal to the gold answer is no answer where it is a number that is still to be worked out, a formula of the
+   problem, an equation for another quantity or not in the form asked for: see `notation`, `expressions` and `sides`.
+   Both are read in each way in which they can be: see `readings`.
 3. Its own time limits (signal.alarm) are off: they do not stop what hangs in C code, and the pool's limit does.
 4. Errors of a comparison reach us. Those that SymPy or math-verify swallow inside a step do not: an answer that runs
    out of memory in such a step is wrong, as one that cannot be read.
