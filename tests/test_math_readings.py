@@ -66,6 +66,17 @@ EQUATIONS = (  # others: equations for another quantity
         (
             *("n=12", "12=n", "a_{7}=12", "f(3)=12", "g'(1)=12", r"\angle ABC=12^\circ", r"P(A \cap B)=12", "|PQ|=12"),
             *(r"\overline{PQ} = 12", r"\text{Area of } PQR = 12", r"\theta_1=12", r"r_{\text{max}}=12\text{ cm}"),
+            *(
+                r"|A \cup B|=12",
+                r"n(A \setminus B)=12",
+                r"\Delta x=12",
+                r"\sigma^2=12",
+                r"f^{(3)}(0)=12",
+                r"\ddot{x}(2)=12",
+            ),
+            *(r"\frac{d^2y}{dx^2}=12", r"\mathbb{P}(X=1)=12", r"\mathrm{lcm}(4,6)=12", r"36 \div 3=12", "C(12,1)=12"),
+            *(r"5\text{ apples}+7\text{ apples}=12\text{ apples}", r"\$5+\$7=\$12", r"\lceil 11.2\rceil=12"),
+            *(r"\text{Answer}=12", r"\textbf{Answer: }12", r"\det(A)=12", r"5^{3} \bmod 113=12", r"24\cos 60^\circ=12"),
             *("20-8=12", r"\gcd(24, 36)=12", "V=3+9=12", r"3n=36\Rightarrow n=12", "[PQR]=12"),
         ),
         (
@@ -73,6 +84,7 @@ EQUATIONS = (  # others: equations for another quantity
             *("2f(3)=12", "a_7+1=12", "-n=12", "mn=12", r"n^{-1}=12", "PQ^2=12", r"n=6\Rightarrow 2n=12", "20-7=12"),
         ),
     ),
+    Case("?", "720", ("6!=720", r"\binom{6}{1}\cdot 5! = 720"), ("n!=720", r"2\cdot 6!=720")),
     Case("Find $m+n$.", "31", ("m+n=31", "31"), ("m-n=31", "2(m+n)=31")),
     Case(r"Find $\sin 2t$.", r"\frac{1}{3}", (r"\sin 2t=\frac13",), (r"\sin t=\frac13",)),
     Case("What is the sine of the angle $A$?", "0.6", (r"\sin A=0.6",), (r"\cos A=0.6", r"2\sin A=0.6")),

@@ -66,7 +66,7 @@ _CHANGING = re.compile(  # words in a box that make it another answer, unless th
 )
 _RULED_OUT = re.compile(  # up to the answer, without a comma or a conclusion between
     r"""\b(?:no\s+way\s+(?:that|is|can|could|the|it)|under\s+no\s+circumstances?|in\s+no\s+(?:case|way)|tempt(?:ing|ed)\s+to
-    |(?:wrong|mis|incorrect|erroneous)(?:ly|takenly)|it\s+is\s+(?:false|untrue|wrong|incorrect)\s+(?:that|to))\b
+    |(?:wrong|mistaken|incorrect|erroneous)ly|it\s+is\s+(?:false|untrue|wrong|incorrect)\s+(?:that|to))\b
     (?:(?!\b(?:so|thus|hence|therefore|but|then)\b)[^,;:]){0,80}$""",
     re.IGNORECASE | re.VERBOSE,
 )

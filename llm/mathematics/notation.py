@@ -24,7 +24,8 @@ _ONE = r"\s*(\\(?!sqrt)[A-Za-z]+|[0-9A-Za-z])"  # an argument without braces
 _LOOKS = (  # what changes only the looks of an answer, in this order
     (r"(?<!\\)(?:\$|\\[()\[\]])|\\(?:display|text|script)style(?![a-z])|\\q?quad(?![a-z])", " "),
     (r"\\(?:tiny|small|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z])|\\[hv]?phantom\s*\{[^{}]*\}", " "),
-    (r"^\s*\\(?:text|mbox|mathrm)\s*\{\s*(?i:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?)[\s:]*\}", ""),
+    (r"^\s*\\(?:text(?:bf)?|mbox|mathrm)\s*\{\s*(?i:(?:the\s+)?(?:final\s+)?answer(?:\s+is)?)[\s:]*\}(?!\s*=)", ""),
+    (rf"\\[dt]?binom{_ONE}{_ONE}", r"\\binom{\1}{\2}"),
     (r"\\(?:left|right|[bB]igg?[lr]?)\s*(?=[()\[\]|\\{}.])", ""),
     (r"\\(?:textcolor|color|colorbox)\s*\{[A-Za-z]+\}", ""),
     (r"\\[cdt]frac(?![a-z])", r"\\frac"),

@@ -26,6 +26,7 @@ import importlib.util
 import logging
 import math
 import multiprocessing
+import re
 import signal
 import sys
 import warnings
@@ -58,6 +59,11 @@ OTHER_FORM = "not the form asked for"
 TIME_LIMIT = "time limit"
 CRASHED = "worker crashed"
 SCORER_ERROR = "scorer error"
+
+_UNITS = re.compile(r"\\(?:text|mathrm|mbox)\s*\{[^{}]*\}|\\\$")  # on the left side of an equation
+_UNREAD = re.compile(
+    r"\\(?:[bp]?mod|circ)(?![a-z])"
+)  # which math-verify drops from the value of a left side of numbers
 
 Verdict = Callable[[str, str, Answer], Mark]  # problem, gold answer, answer
 T = TypeVar("T")
@@ -143,8 +149,10 @@ def _names_answer(left: str, problem: str, gold: str) -> bool:
 
     if sides.is_name(left, problem) or expressions.is_formula_of(problem, left):
         return True
+    if _UNREAD.search(left) and not re.search("[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", left)):
+        return True
     with contextlib.suppress(Exception):  # of SymPy and its reader: such a left side has no value
-        return _is_equal(gold, left)
+        return _is_equal(gold, _UNITS.sub(" ", left))
     return False
 
 

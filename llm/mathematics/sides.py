@@ -16,22 +16,23 @@ _IMPLIES = re.compile(r"\\(?:Rightarrow|Longrightarrow|implies|iff|Leftrightarro
 _SEPARATOR = r"[,;&]|\\\\|\\(?:text|mbox|mathrm)\s*\{\s*,?\s*(?:or|and)\s*\}|\b(?:or|and)\b"
 _PART = re.compile(
     rf"""(?P<open>\\?[({{\[]|\\begin(?![a-z]))|(?P<close>\\?[)}}\]]|\\end(?![a-z]))|(?P<separator>{_SEPARATOR})
-    |(?P<equals>(?<![<>!:])=)|\\?.""",
+    |(?P<equals>(?<![<>:])(?<!(?<![0-9)])!)=)|\\?.""",
     re.DOTALL | re.VERBOSE,
 )
 
 _GREEK = "alpha|beta|gamma|delta|epsilon|theta|lambda|mu|nu|xi|rho|sigma|tau|phi|varphi|psi|omega|[GDTLSPO][a-z]+|ell"
-_ATOM = rf"""(?:\\(?:vec|hat|widehat|bar|overline|tilde|mathbb|mathcal|mathbf|mathrm|boldsymbol)\s*
+_ATOM = rf"""(?:\\(?:vec|hat|widehat|bar|overline|overrightarrow|tilde|d?dot|mathbb|mathcal|mathbf|mathrm|boldsymbol)\s*
       (?:\{{[A-Za-z]+\}}|[A-Za-z])
-    |m?\s*\\(?:angle|triangle|Delta)\s*(?:[A-Z]+|\\[a-z]+)|[A-Z]{{2,5}}|[A-Za-z](?![A-Za-z])|\\(?:{_GREEK})(?![a-z]))"""
+    |m?\s*\\(?:angle|triangle)\s*(?:[A-Z]+|\\[a-z]+)|\\Delta\s*\\?[A-Za-z]+|[A-Z]{{2,5}}|\\(?:max|min|det|dim|deg)(?=\s*\()|[A-Za-z](?![A-Za-z])|\\(?:{_GREEK})(?![a-z]))"""
 _WORDS = r"\\(?:text(?:bf|rm|it)?|mathrm|operatorname|mbox)\s*\{[^{}0-9=+*/^-]+\}"
 _WORD = rf"(?:{_WORDS}|(?:[A-Z][a-z]+|[a-z]{{4,}})(?![A-Za-z]))"
 _NAME = re.compile(
     rf"""(?:\\(?:max|min|det|dim|deg)\s*)?(?:{_WORD}\s*)*(?:(?:{_WORD}|{_ATOM})
        (?:_\s*(?:\w|\\[a-z]+|\{{(?:[^{{}}]|\{{[^{{}}]*\}})*\}}))?'*
-       (?:\^\s*(?:\{{\s*(?:-\s*1|\\prime|')\s*\}}|\\prime|\*)(?=\s*[(\[])|(?<=[A-Z])\^\s*\{{\s*-\s*1\s*\}})?\s*
+       (?:\^\s*(?:\{{\s*(?:-\s*1|\\prime|'|\(\w\))\s*\}}|\\prime|\*)(?=\s*[(\[])|(?<=[A-Z])\^\s*\{{\s*-\s*1\s*\}})?\s*
        (?P<argument>\((?:[^()]|\([^()]*\))*\)|\[[A-Za-z]+\])?)
-    |\\?\|\s*(?:[A-Z]+|\\\w+\s*\{{\w+\}}|z)\s*\\?\||\[[A-Z]{{3,}}\]|\\frac\{{d\w\}}\{{d\w\}}
+    |\\?\|\s*(?:[A-Z]+(?:\s*\\(?:cup|cap|setminus)\s*[A-Z])*|\\\w+\s*\{{\w+\}}|z)\s*\\?\||\[[A-Z]{{3,}}\]|\\sigma\^\{{?2\}}?
+    |\\frac\{{(?:d|\\partial)(?:\^\{{?2\}}?)?\s*\w\}}\{{(?:d|\\partial)\s*\w(?:\^\{{?2\}}?)?\}}
     |\\(?P<function>sin|cos|tan)\s*\(?(?:\\angle\s*)?(?:[A-Z]+|\\[a-z]+|[a-z])\)?""",
     re.VERBOSE,
 )
@@ -91,8 +92,8 @@ def _is_one_name(text: str, problem: str) -> bool:
         return False
     if found["function"]:
         return _FUNCTIONS[found["function"]] in problem.lower()
-    is_product = found["argument"] and text[0].islower() and text[0] not in "fgh" and text[0] in found["argument"]
-    return not is_product
+    letters = re.sub(r"\\[a-z]+", "", found["argument"] or "")
+    return not (text[0].islower() and text[0] not in "fgh" and text[0] in letters)
 
 
 def _sides(equation: str) -> list[str]:
