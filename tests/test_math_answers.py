@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks import attack_answers, attack_completions
+from benchmarks import attack_answers, attack_completions, attack_second_answers
 from sharpening.llm.mathematics import answers, notation
 from sharpening.llm.mathematics import scorer as math_scorer
 from sharpening.llm.mathematics.answers import Answer, answer_of
@@ -270,7 +270,7 @@ def test_no_attack_is_paid_for(scorer: MathScorer) -> None:
 
 
 def test_the_right_answers_of_the_attack_are_taken(scorer: MathScorer) -> None:
-    right = attack_answers.PLAIN + attack_answers.RIGHT
+    right = [one for cases in (attack_answers, attack_second_answers) for one in cases.PLAIN + cases.RIGHT]
     marks = scorer.score([Attempt(problem, gold, completion, True) for problem, gold, completion in right])
-    assert len(right) >= 40
+    assert len(right) >= 99
     assert [(one, mark) for one, mark in zip(right, marks, strict=True) if mark.correct != 1] == []
