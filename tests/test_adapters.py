@@ -134,7 +134,7 @@ SPOILT: dict[str, Callable[[Path], object]] = {
     "adapter_config.json has no base_model_name_or_path": lambda folder: (
         (folder / "adapter_config.json").write_text("{") and None
     ),
-    "its base 'no/such': neither a readable folder nor a model that can be had from a hub: ": lambda folder: rewrite(
+    "its base 'no/such': there is no such folder, none in the hub's cache, and ": lambda folder: rewrite(
         folder, base_model_name_or_path="no/such"
     ),
     "its base '": lambda folder: (

@@ -117,6 +117,22 @@ def test_a_script_without_the_command_trains_the_same_model(here, run) -> None:
     assert [len(one.prompts) for one in (found.train, found.held_out)] == [20, 3]
 
 
+def test_without_a_number_all_problems_that_exist_are_trained_on(here) -> None:
+    with problems.opened(configs.named_or_read("run.yaml", {"num_problems": 20}), "model") as found:
+        assert len(found.train.prompts) == 20
+    given = "".join(line for line in (here / "run.yaml").read_text().splitlines(True) if "num_problems" not in line)
+    (here / "few.yaml").write_text(given)
+    with problems.opened(configs.named_or_read("few.yaml", {}), "model") as found:
+        num = len(found.train.prompts)
+    assert 20 < num < 2000
+    config = configs.named_or_read("few.yaml", {"num_problems": 2000})
+    with (
+        pytest.raises(ValueError, match=f"^num_problems: 2000: found {num} distinct"),
+        problems.opened(config, "model"),
+    ):
+        pass
+
+
 # stopped and damaged runs
 
 

@@ -164,8 +164,10 @@ def test_a_name_that_is_nowhere_is_one_line(monkeypatch: pytest.MonkeyPatch) -> 
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    for name in ("no-such-model", "no/such", "no/such/folder at all"):
-        assert refusal(name).startswith("neither a readable folder nor a model that can be had from a hub: ")
+    for name in ("no-such-model", "no/such"):
+        wanted = "there is no such folder, none in the hub's cache, and HF_HUB_OFFLINE is set: want a folder"
+        assert refusal(name) == wanted
+    assert refusal("no/such/folder at all") == "there is no such folder: want one with a model"
 
 
 def test_a_device_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

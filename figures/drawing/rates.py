@@ -82,6 +82,8 @@ def rates_caption(rows: Sequence[Row], words: Mapping[str, str], names: Sequence
     return (
         f"How the success rates of {num['value']:.0f} problems moved from {names[0]} to {names[1]}. (a) Problems are "
         "sorted by one half of the samples before, and measured on the other half and after, averaged over all halves; "
-        "bars: 95% over problems. Lines: what fitted laws have in the same bins. (b) The change of pass@k, with its "
-        f"95% interval for each k on its own, and what the laws imply. Laws: {laws}. Run {run}."
+        "bars: 95% over problems. Lines: what fitted laws have in the same bins. A bin is an average over problems of "
+        "many rates: compare points with lines, and read no problem's shift off them; a common shift is not flat. (b) "
+        "The change of pass@k, with its 95% interval for each k on its own, and what the laws imply. "
+        f"Laws: {laws}. Run {run}."
     )

@@ -12,11 +12,12 @@ from sharpening.figures.tables.text import cell, notes, section, table
 Row = Mapping[str, Any]
 WHOLE = "all"
 LEVEL = 0.05
-NO_DS = (
-    "No run here used differential smoothing: this tests what theory says of plain RL.",
+LIMITS = (
+    "The laws are of plain RL. Where a model was trained in another way they describe it, and say nothing of DS.",
     "The methods' laws are for one speed on all problems and a constant concentration of answers. A speed that differs "
     "between problems can imitate any law, so only the common form can be rejected by counts.",
-    "A law says how rates moved, not why. Problems of one benchmark differ in more than their rate.",
+    "A law says how rates moved, not why. Problems of one benchmark differ in more than their rate. Log-odds are not "
+    "rates: where the spread is wide the mean rate can rise while the typical problem becomes harder.",
 )
 
 
@@ -60,13 +61,17 @@ def verdict_sentences(rows: Sequence[Row], words: Mapping[str, str]) -> list[str
     fits = (
         "is not rejected" if own >= LEVEL else f"is itself rejected ({chance(own)}): it is the nearest of those tried"
     )
+    is_best = one(rows, "held_out", name)["value"] == max(row["value"] for row in select(rows, quantity="held_out"))
+    rank = "best" if is_best else "as well as the best, within a standard error and with fewer parameters,"
     told.append(
-        f"Of {len(others) + 1} laws it foretells held-out problems best, or as well with fewer parameters, and {fits}; "
-        f"{len(rejected)} of the others are rejected at 5%."
+        f"Of {len(others) + 1} laws this one predicts held-out problems {rank} and {fits}; of the {len(others)} others "
+        f"{len(rejected)} are rejected at 5%."
     )
     if name != "common":
         behind, p = one(rows, "behind", "common"), one(rows, "misfit_p", "common")["value"]
-        told.append(f"The same shift for every problem is behind by {cell([behind])} nats a problem ({chance(p)}).")
+        told.append(
+            f"The same shift for every problem predicts worse, by {cell([behind])} nats a problem ({chance(p)})."
+        )
     told.append(_spread(rows, name))
     told.append(_loss(rows, name))
     return told
@@ -79,8 +84,10 @@ def _moved(rows: Sequence[Row], name: str, words: Mapping[str, str]) -> str:
         if slope["low"] > 0:
             still = -shift["value"] / slope["value"]
             is_in_reach = 1 / (1 + exp(-still)) > 1 / one(rows, "least_samples")["value"]
-            ends = f"; problems solved less often than {rate(still)} became harder" if is_in_reach else ""
-            return f"{start}more for every unit of log-odds before: what was solved often gained most{ends}."
+            ends = (
+                f" By this line the typical problem solved less often than {rate(still)} lost." if is_in_reach else ""
+            )
+            return f"{start}more for every unit of log-odds before: rarely solved problems gained least.{ends}"
         return f"{start}for every unit of log-odds before."
     mean = one(rows, "mean_shift", name)
     return f"Log-odds of success moved by {cell([mean])} on average, by the law: {words[name]}."
@@ -91,7 +98,7 @@ def _spread(rows: Sequence[Row], name: str) -> str:
     if spread["low"] == 0:
         most = spread["high"]
         return f"Problems of the same rate moved alike: a spread of 0 is not rejected, of more than {most:.2f} is."
-    return f"Problems of the same rate moved differently: their shifts have a standard deviation of {cell([spread])}."
+    return f"Problems of the same rate moved differently: their true shifts have standard deviation {cell([spread])}."
 
 
 def _loss(rows: Sequence[Row], name: str) -> str:
@@ -101,9 +108,9 @@ def _loss(rows: Sequence[Row], name: str) -> str:
         one(rows, f"implied_{which}", name, k=k)["value"] for which in ("difference", "without_spread", "never_solved")
     )
     return (
-        f"pass@{k} changed by {cell([seen])}; the law implies {implied:+.3f}. Without the spread it would be "
-        f"{plain:+.3f}; problems that the model never solved before contribute {never:+.3f}, the others "
-        f"{implied - never:+.3f}."
+        f"pass@{k} changed by {cell([seen])}; the fitted law gives {implied:+.3f}, without its spread {plain:+.3f}. Of "
+        f"the law's change problems of which no sample was correct before make {never:+.3f} (their true rates need not "
+        f"be 0), the others {implied - never:+.3f}."
     )
 
 
@@ -125,7 +132,7 @@ def report(
             *_parts(rows, width),
         ]
     sections += _training(rows, width)
-    sections.append(section("WHAT THIS DOES NOT SHOW", notes(NO_DS, width), width))
+    sections.append(section("WHAT THIS DOES NOT SHOW", notes(LIMITS, width), width))
     return "\n\n".join(sections) + "\n"
 
 
@@ -147,8 +154,8 @@ def _laws(rows: Sequence[Row], claims: Mapping[str, str], words: Mapping[str, st
     header = ["law", "claim", "mean shift", "spread", "behind, nats a problem", "p"]
     meanings = [f"{law}: {words[law]}." for law in laws_of(rows)]
     columns = (
-        "Mean shift and spread are of log-odds. Behind: of the log-probability of held-out problems. p: of the law "
-        "within an extension of it by two functions of the log-odds."
+        "Mean shift and spread are of log-odds. Behind: how much less log-probability a law gives to held-out problems "
+        "than the chosen one. p: small where adding two functions of the log-odds makes a law fit better than by chance."
     )
     return section(
         "LAWS [95% interval]", [table(header, body, width), "", *notes([columns, " ".join(meanings)], width)], width

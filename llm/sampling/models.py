@@ -5,12 +5,14 @@ A model is a folder that `save_pretrained` wrote, a hub name, or the folder of a
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import huggingface_hub
 import torch
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig, PreTrainedConfig
@@ -21,6 +23,7 @@ from sharpening.llm.tasks import Prompt
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 BYTES_AT_ONCE = 2**22
+HUB_SECONDS = 5  # to wait for a hub
 MODEL_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")  # what a model folder's identity is made of
 
 
@@ -126,6 +129,7 @@ def safe_config(name: str) -> dict[str, Any]:
     Raises ValueError, one line, for any other.
     """
     folder = Path(name)
+    require_model(name)
     if (base := adapters.base_of(name)) is not None:
         try:
             config = safe_config(base)
@@ -150,6 +154,29 @@ def safe_config(name: str) -> dict[str, Any]:
     if folder.is_dir() and not any(folder.glob("tokenizer*")):
         raise ValueError(f"model: {name!r}: it has no tokenizer: want tokenizer.json beside config.json")
     return dict(config)
+
+
+def require_model(name: str) -> None:
+    """Raises ValueError, within seconds, for a model that is no folder, nor to be had from a hub."""
+    path = Path(name)
+    if path.exists():
+        return
+    if name[:1] in (".", "/", "~") or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.is_dir()):
+        there = [str(one) for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
+        near = difflib.get_close_matches(name, there, n=1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise ValueError(f"model: {name!r}: there is no such folder: {meant}want one with a model")
+    if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
+        return
+    why = "HF_HUB_OFFLINE is set"
+    if not huggingface_hub.constants.HF_HUB_OFFLINE:
+        try:
+            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_SECONDS)
+        except Exception as error:  # of the library for requests that it has
+            why = f"{huggingface_hub.constants.ENDPOINT} cannot be reached: {(str(error).splitlines() or [''])[0]}"
+        else:
+            return
+    raise ValueError(f"model: {name!r}: there is no such folder, none in the hub's cache, and {why}: want a folder")
 
 
 def _refuse_code(name: str, config: Mapping[str, Any]) -> None:

@@ -48,7 +48,9 @@ class RunConfig(BaseModel):
     countdown: dict[str, Value] = Field(
         default_factory=dict, description="kind of drawn problems, over the model's own"
     )
-    num_problems: int = Field(2_000, ge=1, description="number of drawn problems")
+    num_problems: int = Field(
+        2_000, ge=1, description="number of drawn problems; if not given, fewer where fewer exist"
+    )
     text_format: Literal["compact", "chat"] = Field("compact", description="format of Countdown")
     problem_column: str = Field("problem", description="math: column with the problem; own: with the prompt")
     answer_column: str = Field("answer", description="math and own: column with the answer")

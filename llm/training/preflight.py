@@ -8,7 +8,6 @@ empty one.
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import math
 import os
@@ -17,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import huggingface_hub
 import torch
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -35,7 +33,6 @@ CHECKPOINTS = 3  # two are kept while a third is written
 PROGRAM = 2**30  # bytes of Python, torch and TRL, or of a GPU's context
 KEPT, KEPT_WITH_CHECKPOINTING = 28, 1  # numbers a token, layer and hidden unit for the backward pass; 28 measured
 CACHED = 2  # key and value, of every token, layer and hidden unit
-HUB_SECONDS = 5  # to wait for a hub
 VLLM_SHARE = 0.3  # of the GPU, TRL's default
 LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available, "trackio": is_trackio_available}
 
@@ -90,29 +87,6 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
                 "or a larger machine"
             )
     return plan
-
-
-def require_model(name: str) -> None:
-    """Raises ValueError, within seconds, for a model that is no folder, nor to be had from a hub."""
-    path = Path(name)
-    if path.exists():
-        return
-    if name[:1] in (".", "/", "~") or len(path.parts) > 2 or (len(path.parts) == 2 and path.parent.is_dir()):
-        there = [str(one) for one in path.parent.iterdir() if one.is_dir()] if path.parent.is_dir() else []
-        near = difflib.get_close_matches(name, there, n=1)
-        meant = f"did you mean {near[0]}? " if near else ""
-        raise ValueError(f"model: {name!r}: there is no such folder: {meant}want one with a model")
-    if isinstance(huggingface_hub.try_to_load_from_cache(name, "config.json"), str):
-        return
-    why = "HF_HUB_OFFLINE is set"
-    if not huggingface_hub.constants.HF_HUB_OFFLINE:
-        try:
-            huggingface_hub.get_session().head(huggingface_hub.constants.ENDPOINT, timeout=HUB_SECONDS)
-        except Exception as error:  # of the library for requests that it has
-            why = f"{huggingface_hub.constants.ENDPOINT} cannot be reached: {(str(error).splitlines() or [''])[0]}"
-        else:
-            return
-    raise ValueError(f"model: {name!r}: there is no such folder, none in the hub's cache, and {why}: want a folder")
 
 
 def _require_packages(config: RunConfig) -> None:

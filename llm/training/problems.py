@@ -84,7 +84,10 @@ def _countdown(config: RunConfig, model: str) -> Problems:
             raise ValueError(f"problems: {config.problems!r}: all {left_out} belong to held-out splits: want others")
     else:
         rng = np.random.default_rng([config.seed, TRAIN_SEED])
-        train = countdown.distinct(settings["train"], rng, config.num_problems, name="num_problems")
+        if "num_problems" in config.model_fields_set:
+            train = countdown.distinct(settings["train"], rng, config.num_problems, name="num_problems")
+        else:  # as many as there are, up to the default
+            train = countdown.up_to(settings["train"], rng, config.num_problems)
     held_out = None
     if config.evaluation_problems:
         rng, number = np.random.default_rng([config.seed, HELD_OUT_SEED]), config.evaluation_problems

@@ -67,7 +67,7 @@ def llm(options: LlmOptions) -> int:
 
     clock = store.Clock()
     model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
-    preflight.require_model(model)
+    models.require_model(model)
     if config.adapter:
         preflight.num_adapter_weights(config.adapter)
     identity: dict[str, Any] = {"command": "llm", "files": _files(config)}
