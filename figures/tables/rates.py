@@ -155,7 +155,7 @@ def _laws(rows: Sequence[Row], claims: Mapping[str, str], words: Mapping[str, st
     meanings = [f"{law}: {words[law]}." for law in laws_of(rows)]
     columns = (
         "Mean shift and spread are of log-odds. Behind: how much less log-probability a law gives to held-out problems "
-        "than the chosen one. p: small where adding two functions of the log-odds makes a law fit better than by chance."
+        "than the chosen one. p: small where two more functions of the log-odds make a law fit better than by chance."
     )
     return section(
         "LAWS [95% interval]", [table(header, body, width), "", *notes([columns, " ".join(meanings)], width)], width
