@@ -36,8 +36,8 @@ test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m mypy
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 20
 
-test-all: test ## test, and comparisons with packages of others, which are installed in environments of their own
-	$(PY) -m pytest -m other_package
+test-all: test ## test, the slow tests, and comparisons with packages of others in environments of their own
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "slow or other_package" --durations 20
 
 clean: ## remove .venv and the checkers' caches; results and models stay
 	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -90,6 +90,7 @@ def test_bad_input_is_refused_before_anything_runs() -> None:
         _ = sharpening.compair  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_the_tour_runs_without_torch() -> None:
     code = (
         f"import runpy, sys; runpy.run_path({str(ROOT / 'examples' / 'tour.py')!r}); sys.exit('torch' in sys.modules)"

@@ -195,6 +195,7 @@ def test_the_noise_of_samples_is_that_of_binomial_counts():
     assert exact > 2 * MONTE_CARLO_Z * error  # so that no noise, or the half of it, would be rejected
 
 
+@pytest.mark.slow
 def test_so_many_problems_resolve_the_change_four_times_in_five():
     """A study of 1,500 problems says how many it takes; 150 of that size resolve it in 80%, and of a third in few."""
     rng, k = np.random.default_rng(7), 8

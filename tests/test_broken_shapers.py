@@ -35,6 +35,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "broken"), SIGNS.items(), ids=list(SIGNS))
 def test_a_flipped_sign_in_the_shapers_makes_check_fail(line: str, broken: str, clone: Path) -> None:
     source = (ROOT / "theory" / "shaping.py").read_text(encoding="utf-8")

@@ -29,6 +29,7 @@ def _verdicts(method: str, tmp_path) -> dict:
     return found
 
 
+@pytest.mark.slow
 def test_a_renamed_copy_of_ds_gets_its_headline(tmp_path, capsys):
     """The verdict comes from behaviour: a file with ds's formula says what ds says, with the sign wrong it sharpens."""
     (tmp_path / "mine.py").write_text(COPY, encoding="utf-8")
@@ -179,6 +180,7 @@ def numpy_only(*, reward):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "verdict"), [("plain", "holds"), ("numpy_only", "fails")])
 def test_torch_is_compared_where_it_is_installed(name: str, verdict: str, tmp_path):
     """The same formula passes; one that doubles the baseline of anything but NumPy arrays is caught."""

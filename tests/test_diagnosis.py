@@ -113,6 +113,7 @@ def test_differential_smoothing_smooths_in_the_end_from_the_point_of_e3_on():
     assert found["centring"].numbers["onset"]["turns"] == pytest.approx([want], rel=SEARCHED)
 
 
+@pytest.mark.slow
 def test_an_entropy_bonus_ends_where_b7_says():
     found = diagnosed("entropy_bonus")
     assert found.headline.startswith("smooths in the end, ends on a mixture with wrong answers (Q = 0.99984")
@@ -136,6 +137,7 @@ def test_base_reference_ends_on_the_rarest_correct_answer():
     assert not found["end"].counterexample
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "parameters", "name"),
     [
@@ -151,6 +153,7 @@ def test_a_copy_under_another_name_gets_the_same_verdicts(copies, spec, paramete
     assert diagnose.summary(copy) == diagnose.summary(original)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "headline"),
     [

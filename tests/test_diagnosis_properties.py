@@ -13,6 +13,7 @@ from tests.test_diagnosis import SEARCHED, flow_of, subject_of
 from tests.tolerances import FLOAT64
 
 
+@pytest.mark.slow
 def test_each_broken_property_has_its_smallest_counterexample():
     def divides(reward):
         return (reward - reward.mean(axis=-1, keepdims=True)) / reward.std(axis=-1, keepdims=True)
@@ -84,6 +85,7 @@ def test_strengths_are_found_by_what_they_do():
         assert properties.strengths_of(subject, np.random.default_rng(0)) == want
 
 
+@pytest.mark.slow
 def test_zero_strength_is_checked_and_its_baseline_named():
     rng = np.random.default_rng(0)
 
@@ -116,6 +118,7 @@ def test_tensors_of_another_library_give_the_same_numbers_or_a_counterexample():
     assert properties.same_in_tensors(subject_of(of_numpy), None).verdict == "not applicable"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("spec", "parameters", "want"),
     [

@@ -255,6 +255,7 @@ def test_an_infinite_time_is_null_in_json(here: Path, run: Run) -> None:
 # Bad input.
 
 
+@pytest.mark.slow
 @needs_full
 def test_in_process_and_subprocess_agree(here: Path, run: Run) -> None:
     for words in (
@@ -343,7 +344,7 @@ BAD_OPTIONS: dict[tuple[str, ...], str] = {
         for flag in ("--json", "--latex", "--markdown")
     },
     ("check", "--nonsense\nx"): r"unrecognized arguments: --nonsense\nx",
-    ("chek",): "'chek' is no command: did you mean check? want one of samples, audit, ",
+    ("chek",): "'chek' is no command: did you mean check? want one of samples, rates, audit, ",
 }
 
 

@@ -27,6 +27,7 @@ def drawn(num_completions: int) -> Iterator[Case]:
     return islice(completions(np.random.default_rng(0)), num_completions)
 
 
+@pytest.mark.slow
 def test_the_verifier_agrees_with_the_judge_and_is_fast():
     found, offences = fuzz.tallies(drawn(NUM_COMPLETIONS))
     assert not offences, "\n".join(offences)

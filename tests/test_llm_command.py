@@ -153,6 +153,7 @@ def test_a_damaged_checkpoint_is_named_and_the_run_ends_with_the_same_bytes(here
     assert weights("first") == model
 
 
+@pytest.mark.slow
 def test_a_run_asked_to_end_exits_with_143_and_goes_on_to_the_same_rows(here, run) -> None:
     words = ("run.yaml", "--set", "steps=40", "save_every=10", "evaluate_every=20", SMALL, "--folder", "stopped")
     environment = os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}

@@ -133,6 +133,7 @@ def installed(wheel_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder / "bin" / "python"
 
 
+@pytest.mark.slow
 def test_the_wheel_works_beside_a_published_llm(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT.replace("SECONDS", "0.3"))
     done = run("-W", "ignore", "script.py", folder=tmp_path, python=installed)
@@ -144,6 +145,7 @@ def test_the_wheel_works_beside_a_published_llm(installed: Path, tmp_path: Path)
     assert second == "[]"
 
 
+@pytest.mark.slow
 def test_commands_run_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "counts.csv").write_text("problem,n,c\na,4,1\nb,4,4\n")
     for words in (("check", "--only", "A2.1", "--jobs", "1"), ("samples", "counts.csv")):
@@ -152,6 +154,7 @@ def test_commands_run_from_the_wheel(installed: Path, tmp_path: Path) -> None:
     assert run("-m", "sharpening", "check", "--only", "Z", folder=tmp_path, python=installed).returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 def test_a_clone_in_a_folder_with_a_space_and_a_hyphen_works(tmp_path: Path) -> None:
     """Links survive git, and joblib's processes find the modules."""

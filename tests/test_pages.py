@@ -1,7 +1,7 @@
 """Every page is followed by pasting: its commands and its code run, its links lead somewhere, its parts are current.
 
-The commands of all pages run in one folder, each once, in the order of the pages: a model that one page teaches is
-there for the next.
+The commands of all pages run in one folder, each once, in the order of the pages (`make test-all`): a model that one
+page teaches is there for the next.
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ def test_every_part_that_can_be_generated_is_somewhere() -> None:
     assert sorted(found) == sorted(pages.GENERATED)
 
 
+@pytest.mark.slow
 def test_the_table_of_verdicts_is_current() -> None:
     """The line of DS is diagnosed again; every group-level method has one, in their order."""
     head, rule, *lines = pages.parts("docs/methods.md")["verdicts"].splitlines()
@@ -162,6 +163,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", RUN, ids=lambda line: line.removeprefix("sharpening "))
 def test_every_command_runs(line: str, here: Path, said: dict[str, str], capfd: pytest.CaptureFixture[str]) -> None:
     """Pasted, it exits with 0 and prints no error."""
@@ -170,6 +172,7 @@ def test_every_command_runs(line: str, here: Path, said: dict[str, str], capfd: 
     said[line] = done.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if PRINTED.search(text(page))])
 def test_quoted_output_is_current(page: str, said: dict[str, str]) -> None:
     """Every quoted line is printed by the command, in that order."""
@@ -178,6 +181,7 @@ def test_quoted_output_is_current(page: str, said: dict[str, str]) -> None:
         assert [row for row in quoted.splitlines() if row not in printed] == []
 
 
+@pytest.mark.slow
 def test_what_the_commands_stored_is_whole_and_has_the_ids_of_the_committed_runs(folder: Path) -> None:
     """A command of a page makes a committed run again, where the index says that this command does."""
     found = store.list_runs(folder / "results")
@@ -187,6 +191,7 @@ def test_what_the_commands_stored_is_whole_and_has_the_ids_of_the_committed_runs
     assert again <= {run.name for run in found}
 
 
+@pytest.mark.slow
 def test_the_dry_run_says_what_the_page_promises(said: dict[str, str]) -> None:
     plan = said["sharpening llm examples/own_run.yaml --dry-run"]
     for words in (
@@ -198,6 +203,7 @@ def test_the_dry_run_says_what_the_page_promises(said: dict[str, str]) -> None:
         assert words in plan
 
 
+@pytest.mark.slow
 def test_the_trained_model_is_where_the_page_says(folder: Path) -> None:
     assert (folder / "runs" / "own" / "model" / "model.safetensors").is_file()
 
@@ -212,6 +218,7 @@ def test_the_python_example_runs_from_another_folder(code: str, tmp_path: Path) 
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_the_lines_for_trl_are_the_same_on_both_pages_and_train(folder: Path, tmp_path: Path) -> None:
     """Five lines around a user's own, in a folder of the user's: two steps, with the ratio in the log."""
     (script,) = pages.blocks("README.md", "python")
@@ -283,7 +290,8 @@ def test_the_command_of_a_committed_run_makes_its_configuration(id: str) -> None
     if words[0] == "llm":
         changes = {key: given[key] for key in ("method", "seed") if key in given}
         options = configs.named_or_read(given["config"], changes).model_dump(mode="json")
-    if words[0] == "samples":
+    if words[0] in ("samples", "rates"):
+        options["files"] += [options.pop("training")] if options.get("training") else []
         assert [Path(name).name for name in options.pop("files")] == [one["file"] for one in stored["files"]]
     if words[0] == "figures":
         assert options["only"] == [stored["figure"]]

@@ -174,6 +174,7 @@ def test_the_gradient_of_paths(tmp_path: Path) -> None:
         assert gradient[place] == pytest.approx((up - down) / 2e-4, rel=COARSE, abs=SMALL_SLOPE)
 
 
+@pytest.mark.slow
 def test_the_command_on_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -120,7 +120,9 @@ def in_library(inputs: dict[str, np.ndarray], xp, dtype: str) -> dict:
     return {name: convert(name) for name in inputs}
 
 
-@pytest.mark.parametrize("group_size", SIZES)
+@pytest.mark.parametrize(
+    "group_size", [pytest.param(size, marks=[pytest.mark.slow] if size > 6 else []) for size in SIZES]
+)
 def test_agrees_with_the_loops_for_every_reward_vector_and_many_log_probabilities(group_size):
     inputs = drawn_groups(group_size)
     narrow = {name: values.astype(np.float32) if name != "answer" else values for name, values in inputs.items()}

@@ -85,6 +85,7 @@ def test_a_damaged_run_is_named_and_computed_again(undisturbed: dict, tmp_path: 
 COMMAND = [sys.executable, str(ROOT / "paper_repro.py"), "bandits", "--only", "reinforcement_bias", "universality"]
 
 
+@pytest.mark.slow
 def test_killed_sweeps_resume_to_the_same_bytes(tmp_path: Path):
     """SIGKILL at random moments, then the command again: every row as in an undisturbed sweep.
 
@@ -111,6 +112,7 @@ def test_killed_sweeps_resume_to_the_same_bytes(tmp_path: Path):
     assert [store.verify_run(path) for path in store.list_runs(killed)] == [[]] * len(store.list_runs(killed))
 
 
+@pytest.mark.slow
 def test_control_c_ends_at_once_and_keeps_what_is_finished(tmp_path: Path):
     """SIGINT to the whole group, as a terminal sends it: exit status 130, one line, and no damaged run."""
     process = subprocess.Popen(
@@ -134,6 +136,7 @@ def test_control_c_ends_at_once_and_keeps_what_is_finished(tmp_path: Path):
     assert all(store.verify_run(run) == [] for run in runs)
 
 
+@pytest.mark.slow
 def test_two_writers_of_one_store_do_not_disturb_each_other(tmp_path: Path):
     """Two commands with the same runs at the same time: both succeed, every run verifies, nothing is left over."""
     command = [*COMMAND, "--preset", "smoke", "--jobs", "1", "--out", str(tmp_path)]

@@ -168,6 +168,7 @@ def test_rows_have_every_step_once_and_looks_at_their_steps(undisturbed) -> None
     assert not [row for row in rows if "time" in row["quantity"] or "second" in row["quantity"]]
 
 
+@pytest.mark.slow
 def test_a_run_killed_ten_times_ends_with_the_weights_of_an_undisturbed_one(tmp_path: Path) -> None:
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     words = ["-m", "tests.killed_training", str(saved_model()), str(tmp_path), str(NUM_KILLS)]

@@ -110,6 +110,7 @@ def folder_of_two_processes(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_five_lines_in_a_script_of_ones_own_train_from_another_folder(folder_of_two_processes):
     logged = (folder_of_two_processes / "logged-0.txt").read_text().split()
     assert {"method/bonus_ratio", "method/correct", "entropy", "frac_reward_zero_std"} <= set(logged)

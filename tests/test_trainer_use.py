@@ -127,7 +127,7 @@ def test_numbers_that_are_not_finite_and_a_term_that_is_no_kl_are_refused(tmp_pa
 
 def test_a_loss_that_asks_for_no_log_probabilities_is_not_taken_for_the_method_s(tmp_path, monkeypatch):
     monkeypatch.setattr(training.trl.GRPOTrainer, "_compute_loss", lambda self, model, inputs: torch.zeros(()))
-    with pytest.raises(RuntimeError, match="kl_cov: this loss of TRL's asks for no log-probabilities"):
+    with pytest.raises(ValueError, match="kl_cov: this loss of TRL's asks for no log-probabilities"):
         ran("kl_cov", {}, tmp_path)
 
 

@@ -45,8 +45,8 @@ class RatePath:
 
     >>> path = RatePath(softmax_speed(np.ones_like))
     >>> later, _ = path.after(np.array([0.0]), path.time_between(0.0, 1.5))
-    >>> later.round(9), round(path.time_between(0.0, 1.5), 9) == round(2 * np.sinh(1.5) + 3.0, 9)
-    (array([1.5]), True)
+    >>> later.round(9), round(path.time_between(0.0, 1.5) - 2 * float(np.sinh(1.5)), 9)
+    (array([1.5]), 3.0)
     """
 
     def __init__(self, speed: Rate) -> None:
