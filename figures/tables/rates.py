@@ -7,7 +7,7 @@ from math import exp
 from typing import Any
 
 from sharpening.figures.drawing.theory import select
-from sharpening.figures.tables.text import cell, notes, section, table
+from sharpening.figures.tables.text import cell, notes, number, section, table
 
 Row = Mapping[str, Any]
 WHOLE = "all"
@@ -107,10 +107,11 @@ def _loss(rows: Sequence[Row], name: str) -> str:
     implied, plain, never = (
         one(rows, f"implied_{which}", name, k=k)["value"] for which in ("difference", "without_spread", "never_solved")
     )
+    law, alike, unseen, others = (number(value, "+") for value in (implied, plain, never, implied - never))
     return (
-        f"pass@{k} changed by {cell([seen])}; the fitted law gives {implied:+.3f}, without its spread {plain:+.3f}. Of "
-        f"the law's change problems of which no sample was correct before make {never:+.3f} (their true rates need not "
-        f"be 0), the others {implied - never:+.3f}."
+        f"pass@{k} changed by {cell([seen], '+')}; the fitted law gives {law}, without its spread {alike}. Of "
+        f"the law's change problems of which no sample was correct before make {unseen} (their true rates need not be 0), "
+        f"the others {others}."
     )
 
 
@@ -168,12 +169,12 @@ def _pass_at_k(rows: Sequence[Row], ks: Sequence[int], width: int) -> str:
     body = [
         [
             str(k),
-            cell([one(rows, "observed_difference", k=k)]),
+            cell([one(rows, "observed_difference", k=k)], "+"),
             *(
-                f"{one(rows, f'implied_{which}', name, k=k)['value']:+.3f}"
+                number(one(rows, f"implied_{which}", name, k=k)["value"], "+")
                 for which in ("difference", "without_spread", "never_solved")
             ),
-            f"{one(rows, 'implied_difference', 'common', k=k)['value']:+.3f}",
+            number(one(rows, "implied_difference", "common", k=k)["value"], "+"),
         ]
         for k in ks
     ]
