@@ -110,8 +110,8 @@ def _loss(rows: Sequence[Row], name: str) -> str:
     law, alike, unseen, others = (number(value, "+") for value in (implied, plain, never, implied - never))
     return (
         f"pass@{k} changed by {cell([seen], '+')}; the fitted law gives {law}, without its spread {alike}. Of "
-        f"the law's change problems of which no sample was correct before make {unseen} (their true rates need not be 0), "
-        f"the others {others}."
+        f"the law's change problems of which no sample was correct before make {unseen} (their true rates need not be "
+        f"0), the others {others}."
     )
 
 
