@@ -1,18 +1,24 @@
-"""Reading a model's answers to one prompt: a table of answers, how likely each is, and whether it is correct."""
+"""Reading a model's answers to one prompt: a table of answers, how likely each is, and whether it is correct.
+
+From a CSV of the answers, or counted from samples: the answer of a sample is what its file calls so, else its text.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from sharpening.samples.tally import Record
 from sharpening.theory import policies
+from sharpening.theory.methods import spelling
 from sharpening.theory.policies import Problem
 
 WEIGHT_COLUMNS = ("probability", "count")
 LABELS = {"1": 1.0, "1.0": 1.0, "true": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0}
+MOST_LISTED = 6  # problems in an error line
 HEADER = "a header of the columns answer, correct, and probability or count, separated by commas"
 
 
@@ -48,6 +54,8 @@ def read_answers(lines: Iterable[str], name: str) -> AnswerTable:
     """
     rows = _rows(lines, name)
     place, header = next(rows)
+    if header[0].lstrip().startswith("{"):
+        raise ValueError(f"{place}: it is JSON, as samples are: want --samples {name} --problem ID, or {HEADER}")
     header = [column.strip() for column in header]
     weight_column = _weight_column(header, place)
     records: dict[str, tuple[float, float]] = {}
@@ -56,6 +64,51 @@ def read_answers(lines: Iterable[str], name: str) -> AnswerTable:
         if answer in records:
             raise ValueError(f"{place}: answer {answer!r} is there before: want one row per distinct answer")
         records[answer] = weight, label
+    return _made(records, weight_column, name)
+
+
+def counted(samples: Iterable[Record], name: str, problem: str | None) -> tuple[AnswerTable, list[str]]:
+    """The table of the answers to one problem in samples, and what is doubtful about it.
+
+    Without a problem the samples have to be of one. A sample that could not be scored is left out; an answer that is
+    marked correct in one sample and wrong in another has the mark of most.
+    Raises:   ValueError naming the file, and the problems that it has.
+    """
+    num_given: dict[str, int] = {}
+    num_right: dict[str, int] = {}
+    problems: dict[str, None] = {}
+    num_unscorable = 0
+    for sample in samples:
+        problems[sample.problem] = None
+        if sample.problem != (problem or next(iter(problems))):
+            continue
+        if sample.num_correct is None:
+            num_unscorable += sample.num_samples
+            continue
+        answer = sample.answer or sample.text
+        if answer is None:
+            raise ValueError(f"{name} {sample.unit} {sample.line}: it has no answer and no text: want one of them")
+        num_given[answer] = num_given.get(answer, 0) + sample.num_samples
+        num_right[answer] = num_right.get(answer, 0) + sample.num_correct
+    _refuse_problem(problem, problems, name)
+    notes = [f"{num_unscorable} samples could not be scored and are left out"] if num_unscorable else []
+    if num_mixed := sum(0 < num_right[answer] < count for answer, count in num_given.items()):
+        notes.append(f"{num_mixed} answers are marked correct in one sample and wrong in another: most marks count")
+    records = {answer: (count, float(2 * num_right[answer] > count)) for answer, count in num_given.items()}
+    return _made(records, "count", name), notes
+
+
+def _refuse_problem(problem: str | None, known: Collection[str], name: str) -> None:
+    shown = ", ".join(repr(one) for one in list(known)[:MOST_LISTED]) + (", ..." if len(known) > MOST_LISTED else "")
+    if problem is None and len(known) > 1:
+        raise ValueError(f"--problem: missing: {name} has {len(known)} problems: want one of {shown}")
+    if problem is not None and problem not in known:
+        near = spelling.suggestion(problem, known)
+        raise ValueError(f"--problem: {problem!r}: {name} has no samples of it: {near}want one of {shown}")
+
+
+def _made(records: Mapping[str, tuple[float, float]], weight_column: str, name: str) -> AnswerTable:
+    """The table of answers with their weights and labels."""
     num_correct = sum(label == 1 for _, label in records.values())
     if not 0 < num_correct < len(records):
         raise ValueError(

@@ -8,6 +8,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from sharpening.samples import answers
+from sharpening.samples.answers import AnswerTable
 from sharpening.samples.formats import table
 from sharpening.samples.formats.fields import Fields, Found, listed
 from sharpening.samples.lines import NotSamples, named, opened
@@ -101,6 +103,16 @@ def pooled(paths: Mapping[str, Path], name: str, file_format: str | None, fields
     if fields.answer is not None and not tally.has_answers:
         raise ValueError(f"{name}: no sample has the field {fields.answer!r}: want another --answer, or none")
     return samples, together
+
+
+def answers_of(path: Path, name: str, problem: str | None) -> tuple[AnswerTable, list[str], str]:
+    """The answers to one problem in a file of samples, what is doubtful about them, and the SHA-256 of the file."""
+    found = Found()
+    with opened(path, name) as source:
+        records = list(table.records(source.table(), None, Fields(), found))
+        sha256 = source.sha256()
+    counts, notes = answers.counted(records, name, problem)
+    return counts, [*found.notes, *notes], sha256
 
 
 def _inside(word: str, path: Path) -> dict[str, Path]:

@@ -5,12 +5,13 @@ completions, or as verl dumps rollouts. A group is all completions of a prompt, 
 has the field `step`. Groups of different sizes stay apart: the methods see an array for every size. Of several reward
 columns those that are known are summed, as TRL does.
 
-Fields: `prompt` and `completion` (text, or messages), `reward` (finite number, or null if there is none), `correct`
-(0, 1, true, false, or null if it could not be scored), `log_prob` (of the whole completion, nats, under the policy and
-temperature that sampled it) or `token_log_probs`, `num_tokens`, `base_log_prob`, and `answer` (text or number; without
-it completions are told apart by their text). Other fields are ignored. TRL's file has no log-probabilities unless they
-were logged as an extra column; its reward functions are columns of any name. In verl's dump `input` is the prompt,
-`output` the completion, `score` the reward and `acc`, else `score`, the correctness; its `uid` is no group's.
+Fields: `prompt` and `completion` (text, or messages), `reward` (finite number, or null if there is none), `correct` (0,
+1, true, false, or null if it could not be scored; it is the reward where a file has none), `log_prob` (of the whole
+completion, nats, under the policy and temperature that sampled it) or `token_log_probs`, `num_tokens`, `base_log_prob`,
+and `answer` (text or number; without it completions are told apart by their text). Other fields are ignored. TRL's file
+has no log-probabilities unless they were logged as an extra column; its reward functions are columns of any name. In
+verl's dump `input` is the prompt, `output` the completion, `score` the reward and `acc`, else `score`, the correctness;
+its `uid` is no group's.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +43,7 @@ NOT_REWARDS = (
 )
 VERL = {"prompt": "input", "completion": "output"}
 VERL_DEFAULTS = {"reward": ("score",), "correct": ("acc", "score")}
+REWARD_LIKE = re.compile("reward|score", re.IGNORECASE)
 SUM_TOLERANCE = 1e-3  # relative, between log_prob and the sum of token_log_probs: what rounded decimals leave
 
 
@@ -57,13 +60,15 @@ class Rollouts:
     """Completions, those of a group side by side, groups of one size side by side.
 
     Shapes:   inputs (names of method_table.INPUTS), lines (where in the file, from 1) and group (its number):
-              (num_completions,). `shapes` has (num_groups, group_size) for every size, in the order of the arrays.
+              (num_completions,). `shapes` has (num_groups, group_size) for every size, in the order of the arrays;
+              `columns` says which fields were read.
     """
 
     inputs: Mapping[str, NDArray[Any]]
     lines: Integers
     group: Integers
     shapes: tuple[tuple[int, int], ...]
+    columns: Columns
 
     @property
     def is_scorable(self) -> Mask:
@@ -158,6 +163,7 @@ def _rollouts(placed: list[Placed], name: str, columns: Columns) -> Rollouts:
         np.array([placed[i][1] for i in order]),
         np.repeat(np.arange(len(groups)), sizes),
         tuple((sizes.count(size), size) for size in sorted(set(sizes))),
+        columns,
     )
 
 
@@ -179,6 +185,8 @@ def _chosen(placed: list[Placed], name: str, columns: Columns) -> Columns:
         names = (field, *(VERL_DEFAULTS[field] if set(VERL.values()) <= set(fields) else ()))
         if there := [name for name in names if name in fields]:
             return there[0]
+        if field == "reward" and "correct" in fields and not any(REWARD_LIKE.search(str(name)) for name in fields):
+            return "correct"  # as in the samples of `evaluate`
         if len(candidates) == 1:
             return str(candidates[0])
         known = listed(candidates) or "none"
@@ -220,7 +228,8 @@ def _completion(record: Record, place: str, columns: Columns) -> dict[str, Any]:
             raise ValueError(f"{place}: num_tokens is {_shown(record['num_tokens'])}: want an integer of at least 1")
     if record.get("token_log_probs") is not None:
         _add_tokens(found, record["token_log_probs"], place)
-    identity = record.get("answer", record.get("completion"))
+    named = (record[field] for field in ("answer", "completion") if record.get(field) not in (None, ""))
+    identity = next(named, record.get("answer"))
     if identity is not None:
         found["answer"] = _text(identity)
     return found

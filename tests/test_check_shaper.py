@@ -102,7 +102,7 @@ def test_of_several_methods_a_table_comes_first_in_plain_words(words: list[str],
     assert "the likeliest correct answer" in rloo
     assert "all correct answers alike" in ds
     assert rest.index("WHAT TO DO") > 5
-    assert rest[-2:] == [rest[-2], f"markdown:{target}"]
+    assert rest[-2:] == [rest[-2], f"markdown: {target}"]
     assert rest[-2].startswith("2 methods in ")
     assert not any(words in line for line in rest for words in ("uniform on C", "class of B4"))
 

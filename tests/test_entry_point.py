@@ -120,7 +120,7 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> Predicted:
     """`predict` in another folder, by an absolute path, with the default store."""
     folder = tmp_path_factory.mktemp("elsewhere")
     (folder / "good.csv").write_text(GOOD)
-    done = execute("predict", "good.csv", "--json", "good.json", folder=folder)
+    done = execute("predict", "good.csv", "--details", "--json", "good.json", folder=folder)
     (found,) = store.list_runs(folder / "results")
     assert {path.name for path in folder.iterdir()} == {"good.csv", "good.json", "results"}
     return Predicted(done, found, store.read_rows(found / "rows.csv"))
@@ -128,6 +128,7 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> Predicted:
 
 def test_predict_prints_its_report_and_says_where_rows_and_figure_are(predicted: Predicted) -> None:
     assert (predicted.done.status, predicted.done.err) == (0, "")
+    assert predicted.done.out.endswith("\njson:   good.json\n")
     for name in ("rows.csv", "prediction.png"):
         assert f"results/theory/{predicted.run.name}/{name}" in predicted.done.out
     report = (predicted.run / "report.txt").read_text()  # longer than what is printed, and of another width
@@ -135,6 +136,7 @@ def test_predict_prints_its_report_and_says_where_rows_and_figure_are(predicted:
     for heading in ("BASE POLICY", "SHARPENING PATH", "OPTIMUM", "DOMINANCE", "GLOBAL ENTROPY TERM", "SELECTION BIAS"):
         assert heading in report
     assert "'likely'" in predicted.done.out
+    assert predicted.done.out.startswith("On this prompt alone plain RL ends on 'likely': of ")
 
 
 def test_predict_stores_a_run_that_verifies(predicted: Predicted) -> None:
@@ -194,7 +196,8 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
 def test_check_prints_a_line_for_each_claim_and_leaves_no_other_file(checked: tuple[Done, Path]) -> None:
     done, folder = checked
     assert (done.status, done.err) == (0, "")
-    header, *lines, last = done.out.splitlines()
+    header, *lines, last = done.out.splitlines()[:-3]
+    assert done.out.splitlines()[-3:] == ["json:   c.json", "latex:  c.tex", "markdown: c.md"]
     assert header == tables.OUTCOME_HEADER
     assert [line.split()[:2] for line in lines] == [[id, "holds"] for id in (*PARTS_OF_A2, "D4")]
     assert last == f"{len(lines)} of {len(lines)} claims hold"
@@ -315,7 +318,11 @@ BAD_OPTIONS: dict[tuple[str, ...], str] = {
     ("predict", "file/base.csv"): "file/base.csv: cannot be read: Not a directory",
     ("predict", "two\nlines.csv"): r"two\nlines.csv: cannot be read: No such file or directory",
     ("predict", ""): "BASE: '': String should have at least 1 character",
-    ("predict",): "the following arguments are required: BASE",
+    ("predict",): "BASE: missing: want a CSV of answers, or --samples FILE instead",
+    ("predict", "good.csv", "--samples", "x.jsonl"): "BASE: 'good.csv': want a CSV of answers, or --samples FILE",
+    ("predict", "good.csv", "--problem", "p"): "--problem: 'p': it means nothing without --samples",
+    ("predict", "good.csv", "--format", "gif"): "--format: 'gif': Input should be 'pdf', 'png' or 'svg'",
+    ("predict", "good.csv", "--width", "0"): "--width: '0': Input should be greater than or equal to 1",
     ("predict", "good.csv", "--json", "file/x.json"): f"--json: 'file/x.json': {BELOW}",
     ("predict", "good.csv", "--json", "folder"): "--json: 'folder': is a folder: want the name of a file",
     ("predict", "good.csv", "--json", "none/x"): "--json: 'none/x': 'none' is not a folder: want the name of a file",

@@ -305,7 +305,7 @@ def test_what_is_not_utf8_is_one_line(refused: Refused, tmp_path: Path):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("raise TypeError('no')", "raises TypeError in line 2 of its file: no"),
+        ("raise TypeError('no')", "mine.py:f raises TypeError in line 2 of its file: no"),
         ("return reward / 0 * reward", "the advantage of line (or row) 1 of the file is inf: want finite numbers"),
         ("return reward[0]", "returned shape"),
     ],

@@ -153,11 +153,15 @@ def test_results_lists_shows_and_cleans(tmp_path: Path, capsys):
     sweep.run(tasks, framework.rows_of, root=str(tmp_path), jobs=1, backend="loky")
     first, second = store.list_runs(tmp_path)
     assert cli.main(["results", "list", "--out", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.count(" ok ") == 2
+    _, pieces = capsys.readouterr().out.splitlines()
+    assert pieces.endswith("  2 pieces of sweeps (--pieces): simulation 2")
+    assert cli.main(["results", "list", "--pieces", "--out", str(tmp_path)]) == 0
+    _, *lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [first.name, second.name]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(store.RESULT_VERSION, "bandits", store.RESULT_VERSION["bandits"] + 1)
         cli.main(["results", "list", "--out", str(tmp_path)])
-        assert capsys.readouterr().out.count(" older code ") == 2
+        assert capsys.readouterr().out.count("  OLDER CODE: ") == 2
     assert cli.main(["results", "show", first.name[:6], "--out", str(tmp_path)]) == 0
     assert first.name in capsys.readouterr().out
     (second / "rows.csv").unlink()

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sharpening.figures.tables.text import INDENT, paragraph, section
+
 Row = Mapping[str, Any]
-WIDTH = 118
-VERDICT_HEADER = (
-    f"{'experiment':<24} {'verdict':<12} {'findings':>8}  {'closest to failing':<40} {'observed':>10} {'+-':>8} "
-    f"{'predicted':>10} {'rival':>10} {'seconds':>7}"
-)
+COLUMNS = {"observed": 10, "standard_error": 9, "predicted": 10, "rival": 10}
+LABEL = 40  # characters of a finding's label beside its numbers
+ONE_LINE = 140  # width from which on the label stands there, and not below
 
 
-def verdict_line(findings: Sequence[Row], seconds: float) -> str:
-    """One line for an experiment: its verdict, and the finding that used up most of its margin."""
+def verdict_header(width: int) -> str:
+    """The header above the lines of `verdict_line`."""
+    numbers = " ".join(f"{'+-' if name == 'standard_error' else name:>{size}}" for name, size in COLUMNS.items())
+    label = f"{'closest to failing':<{LABEL}} " if width >= ONE_LINE else ""
+    return f"{'experiment':<24} {'verdict':<12} {'findings':>8} {label}{numbers} {'seconds':>7}"
+
+
+def verdict_line(findings: Sequence[Row], seconds: float, width: int) -> str:
+    """An experiment: its verdict, and the finding that used up most of its margin, below it where it is narrow."""
     worst = max(findings, key=_used)
-    numbers = " ".join(f"{worst[name]:>{width}.4g}" for name, width in COLUMNS.items())
-    return (
-        f"{worst['experiment']:<24} {worst['verdict']:<12} {len(findings):>8}  {worst['label'][:40]:<40} {numbers} "
-        f"{seconds:>7.1f}"
-    )
-
-
-COLUMNS = {"observed": 10, "standard_error": 8, "predicted": 10, "rival": 10}
+    numbers = " ".join(f"{worst[name]:>{size}.4g}" for name, size in COLUMNS.items())
+    is_wide = width >= ONE_LINE
+    label = f"{worst['label'][:LABEL]:<{LABEL}} " if is_wide else ""
+    line = f"{worst['experiment']:<24} {worst['verdict']:<12} {len(findings):>8} {label}{numbers} {seconds:>7.1f}"
+    return line if is_wide else f"{line}\n    closest to failing: {worst['label']}"
 
 
 def _used(finding: Row) -> tuple[bool, float]:
@@ -34,30 +37,38 @@ def _used(finding: Row) -> tuple[bool, float]:
     return finding["status"] != "agrees", distance / margin if margin else float(distance > 0)
 
 
-def closing_line(verdicts: Sequence[str]) -> str:
-    """How many experiments agree, differ and are not resolved."""
-    counts = {word: verdicts.count(word) for word in ("agrees", "differs", "not resolved")}
-    return (
-        f"{counts['agrees']} of {len(verdicts)} experiments agree with the theory, {counts['differs']} differ, "
-        f"{counts['not resolved']} are not resolved at this preset"
-    )
+VERDICTS = ("agrees", "differs", "not resolved")
+LARGER = {"smoke": "laptop", "laptop": "full"}  # presets with more runs
 
 
-def answer(survey: str, question: str, sentences: Sequence[str], seconds: float) -> str:
+def closing_line(verdicts: Mapping[str, str], preset: str, width: int) -> str:
+    """How many experiments agree, differ and are not resolved, and what the last means; `verdicts` by experiment."""
+    found = {word: [name for name, one in verdicts.items() if one == word] for word in VERDICTS}
+    told = [
+        f"{len(found['agrees'])} of {len(verdicts)} experiments agree with the theory",
+        f"{len(found['differs'])} differ" + (f" ({', '.join(found['differs'])})" if found["differs"] else ""),
+    ]
+    if unresolved := found["not resolved"]:
+        told.append(
+            f"{len(unresolved)} are not resolved ({', '.join(unresolved)}): what was observed is where the theory has "
+            f"it, within the margin, but preset {preset} has too few runs to be precise or to reject the rival"
+        )
+    more = f"; --preset {LARGER[preset]} has more" if unresolved and preset in LARGER else ""
+    return paragraph(f"{', '.join(told)}{more}.", width, first="", later="")
+
+
+def answer(survey: str, question: str, sentences: Sequence[str], seconds: float, width: int) -> str:
     """A survey's question and what its rows say."""
-    lines = [f"{survey} ({seconds:.1f} s): {question}"]
-    for sentence in sentences:
-        lines += textwrap.wrap(sentence, WIDTH, initial_indent="  ", subsequent_indent="    ")
-    return "\n".join(lines)
+    told = [paragraph(sentence, width, later=INDENT * 2) for sentence in sentences]
+    return section(f"{survey} ({seconds:.1f} s): {question}", told, width)
 
 
-def listing(entries: Sequence[Row]) -> str:
+def listing(entries: Sequence[Row], width: int) -> str:
     """Id, question and, for an experiment, its claims, prediction and rival."""
     blocks = []
     for entry in entries:
         claims = f" ({', '.join(entry['claims'])})" if "claims" in entry else ""
-        lines = [f"{entry['id']}{claims}: {entry['question']}"]
-        if "rival" in entry:
-            lines += [f"  predicted: {entry['prediction']}", f"  rival:     {entry['rival']}"]
-        blocks.append("\n".join(lines))
+        told = (f"predicted: {entry['prediction']}", f"rival:     {entry['rival']}") if "rival" in entry else ()
+        lines = [paragraph(line, width, later=" " * 13) for line in told]
+        blocks.append(section(f"{entry['id']}{claims}: {entry['question']}", lines, width))
     return "\n".join(blocks)

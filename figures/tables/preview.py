@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sharpening.figures.tables import theory as tables
+from sharpening.figures.tables.text import notes, section, table
 
 Row = Mapping[str, Any]
 FAINT, LOUD = 0.03, 1.0  # ratios below which a bonus is hardly there, and above which it outweighs the advantage
@@ -16,20 +15,25 @@ DROWNED = 3.0  # ratio from which on the reward hardly counts
 FAMILIAR = ("ds_paper", "ds_token", "ds_sequence", "ds_reward")
 
 
-def report(facts: Row, effects: Sequence[Row], left_out: Mapping[str, str]) -> str:
-    """All sections; `facts` are those of the rollouts, `effects` one row a method, `left_out` id -> reason."""
-    sections = [_rollouts_section(facts), _effect_section(effects)]
+def report(
+    facts: Row, effects: Sequence[Row], left_out: Mapping[str, str], width: int, *, is_asked_for: bool = False
+) -> str:
+    """All sections; `facts` are those of the rollouts, `effects` one row a method, `left_out` id -> reason.
+
+    Methods that were asked for get advice each, else the first that has both reductions, or the first of all.
+    """
+    sections = [_rollouts_section(facts, width), _effect_section(effects, width)]
     scaled = [effect for effect in effects if effect["scalings"]]
     if scaled:
-        sections.append(_strength_section(scaled))
-        sections.append("ADVICE\n" + "\n".join(_wrapped(line) for line in _advice(facts, scaled)))
+        sections.append(_strength_section(scaled, width))
+    if scaled or is_asked_for:
+        advised = effects if is_asked_for else [_example(scaled)]
+        each = [list(_advice(facts, effect)) for effect in advised]
+        lines = each[0] if len(each) == 1 else [" ".join(sentences) for sentences in each]
+        sections.append(section("ADVICE", notes([*_level(facts), *lines, *_familiar(scaled)], width), width))
     if left_out:
-        sections.append("LEFT OUT\n" + "\n".join(_wrapped(reason) for reason in _grouped(left_out)))
+        sections.append(section("LEFT OUT", notes(_grouped(left_out), width), width))
     return "\n\n".join(sections) + "\n"
-
-
-def _wrapped(text: str) -> str:
-    return textwrap.fill(text, 116, initial_indent="  ", subsequent_indent="  ", break_long_words=False)
 
 
 def _grouped(left_out: Mapping[str, str]) -> Iterator[str]:
@@ -54,16 +58,17 @@ def _percent(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.1%}"
 
 
-def _rollouts_section(facts: Row) -> str:
+def _rollouts_section(facts: Row, width: int) -> str:
     sizes = ", ".join(f"{count} groups of {size}" for size, count in facts["group_sizes"].items())
     unscorable = f", {facts['num_unscorable']} of them unscorable" if facts["num_unscorable"] else ""
-    lines = [
-        "ROLLOUTS",
-        f"  {facts['file']}: {facts['num_completions']} completions{unscorable}, {sizes}; "
+    told = [
+        f"{facts['file']}: {facts['num_completions']} completions{unscorable}, {sizes}; "
         f"{facts['correctness']:.1%} correct.",
-        f"  Groups all correct: {facts['num_all_correct']}, all wrong: {facts['num_all_wrong']}. There a group "
+        f"Groups all correct: {facts['num_all_correct']}, all wrong: {facts['num_all_wrong']}. There a group "
         "baseline leaves nothing, and a term acts alone.",
     ]
+    if list(facts["reward"]) == [facts["correct"]]:
+        told.append(f"The reward is the field {facts['correct']!r}.")
     for key, words, unit in (
         ("num_tokens", "length", " tokens"),
         ("log_prob", "log_prob of an answer", " nats"),
@@ -72,13 +77,13 @@ def _rollouts_section(facts: Row) -> str:
         if key in facts:
             found = facts[key]
             spread = facts.get(f"spread_{key}", math.nan)
-            lines.append(
-                f"  {words}: mean {_number(found['mean'])}{unit}, 5% to 95% {_number(found['low'])} to "
+            told.append(
+                f"{words}: mean {_number(found['mean'])}{unit}, 5% to 95% {_number(found['low'])} to "
                 f"{_number(found['high'])}"
                 + ("" if math.isnan(spread) else f"; +- {_number(spread)} among a prompt's correct answers")
                 + "."
             )
-    return "\n".join(lines)
+    return section("ROLLOUTS", notes(told, width), width)
 
 
 def _setting(effect: Row) -> str:
@@ -89,7 +94,7 @@ def _setting(effect: Row) -> str:
     return f"{values} {effect['reduction']}".strip() or "-"
 
 
-def _effect_section(effects: Sequence[Row]) -> str:
+def _effect_section(effects: Sequence[Row], width: int) -> str:
     columns = ("method", "setting", "mean |A|", "ratio", "wrong above", "uniform", "long right", "long wrong")
     body = [
         [
@@ -103,7 +108,7 @@ def _effect_section(effects: Sequence[Row]) -> str:
         ]
         for effect in effects
     ]
-    notes = (
+    told = (
         "ratio: mean size of the method's term (the bonus) over that of its advantage A without the term; a dash: it "
         "has none.",
         "wrong above: pairs of a wrong and a correct answer to one prompt where the wrong one is paid more.",
@@ -111,10 +116,10 @@ def _effect_section(effects: Sequence[Row]) -> str:
         "long right, long wrong: correlation of A with length among a prompt's correct (wrong) answers, 1 if the "
         "longer get more; a dash: lengths or advantages do not differ there, or the file has no lengths.",
     )
-    return "\n".join(["WHAT EACH METHOD DOES", tables.table(columns, body), *map(_wrapped, notes)])
+    return section("WHAT EACH METHOD DOES", [table(columns, body, width), *notes(told, width)], width)
 
 
-def _strength_section(effects: Sequence[Row]) -> str:
+def _strength_section(effects: Sequence[Row], width: int) -> str:
     ratios = list(effects[0]["scalings"][0]["strengths"])
     body = []
     for effect in effects:
@@ -127,26 +132,33 @@ def _strength_section(effects: Sequence[Row]) -> str:
                 [effect["method"], name, reduction, _number(scaling["ratio"]), *at, _percent(scaling["distinguishing"])]
             )
     columns = ("method", "strength", "reduction", "ratio now", *(f"for {ratio:g}" for ratio in ratios), "tells apart")
-    notes = (
+    told = (
         "The strength at which the ratio is .1, .3, 1; other strengths of the method in proportion. *: its own "
         "reduction. never: no strength was found that does.",
         "tells apart: share of the bonus of correct answers that differs within a prompt; the rest pays all of them "
         "alike, as a larger reward would.",
     )
-    return "\n".join(["HOW STRONG", tables.table(columns, body), *map(_wrapped, notes)])
+    return section("HOW STRONG", [table(columns, body, width), *notes(told, width)], width)
 
 
-def _advice(facts: Row, effects: Sequence[Row]) -> Iterator[str]:
-    """Sentences about the first method that has both reductions, or else about the first."""
+def _example(effects: Sequence[Row]) -> Row:
+    """The method that advice is about where none was asked for."""
     both = [effect for effect in effects if len(effect["scalings"]) > 1]
     named = [effect for effect in both if effect["method"] == "ds"]
-    effect = (named or both or list(effects))[0]
-    level = (
-        f"An answer has a log_prob of {_number(facts['log_prob']['mean'])} nats on average. "
-        if "log_prob" in facts
-        else ""
-    )
-    what = f"{level}{effect['method']} with {_setting(effect)}: "
+    return (named or both or list(effects))[0]
+
+
+def _level(facts: Row) -> Iterator[str]:
+    if "log_prob" in facts:
+        yield f"An answer has a log_prob of {_number(facts['log_prob']['mean'])} nats on average."
+
+
+def _advice(facts: Row, effect: Row) -> Iterator[str]:
+    """Sentences about one method."""
+    if not effect["scalings"]:
+        yield f"{effect['method']}: it has no term, so there is no strength to choose."
+        return
+    what = f"{effect['method']} with {_setting(effect)}: "
     if math.isnan(effect["ratio"]):
         yield f"{what}without the term every advantage is 0, so there is nothing to compare the bonus with."
         return
@@ -161,7 +173,6 @@ def _advice(facts: Row, effects: Sequence[Row]) -> Iterator[str]:
         yield "No strength makes the bonus a tenth of the advantage here."
     if len(choices) > 1:
         yield from _comparison(facts, effect, starts["mean"] / starts["sum"])
-    yield from _familiar(effects)
 
 
 def _verdict(ratio: float) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,12 +24,13 @@ METHOD_NAMES = {
 }
 
 
-def result_line(result: Row) -> str:
-    """One claim's result as one line of `check`."""
-    return (
+def result_line(result: Row, width: int | None = None) -> str:
+    """One claim's result as one line of `check`, cut at a width if there is one."""
+    line = (
         f"{result['id']:<7} {result['status']:<6}  {result['worst_margin']:<8.2g} {result['tolerance']:<9.2g} "
         f"{result['kind']:<12} {result['instances']:>9} {result['seconds']:>7.2f}  {result['statement']}"
     )
+    return line if width is None or len(line) <= width else f"{line[: width - 3]}..."
 
 
 def claims_markdown(outcomes: Iterable[Row]) -> str:
@@ -337,25 +337,23 @@ def fitted(header: Sequence[str], rows: Iterable[Sequence[Any]], width: int) -> 
     return text.table(header, [[_cell(value) for value in row] for row in rows], width)
 
 
-def claim_explanation(claim: Row) -> str:
+def claim_explanation(claim: Row, width: int) -> str:
     """What `check --explain` prints of one claim, from its fields."""
 
-    def paragraph(name: str, text: str) -> str:
-        return textwrap.fill(text, 110, initial_indent=f"  {name:<11} ", subsequent_indent=" " * 14)
+    def told(name: str, text: str) -> str:
+        return paragraph(text, width, first=f"  {name:<11} ", later=" " * 14)
 
     mutant = claim["mutant"]
     module, function = mutant["function"].split(":")
     return "\n".join(
         [
             f"{claim['id']}  {claim['statement']}",
-            paragraph("formula", f"${claim['latex']}$"),
-            paragraph("hypotheses", claim["hypotheses"]),
-            paragraph("source", claim["source"]),
-            paragraph("check", f"{claim['kind']}, tolerance {claim['tolerance']:g}"),
-            paragraph("derivation", claim["derivation"]),
-            paragraph("lives in", f"{module.replace('.', '/')}.py, {function}"),
-            paragraph(
-                "break it", f"there, replace `{mutant['original']}` by `{mutant['mutated']}`: the check must fail"
-            ),
+            told("formula", f"${claim['latex']}$"),
+            told("hypotheses", claim["hypotheses"]),
+            told("source", claim["source"]),
+            told("check", f"{claim['kind']}, tolerance {claim['tolerance']:g}"),
+            told("derivation", claim["derivation"]),
+            told("lives in", f"{module.replace('.', '/')}.py, {function}"),
+            told("break it", f"there, replace `{mutant['original']}` by `{mutant['mutated']}`: the check must fail"),
         ]
     )

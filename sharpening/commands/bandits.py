@@ -16,7 +16,10 @@ from sharpening.bandits import experiments
 from sharpening.bandits.experiments import framework
 from sharpening.bandits.experiments.framework import Experiment, Outcome, Row, Scale
 from sharpening.bandits.experiments.surveys import Survey
+from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
+from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty, Options
+from sharpening.commands.terminal import printed_width
 from sharpening.figures import render
 from sharpening.figures.drawing import bandits as bandit_figures
 from sharpening.figures.tables import experiments as experiment_tables
@@ -33,6 +36,8 @@ class BanditsOptions(Options):
     seed: int = Field(0, ge=0, lt=2**32, description="seed of all runs")
     jobs: int = Field(min(2, os.cpu_count() or 1), ge=1, le=1024, description="processes")
     backend: NonEmpty = Field("loky", description="joblib back end: loky, dask, threading, ...")
+    formats: tuple[Format, ...] = FORMATS
+    width: float | None = WIDTH
     out: NonEmpty = Field("results", description="folder of the result store")
     json_file: NonEmpty | None = Field(None, alias="json", description="write the findings as JSON to this file")
     list_only: bool = Field(False, alias="list", description="print the experiments and stop")
@@ -45,7 +50,7 @@ def bandits(options: BanditsOptions) -> int:
     except ValueError as error:
         raise ValueError(f"--{error}") from None
     if options.list_only:
-        print(experiment_tables.listing([_described(experiment) for experiment in chosen]))
+        print(experiment_tables.listing([_described(experiment) for experiment in chosen], printed_width()))
         return 0
     files.refuse_as_file("json", options.json_file)
     files.refuse_as_folder("out", options.out)
@@ -54,7 +59,7 @@ def bandits(options: BanditsOptions) -> int:
     sentences = _answers([entry for entry in chosen if isinstance(entry, Survey)], scale, options)
     if options.json_file is not None:
         text = files.json_text({"preset": options.preset, "seed": options.seed, "findings": rows, "surveys": sentences})
-        store.write_text_atomically(Path(options.json_file), text)
+        write_named("json", options.json_file, text)
     return 1 if any(row["verdict"] == "differs" for row in rows) else 0
 
 
@@ -62,8 +67,8 @@ def _verdicts(chosen: Sequence[Experiment], scale: Scale, options: BanditsOption
     """Runs the experiments, prints a line for each, stores and returns the findings."""
     if not chosen:
         return []
-    clock = store.Clock()
-    print(experiment_tables.VERDICT_HEADER)
+    clock, width = store.Clock(), printed_width()
+    print(experiment_tables.verdict_header(width))
     rows: list[Row] = []
     for experiment in chosen:
         start = time.perf_counter()
@@ -71,9 +76,9 @@ def _verdicts(chosen: Sequence[Experiment], scale: Scale, options: BanditsOption
         pairs = zip(tasks, _computed(tasks, options), strict=True)
         found = framework.finding_rows(experiment, tuple(experiment.analyse([Outcome(*pair) for pair in pairs])))
         rows += found
-        print(experiment_tables.verdict_line(found, time.perf_counter() - start), flush=True)
+        print(experiment_tables.verdict_line(found, time.perf_counter() - start, width), flush=True)
     verdicts = {row["experiment"]: row["verdict"] for row in rows}
-    print(experiment_tables.closing_line(list(verdicts.values())))
+    print(experiment_tables.closing_line(verdicts, options.preset, width))
     print(f"findings: {_stored('findings', rows, clock, options)}\n")
     return rows
 
@@ -86,9 +91,10 @@ def _answers(chosen: Sequence[Survey], scale: Scale, options: BanditsOptions) ->
         tasks = list(survey.tasks(scale, options.seed))
         rows, sentences = survey.summarise(tasks, _computed(tasks, options))
         answers[survey.id] = sentences
-        print(experiment_tables.answer(survey.id, survey.question, sentences, time.perf_counter() - start))
+        seconds = time.perf_counter() - start
+        print(experiment_tables.answer(survey.id, survey.question, sentences, seconds, printed_width()))
         run = _stored(survey.id, rows, clock, options)
-        drawn = f"\n  figure: {run.parent / survey.id}.png" if survey.id in DRAWN else ""
+        drawn = f"\n  {figure_line(run.parent, survey.id, options.formats)}" if survey.id in DRAWN else ""
         print(f"  table: {run}{drawn}\n", flush=True)
     return answers
 
@@ -106,7 +112,7 @@ def _stored(what: str, rows: Sequence[Row], clock: store.Clock, options: Bandits
     if what in DRAWN:
         draw, caption = DRAWN[what]
         text = caption(options.preset, store.run_id("bandits", config))
-        artefacts = render.render(what, lambda: draw(rows), text)
+        artefacts = render.render(what, lambda: draw(rows), text, formats=options.formats, width=options.width)
     run = store.write_run("bandits", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
     return run / "rows.csv"
 

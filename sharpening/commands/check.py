@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from joblib import Parallel, delayed
 from pydantic import Field
 
+from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty, Options
+from sharpening.commands.terminal import printed_width
 from sharpening.figures.tables import theory as tables
-from sharpening.storage import files, store
+from sharpening.storage import files
 from sharpening.theory import claims
 from sharpening.theory.claims import ledger
 
@@ -45,17 +47,21 @@ def check(options: CheckOptions) -> int:
     outcomes = []
     for outcome in _outcomes(ids, options.seed, options.jobs):
         outcomes.append(outcome)
-        print(tables.result_line(outcome), flush=True)
+        print(tables.result_line(outcome, printed_width() if sys.stdout.isatty() else None), flush=True)
     failed = [outcome["id"] for outcome in outcomes if outcome["status"] == "fails"]
     print(f"{len(outcomes) - len(failed)} of {len(outcomes)} claims hold" + "".join(f"; {id} fails" for id in failed))
-    for path, text in (
-        (options.json_file, files.json_text([{key: outcome[key] for key in JSON_KEYS} for outcome in outcomes])),
-        (options.latex, tables.claims_latex(outcomes)),
-        (options.markdown, tables.claims_markdown(outcomes)),
+    for flag, name, text in (
+        ("json", options.json_file, _as_json(outcomes)),
+        ("latex", options.latex, tables.claims_latex(outcomes)),
+        ("markdown", options.markdown, tables.claims_markdown(outcomes)),
     ):
-        if path is not None:
-            store.write_text_atomically(Path(path), text)
+        if name is not None:
+            write_named(flag, name, text)
     return 1 if failed else 0
+
+
+def _as_json(outcomes: Sequence[dict[str, Any]]) -> str:
+    return files.json_text([{key: outcome[key] for key in JSON_KEYS} for outcome in outcomes])
 
 
 JSON_KEYS = (
@@ -91,7 +97,8 @@ def outcome_of(claim_id: str, seed: int) -> dict[str, Any]:
 def explanation(claim_id: str) -> str:
     """Everything the ledger knows of a claim and its parts."""
     return "\n\n".join(
-        tables.claim_explanation(dataclasses.asdict(claim)) for claim in _selected("explain", (claim_id,))
+        tables.claim_explanation(dataclasses.asdict(claim), printed_width())
+        for claim in _selected("explain", (claim_id,))
     )
 
 

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 
 from pydantic import Field
 
 from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
-from sharpening.commands.options import NonEmpty, Options
+from sharpening.commands.named_files import write_named
+from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
 from sharpening.figures.drawing import theory as theory_figures
 from sharpening.figures.tables import theory as tables
 from sharpening.samples import answers
+from sharpening.samples import files as sample_files
+from sharpening.samples.answers import AnswerTable
 from sharpening.storage import files, store
 from sharpening.theory.rows import prediction
 
@@ -21,7 +25,15 @@ from sharpening.theory.rows import prediction
 class PredictOptions(Options):
     """Predict what RL does to your model's answers to one prompt."""
 
-    base: NonEmpty = Field(description="CSV with the columns answer, correct, and probability or count")
+    base: NonEmpty | None = Field(
+        None,
+        json_schema_extra=OPTIONAL_WORD,
+        description="CSV with the columns answer, correct, and probability or count; - is standard input",
+    )
+    samples: NonEmpty | None = Field(
+        None, description="instead of BASE: verified samples, as evaluate and other tools write them, to be counted"
+    )
+    problem: NonEmpty | None = Field(None, description="the problem of --samples whose answers are counted")
     beta: tuple[float, ...] = Field((0.3, 1.0), description="KL strengths of the optima")
     details: bool = Field(False, description="also optima under a KL term, dominance, a global term, and selection")
     json_file: NonEmpty | None = Field(None, alias="json", description="write the predictions as JSON to this file")
@@ -38,9 +50,8 @@ def predict(options: PredictOptions) -> int:
         if options.beta.count(strength) > 1:
             raise ValueError(f"--beta: {strength!r}: given twice: want distinct KL strengths")
     clock = store.Clock()
-    path = Path(options.base)
-    text, sha256 = files.read(path)
-    table = answers.read_answers(io.StringIO(text, newline=""), options.base)
+    path = _path(options)
+    table, sha256 = _answers(options, path)
     files.refuse_as_file("json", options.json_file, path)
     files.refuse_as_folder("out", options.out)
     rows = list(prediction.predict(table.problem, options.beta))
@@ -50,6 +61,7 @@ def predict(options: PredictOptions) -> int:
         "file": path.name,
         "sha256": sha256,
         "beta": list(options.beta),
+        **({"problem": options.problem} if options.problem else {}),
     }
     caption = theory_figures.prediction_caption(path.name, options.beta, store.run_id("theory", config))
     drawn = render.render(
@@ -70,6 +82,27 @@ def predict(options: PredictOptions) -> int:
     if options.json_file is not None:
         print(f"json: {options.json_file}")
     return 0
+
+
+def _path(options: PredictOptions) -> Path:
+    """The file that is read; raises ValueError unless exactly one is named."""
+    if (options.base is None) == (options.samples is None):
+        fault = "missing" if options.base is None else f"{options.base!r}"
+        raise ValueError(f"BASE: {fault}: want a CSV of answers, or --samples FILE instead")
+    if options.problem is not None and options.samples is None:
+        raise ValueError(f"--problem: {options.problem!r}: it means nothing without --samples")
+    return Path(str(options.base or options.samples))
+
+
+def _answers(options: PredictOptions, path: Path) -> tuple[AnswerTable, str]:
+    """The answers and the SHA-256 of the file that they come from."""
+    if options.samples is None:
+        text, sha256 = files.read(path)
+        return answers.read_answers(io.StringIO(text, newline=""), files.named(path)), sha256
+    table, notes, sha256 = sample_files.answers_of(path, options.samples, options.problem)
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    return table, sha256
 
 
 COMMAND = (PredictOptions, predict)

@@ -11,7 +11,9 @@ from typing import Any
 from pydantic import Field
 
 from sharpening.commands import assignments
+from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty, Options
+from sharpening.commands.terminal import printed_width
 from sharpening.figures.tables import preview as preview_table
 from sharpening.samples import preview, rollouts
 from sharpening.samples.preview import Effect
@@ -55,14 +57,14 @@ def show_preview(options: PreviewOptions) -> int:
             if options.method:
                 raise
             left_out[name] = str(error)
-    facts = {"file": path.name, **preview.facts(found)}
+    facts = {"file": path.name, **dataclasses.asdict(found.columns), **preview.facts(found)}
     rows = [{key: value for key, value in dataclasses.asdict(one).items() if key != "advantage"} for one in effects]
+    print(preview_table.report(facts, rows, left_out, printed_width(), is_asked_for=bool(options.method)))
+    if options.advantages is not None:
+        write_named("advantages", options.advantages, store.rows_to_csv(_advantage_rows(found, effects)))
     if options.json_file is not None:
         data = {"schema_version": SCHEMA_VERSION, "rollouts": facts, "methods": rows, "left_out": left_out}
-        store.write_text_atomically(Path(options.json_file), files.json_text(data))
-    if options.advantages is not None:
-        store.write_text_atomically(Path(options.advantages), store.rows_to_csv(_advantage_rows(found, effects)))
-    print(preview_table.report(facts, rows, left_out))
+        write_named("json", options.json_file, files.json_text(data))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
+from sharpening.commands.terminal import printed_width
 from sharpening.figures.tables import store as store_tables
 from sharpening.storage import files, store
 
@@ -20,6 +21,7 @@ class ResultsOptions(Options):
     id: NonEmpty | None = Field(
         None, description="the run to show or verify, or how its name begins", json_schema_extra=OPTIONAL_WORD
     )
+    pieces: bool = Field(False, description="list also the pieces of sweeps, which other runs are made of")
     out: NonEmpty = Field("results", description="folder of the result store")
 
     @model_validator(mode="after")
@@ -50,7 +52,7 @@ def results(options: ResultsOptions) -> int:
     if options.action == "verify":
         print(store_tables.verified(runs))
         return 1 if any(run["problems"] for run in runs) else 0
-    print(store_tables.listed(runs))
+    print(store_tables.listed(runs, printed_width(), is_long=options.pieces))
     return 0
 
 

@@ -18,6 +18,8 @@ def read(path: Path) -> tuple[str, str]:
 
     `STDIN` is standard input.
     """
+    if path == STDIN and sys.stdin.isatty():
+        raise ValueError("-: standard input is a terminal: want a pipe, or the name of a file")
     try:
         data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
         return data.decode("utf-8-sig"), hashlib.sha256(data).hexdigest()
