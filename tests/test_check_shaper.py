@@ -58,7 +58,10 @@ def test_a_renamed_copy_of_ds_gets_its_headline(tmp_path, capsys):
         ([], "METHOD: missing: want method ids, presets of ds, FILE.py:FUNCTION, or --all"),
         ([""], "METHOD: '': String should have at least 1 character"),
         (["ds", "--all"], "METHOD: 'ds': want no method beside all of them"),
-        (["rloo", "--figure", "x.svg"], "--figure: 'x.svg': want one method and a name that ends in .png or .pdf"),
+        (
+            ["rloo", "--figure", "x.gif"],
+            "--figure: 'x.gif': want one method and a name that ends in .png, .pdf or .svg",
+        ),
         (["--all", "--figure", "x.png"], "--figure: 'x.png': want one method"),
         (["rloo", "--figure", "missing/x.png"], "--figure: 'missing/x.png': 'missing' is not a folder"),
     ],
@@ -153,7 +156,7 @@ def test_verdicts_are_shortened(verdict: str, words: str):
     assert shapers.shortened_verdict(verdict) == words
 
 
-@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
 @pytest.mark.usefixtures("quick")
 def test_the_prompt_weight_is_drawn_for_a_method_of_the_class(kind: str, start: bytes, tmp_path, capsys):
     """A picture, the same bytes twice; for a method outside the class the reason and no file."""

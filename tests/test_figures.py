@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from sharpening import cli
 from sharpening.commands.figures import FIGURES
@@ -19,6 +21,7 @@ from sharpening.figures.style import LOOKS, STYLE
 from sharpening.storage import store
 from tests.tolerances import FLOAT64
 
+ROUNDED = 1e-3  # relative: SVG files have three to six digits
 SMALL = {"num_steps": 40, "num_runs": 4, "record_every": 1}  # of the simulation: its rows are tested elsewhere
 
 
@@ -45,6 +48,43 @@ def test_files_are_the_same_bytes_twice(name: str, rows: dict[str, list]) -> Non
     text = first[f"{name}.txt"].decode()
     assert "run 0123456789ab" in text.lower()
     assert "\n" not in text.rstrip("\n")
+
+
+def sizes(data: bytes) -> tuple[float, float, set[float]]:
+    """Width and height of an SVG file in inches, and the sizes of its text in points."""
+    text = data.decode()
+    width, height = (float(each) / 72 for each in re.search(r'width="([\d.]+)pt" height="([\d.]+)pt"', text).groups())
+    return width, height, {float(each) for each in re.findall(r"font: ([\d.]+)px", text)}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+@pytest.mark.parametrize("width", [3.0, 13.5])
+def test_a_width_makes_the_whole_figure_larger_text_and_all(name: str, width: float, rows: dict[str, list]) -> None:
+    """Height and every size of text go with the width; the same SVG twice; without a width it is as drawn."""
+
+    def made(inches: float | None) -> bytes:
+        with matplotlib.rc_context({"svg.fonttype": "none"}):  # text as text, so that its size can be read
+            return render.render(name, lambda: FIGURES[name].draw(rows[name]), "", formats=("svg",), width=inches)[
+                f"{name}.svg"
+            ]
+
+    assert made(width) == made(width)
+    native, scaled = sizes(made(None)), sizes(made(width))
+    factor = width / native[0]
+    np.testing.assert_allclose(scaled[:2], [width, factor * native[1]], rtol=ROUNDED)
+    np.testing.assert_allclose(sorted(scaled[2]), [factor * size for size in sorted(native[2])], rtol=ROUNDED)
+
+
+def test_every_size_of_text_follows_the_one_in_the_style(rows: dict[str, list]) -> None:
+    """No figure sets a size in points: with font.size doubled every text is twice as large (ticks may be others)."""
+    for name, figure in FIGURES.items():
+        small, large = {}, {}
+        for size, found in ((8, small), (16, large)):
+            with matplotlib.rc_context({**STYLE, "font.size": size}):
+                found |= {text.get_text(): text.get_fontsize() for text in figure.draw(rows[name]).findobj(Text)}
+        shared = sorted((small.keys() & large.keys()) - {""})
+        assert len(shared) > 5
+        np.testing.assert_allclose([large[text] for text in shared], [2 * small[text] for text in shared], rtol=FLOAT64)
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -167,7 +207,10 @@ def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> 
     [
         (["--only", "nope"], "--only: 'nope' is not a figure: want some of phase_portrait, "),
         (["--list", "--only", "nope"], "--only: 'nope' is not a figure"),
-        (["--only", "prompt_weights", "--out", "pyproject.toml/x"], "--out: 'pyproject.toml/x'"),
+        (["--only", "prompt_weights", "--out", "cli.py/x"], "--out: 'cli.py/x'"),
+        (["--format", "gif"], "--format: 'gif': Input should be 'pdf', 'png' or 'svg'"),
+        (["--width", "0.5"], "--width: '0.5': Input should be greater than or equal to 1"),
+        (["--width", "nan"], "--width: 'nan': Input should be"),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], message: str, monkeypatch, capsys) -> None:

@@ -47,4 +47,5 @@ def _reward(rows: Sequence[Row]) -> str:
     try:
         return shared.only(numeric, "reward column")
     except ValueError as error:
-        raise ValueError(f": {error}") from None
+        hint = "; what methods would do to rollouts says preview" if {"reward", "correct"} <= names.keys() else ""
+        raise ValueError(f": {error}{hint}") from None

@@ -14,7 +14,9 @@ from pydantic import Field
 from tqdm import tqdm
 
 from sharpening.commands import language_models
+from sharpening.commands.drawing import FIGURE_FORMATS, WIDTH, Format, figure_line
 from sharpening.commands.language_models import ModelOptions
+from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
@@ -49,6 +51,8 @@ class AuditOptions(ModelOptions):
     k: tuple[int, ...] = Field(DEFAULT_KS, description="k of pass@k")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the resampling")
     json_file: NonEmpty | None = Field(None, alias="json", description="write rows and reading as JSON to this file")
+    figure_format: tuple[Format, ...] = FIGURE_FORMATS
+    width: float | None = WIDTH
 
 
 def audit(options: AuditOptions) -> int:
@@ -78,8 +82,17 @@ def audit(options: AuditOptions) -> int:
         return "\n\n".join([*doubts.of_audit(rows), body])
 
     caption = audit_figures.audit_caption(rows, told if verdicts else (), about, store.run_id("llm", config))
-    artefacts |= render.render("audit", lambda: audit_figures.draw_audit(rows), caption)
+    artefacts |= render.render(
+        "audit",
+        lambda: audit_figures.draw_audit(rows),
+        caption,
+        formats=options.figure_format,
+        width=options.width,
+    )
     artefacts["report.txt"] = report(STABLE_WIDTH).encode()
+    run = store.write_run("llm", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
+    print(report(printed_width()))
+    print(f"rows:   {run / 'rows.csv'}\n{figure_line(run, 'audit', options.figure_format)}")
     if options.json_file is not None:
         data = {
             "schema_version": SCHEMA_VERSION,
@@ -88,10 +101,7 @@ def audit(options: AuditOptions) -> int:
             "reading": [*told, *audit_tables.reading(rows, verdicts)],
             "rows": rows,
         }
-        store.write_text_atomically(Path(options.json_file), files.json_text(data))
-    run = store.write_run("llm", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
-    print(report(printed_width()))
-    print(f"rows:   {run / 'rows.csv'}\nfigure: {run / 'audit.png'} (and .pdf, caption in audit.txt)")
+        write_named("json", options.json_file, files.json_text(data))
     return int(any(row["quantity"] == "check_agrees" and not row["value"] for row in rows))
 
 

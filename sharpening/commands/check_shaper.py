@@ -10,7 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -18,6 +18,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from sharpening.commands import assignments
+from sharpening.commands.drawing import WIDTH, Format
 from sharpening.commands.named_files import write_named
 from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
 from sharpening.commands.terminal import printed_width
@@ -46,7 +47,8 @@ class CheckShaperOptions(Options):
     jobs: int = Field(min(2, os.cpu_count() or 1), ge=1, le=256, description="processes, for more than one method")
     json_file: NonEmpty | None = Field(None, alias="json", description="write the verdicts as JSON to this file")
     markdown: NonEmpty | None = Field(None, description="write the table of verdicts as Markdown to this file")
-    figure: NonEmpty | None = Field(None, description="draw the prompt weight c_G(Q) of one method to this PNG or PDF")
+    figure: NonEmpty | None = Field(None, description="draw the prompt weight c_G(Q) of one method to this file")
+    width: float | None = WIDTH
 
 
 def check_shaper(options: CheckShaperOptions) -> int:
@@ -68,7 +70,7 @@ def check_shaper(options: CheckShaperOptions) -> int:
     if options.markdown is not None:
         write_named("markdown", options.markdown, shapers.markdown(found))
     if options.figure is not None:
-        print(_drawn(names[0], found[names[0]], Path(options.figure)))
+        print(_drawn(names[0], found[names[0]], Path(options.figure), options.width))
     return 0
 
 
@@ -86,8 +88,8 @@ def _names(options: CheckShaperOptions) -> list[str]:
     is_one = len(options.method) == 1 and not is_every
     if options.set and not is_one:
         raise ValueError(f"--set: {options.set[0]!r}: want exactly one method beside it")
-    if options.figure is not None and not (is_one and Path(options.figure).suffix in (".png", ".pdf")):
-        raise ValueError(f"--figure: {options.figure!r}: want one method and a name that ends in .png or .pdf")
+    if options.figure is not None and not (is_one and Path(options.figure).suffix[1:] in get_args(Format)):
+        raise ValueError(f"--figure: {options.figure!r}: want one method and a name that ends in .png, .pdf or .svg")
     if not is_every:
         return list(options.method)
     return [name for name, method in table.METHODS.items() if method.level == "group"]
@@ -140,13 +142,19 @@ def as_tensor() -> Callable[[Any], Any] | None:
     return found
 
 
-def _drawn(name: str, data: Mapping[str, Any], path: Path) -> str:
+def _drawn(name: str, data: Mapping[str, Any], path: Path, width: float | None) -> str:
     """Draws the prompt weight of a method of the class of B4; returns what was done, in words."""
     verdict = shapers.verdict_of(data, "class of B4")
     if "prompt_weight" not in verdict["numbers"]:
         return f"figure: none, {name} is {verdict['verdict']} the class of B4, which alone has a prompt weight"
     weights = verdict["numbers"]["prompt_weight"]
-    drawn = render.render(path.stem, lambda: comparison_figures.draw_prompt_weight(weights, name), "")
+    drawn = render.render(
+        path.stem,
+        lambda: comparison_figures.draw_prompt_weight(weights, name),
+        "",
+        formats=(path.suffix[1:],),
+        width=width,
+    )
     store.write_bytes_atomically(path, drawn[path.name])
     return f"figure: {path}"
 

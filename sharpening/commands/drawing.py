@@ -13,6 +13,7 @@ from sharpening.figures import render
 Format = Literal["pdf", "png", "svg"]
 FILES, SIZE = "files of the figure: pdf, png, svg", "inches, with its text and lines; as made for a paper if not given"
 FORMATS: Any = Field(render.FORMATS, alias="format", min_length=1, description=FILES)
+FIGURE_FORMATS: Any = Field(render.FORMATS, min_length=1, description=FILES)  # where --format means another thing
 WIDTH: Any = Field(None, ge=1, le=40, allow_inf_nan=False, description=f"width of the figure in {SIZE}")
 
 

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import Field
 
+from sharpening.commands.drawing import FIGURE_FORMATS, WIDTH, Format, figure_line
 from sharpening.commands.options import NonEmpty, Options
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
@@ -59,6 +60,8 @@ class SamplesOptions(Options):
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the resampling")
     no_figure: bool = Field(False, description="draw no figure")
     json_file: NonEmpty | None = Field(None, alias="json", description="write rows, warnings and reading as JSON")
+    figure_format: tuple[Format, ...] = FIGURE_FORMATS
+    width: float | None = WIDTH
     out: NonEmpty = Field("results", description="folder of the result store")
 
 
@@ -97,7 +100,13 @@ def samples(options: SamplesOptions) -> int:
     caption = sample_figures.pass_at_k_caption(rows, told if verdicts else (), store.run_id("samples", config))
     artefacts = {"report.txt": report(STABLE_WIDTH).encode()}
     if not options.no_figure:
-        artefacts |= render.render("pass_at_k", lambda: sample_figures.draw_pass_at_k(rows), caption)
+        artefacts |= render.render(
+            "pass_at_k",
+            lambda: sample_figures.draw_pass_at_k(rows),
+            caption,
+            formats=options.figure_format,
+            width=options.width,
+        )
     if options.json_file is not None:
         found = {
             "schema_version": SCHEMA_VERSION,
@@ -112,7 +121,9 @@ def samples(options: SamplesOptions) -> int:
     print(report(printed_width()))
     print(f"rows:   {run / 'rows.csv'}")
     if not options.no_figure:
-        print(f"figure: {run / 'pass_at_k.png'} (and .pdf, caption in pass_at_k.txt)")
+        print(figure_line(run, "pass_at_k", options.figure_format))
+    if options.json_file is not None:
+        print(f"json:   {options.json_file}")
     return 0
 
 
