@@ -15,19 +15,26 @@ ONE_LINE = 140  # width from which on the label stands there, and not below
 
 def verdict_header(width: int) -> str:
     """The header above the lines of `verdict_line`."""
+    if width < ONE_LINE:
+        return f"{'experiment':<24} {'verdict':<12} {'findings':>8} {'seconds':>7}"
     numbers = " ".join(f"{'+-' if name == 'standard_error' else name:>{size}}" for name, size in COLUMNS.items())
-    label = f"{'closest to failing':<{LABEL}} " if width >= ONE_LINE else ""
-    return f"{'experiment':<24} {'verdict':<12} {'findings':>8} {label}{numbers} {'seconds':>7}"
+    return (
+        f"{'experiment':<24} {'verdict':<12} {'findings':>8} {'seconds':>7}  {'closest to failing':<{LABEL}} {numbers}"
+    )
 
 
 def verdict_line(findings: Sequence[Row], seconds: float, width: int) -> str:
     """An experiment: its verdict, and the finding that used up most of its margin, below it where it is narrow."""
     worst = max(findings, key=_used)
-    numbers = " ".join(f"{worst[name]:>{size}.4g}" for name, size in COLUMNS.items())
-    is_wide = width >= ONE_LINE
-    label = f"{worst['label'][:LABEL]:<{LABEL}} " if is_wide else ""
-    line = f"{worst['experiment']:<24} {worst['verdict']:<12} {len(findings):>8} {label}{numbers} {seconds:>7.1f}"
-    return line if is_wide else f"{line}\n    closest to failing: {worst['label']}"
+    line = f"{worst['experiment']:<24} {worst['verdict']:<12} {len(findings):>8} {seconds:>7.1f}"
+    if width >= ONE_LINE:
+        numbers = " ".join(f"{worst[name]:>{size}.4g}" for name, size in COLUMNS.items())
+        return f"{line}  {worst['label'][:LABEL]:<{LABEL}} {numbers}"
+    closest = (
+        f"closest to failing: {worst['label']}: observed {worst['observed']:.4g} +- {worst['standard_error']:.2g}, "
+        f"predicted {worst['predicted']:.4g}, rival {worst['rival']:.4g}"
+    )
+    return f"{line}\n{paragraph(closest, width, first=INDENT * 2, later=INDENT * 3)}"
 
 
 def _used(finding: Row) -> tuple[bool, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import Field
 
 from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
-from sharpening.commands.named_files import write_named
+
 from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
@@ -80,7 +80,7 @@ def predict(options: PredictOptions) -> int:
         print(f"report: {run / 'report.txt'}: also optima under a KL term, dominance, selection (here: --details)")
     print(f"rows:   {run / 'rows.csv'}\n{figure_line(run, 'prediction', options.formats)}")
     if options.json_file is not None:
-        print(f"json: {options.json_file}")
+        print(f"json:   {options.json_file}")
     return 0
 
 

@@ -58,8 +58,8 @@ def simulate(options: SimulateOptions) -> int:
     for name, data in made.items():
         store.write_bytes_atomically(folder / name, data)
     print(tables.simulation_report(rows, specification.num_runs, printed_width()))
-    print(f"rows:   {folder / 'rows.csv'}\nsummary: {folder / 'summary.json'}")
-    print(figure_line(folder, FIGURE, options.formats))
+    print(f"rows:   {folder / 'rows.csv'}\n{figure_line(folder, FIGURE, options.formats)}")
+    print(f"summary: {folder / 'summary.json'}")
     if options.json_file is not None:
         write_named("json", options.json_file, files.json_text({"summary": summary, "rows": rows}))
     return 0
