@@ -283,7 +283,7 @@ def test_names_shapes_and_types_of_inputs_are_checked():
 @pytest.mark.parametrize(
     ("spec", "parameters", "message"),
     [
-        ("grpo", {"eps": 1e-4}, "'eps' is not a parameter of grpo: it has ddof, epsilon"),
+        ("grpo", {"eps": 1e-4}, "'eps' is not a parameter of grpo: did you mean epsilon\\? it has ddof, epsilon"),
         ("rloo", {"eps": 1e-4}, "'eps' is not a parameter of rloo: it has no parameter"),
         ("ds", {"placement": "loss"}, "placement is 'loss': it must be one of advantage, reward"),
         ("ds", {"gamma_correct": "0.1"}, "gamma_correct is '0.1': it must be a finite number"),

@@ -9,7 +9,6 @@ from pathlib import Path
 from pydantic import Field
 
 from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
-
 from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable
 
-CLOSE = 0.7  # of difflib's ratio: a letter or two apart
+CLOSE, CLOSE_WORD = 0.6, 0.7  # of difflib's ratio: for a whole name, and for a word of one
 MOST = 3  # names that are offered
 
 
@@ -23,9 +23,10 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     for text, (one,) in wholes.items():
         for word in re.split(r"[_.]", text):
             words.setdefault(word, []).append(one)
-    spelled = words | wholes  # a whole name before a word of others
-    near = difflib.get_close_matches(_spelled(name), spelled, n=1, cutoff=CLOSE)
-    return f"did you mean {' or '.join(spelled[near[0]][:MOST])}? " if near else ""
+    for spelled, close in ((wholes, CLOSE), (words, CLOSE_WORD)):
+        if near := difflib.get_close_matches(_spelled(name), spelled, n=1, cutoff=close):
+            return f"did you mean {' or '.join(spelled[near[0]][:MOST])}? "
+    return ""
 
 
 def _spelled(name: str) -> str:
