@@ -4,9 +4,10 @@ r"""Attacks on the mathematics scorer, and right answers in many forms, beside m
 
 A table of false accepts by kind of attack (strict, lenient, and math-verify on the last box or, without one, on the end
 of the text, whether or not it was cut off), what the question and its first formula in a box earn on the examples, and
-the right answers that are refused. Then the same of the cases by a second reader, who wrote them after the scorer was
-frozen (benchmarks/attack_second_reader.py). Exit status 1 where the strict scorer accepts a repeated question, a
-completion that was cut off, or a number that is not worked out, or refuses a right answer that is a plain box.
+the right answers that are refused. Then the same of the cases by two readers who had not read the scorer: one wrote
+after it was frozen (benchmarks/attack_second_reader.py), one after it was fixed (benchmarks/attack_third_reader.py).
+Exit status 1 where the strict scorer accepts a repeated question, a completion that was cut off, or a number that is
+not worked out, or refuses a right answer that is a plain box.
 """
 
 from __future__ import annotations
@@ -21,13 +22,27 @@ import numpy as np
 from math_verify import parse, verify
 from pebble import ProcessPool
 
-from benchmarks import attack_answers, attack_second_answers, attack_second_reader
+from benchmarks import attack_answers, attack_second_answers, attack_second_reader, attack_third_reader
 from benchmarks.attack_completions import attacks, problems
 from sharpening.llm.mathematics import answers
 from sharpening.llm.mathematics.scorer import Attempt, MathScorer
 
 NEVER = ("question repeated", "cut off", "not worked out")
 Right = Sequence[tuple[str, str, str]]  # problem, gold answer, completion
+READERS = (  # title, attacks, right answers in plain boxes, in other forms
+    (
+        "By a second reader, after the scorer was frozen:",
+        attack_second_reader.attacks,
+        attack_second_answers.PLAIN,
+        attack_second_answers.RIGHT,
+    ),
+    (
+        "By a third reader, after the fixes:",
+        attack_third_reader.attacks,
+        attack_third_reader.PLAIN,
+        attack_third_reader.RIGHT,
+    ),
+)
 SECONDS = 20.0  # an answer, on a machine that may be busy
 NUM_WORKERS = 2
 
@@ -111,14 +126,16 @@ def main() -> int:
     parser.add_argument("--attacks", type=int, default=1_000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    right, is_plain_refused = right_table(attack_answers.PLAIN, attack_answers.RIGHT)
+    right, is_refused = right_table(attack_answers.PLAIN, attack_answers.RIGHT)
     attack, is_accepted = attack_table([(each.kind, each.attempt) for each in attacks(given.seed, given.attacks)])
     print(attack, example_table(), right, sep="\n\n")
-    later = [(kind, Attempt(*attempt)) for kind, *attempt in attack_second_reader.attacks()]
-    right, is_later_refused = right_table(attack_second_answers.PLAIN, attack_second_answers.RIGHT)
-    attack, is_later_accepted = attack_table(later)
-    print("\nBy a second reader, after the scorer was frozen:", attack, right, sep="\n\n")
-    return int(is_plain_refused or is_accepted or is_later_refused or is_later_accepted)
+    failures = [is_refused, is_accepted]
+    for title, made, plain, other in READERS:
+        right, is_refused = right_table(plain, other)
+        attack, is_accepted = attack_table([(kind, Attempt(*attempt)) for kind, *attempt in made()])
+        print(f"\n{title}", attack, right, sep="\n\n")
+        failures += [is_refused, is_accepted]
+    return int(any(failures))
 
 
 if __name__ == "__main__":
