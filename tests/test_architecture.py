@@ -61,18 +61,8 @@ BANNED_ARGUMENTS = frozenset(
     | {"score", "tau", "trajectory"}
 )
 FILE_WRITERS = frozenset(
-    {"dump", "makedirs", "mkdir", "rmdir", "rmtree", "save", "savetxt", "savez", "savez_compressed"}
-    | {
-        "symlink_to",
-        "to_csv",
-        "to_json",
-        "to_parquet",
-        "tofile",
-        "touch",
-        "unlink",
-        "write_bytes",
-        "write_text",
-    }
+    {"dump", "makedirs", "mkdir", "rmdir", "rmtree", "save", "savetxt", "savez", "savez_compressed", "symlink_to"}
+    | {"to_csv", "to_json", "to_parquet", "tofile", "touch", "unlink", "write_bytes", "write_text"}
 )
 FILE_MOVERS = {"os.remove", "os.rename", "os.replace", "shutil.copy", "shutil.copyfile", "shutil.move"}
 MAY_OPEN = {PurePath("llm/training/folder_lock.py"), PurePath("llm/workers.py")}  # a lock, and nowhere

@@ -95,10 +95,15 @@ def test_what_could_not_be_scored_and_what_is_marked_both_ways_is_told(here: Pat
             "--problem: 'z': s.jsonl has no samples of it: want one of 'p', 'q'",
         ),
         (("s.jsonl",), "s.jsonl line 1: it is JSON, as samples are: want --samples s.jsonl --problem ID, or a header"),
+        (
+            ("--samples", "bare.jsonl"),
+            "bare.jsonl line 1: it has no answer and no text: want one of them",
+        ),
         (("--samples", "a.csv"), "a.csv: it is CSV with the fields answer, count, correct: that is no known format"),
     ],
 )
 def test_what_is_no_table_and_no_samples_is_one_line(words, message: str, here: Path, capsys) -> None:
+    Path("bare.jsonl").write_text('{"problem": "p", "correct": true}\n{"problem": "p", "correct": false}\n')
     assert cli.main(["predict", *words]) == 2
     assert capsys.readouterr().err.startswith(f"sharpening: {message}")
 
