@@ -207,7 +207,7 @@ def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> 
     [
         (["--only", "nope"], "--only: 'nope' is not a figure: want some of phase_portrait, "),
         (["--list", "--only", "nope"], "--only: 'nope' is not a figure"),
-        (["--only", "prompt_weights", "--out", "cli.py/x"], "--out: 'cli.py/x'"),
+        (["--only", "prompt_weights", "--out", "pyproject.toml/x"], "--out: 'pyproject.toml/x'"),
         (["--format", "gif"], "--format: 'gif': Input should be 'pdf', 'png' or 'svg'"),
         (["--width", "0.5"], "--width: '0.5': Input should be greater than or equal to 1"),
         (["--width", "nan"], "--width: 'nan': Input should be"),
