@@ -119,21 +119,19 @@ def report(
     rows: Sequence[Row], words: Mapping[str, str], claims: Mapping[str, str], ks: Sequence[int], width: int
 ) -> str:
     """The verdict, the laws, pass@k, the parts, and what all this does not show."""
-    sections = []
-    if any(row["part"] == WHOLE for row in rows):
-        facts = {row["quantity"]: row["value"] for row in select(rows, part=WHOLE, law="", k=0)}
-        told = (
-            f"{facts['num_problems']:.0f} problems, at least {facts['least_samples']:.0f} samples of each; never "
-            f"solved: {facts['num_never_solved_before']:.0f} before, {facts['num_never_solved_after']:.0f} after."
-        )
-        sections += [
-            section("VERDICT", notes([*verdict_sentences(rows, words), told], width), width),
-            _laws(rows, claims, words, width),
-            _pass_at_k(rows, ks, width),
-            *_parts(rows, width),
-        ]
-    sections += _training(rows, width)
-    sections.append(section("WHAT THIS DOES NOT SHOW", notes(LIMITS, width), width))
+    facts = {row["quantity"]: row["value"] for row in select(rows, part=WHOLE, law="", k=0)}
+    told = (
+        f"{facts['num_problems']:.0f} problems, at least {facts['least_samples']:.0f} samples of each; never "
+        f"solved: {facts['num_never_solved_before']:.0f} before, {facts['num_never_solved_after']:.0f} after."
+    )
+    sections = [
+        section("VERDICT", notes([*verdict_sentences(rows, words), told], width), width),
+        _laws(rows, claims, words, width),
+        _pass_at_k(rows, ks, width),
+        *_parts(rows, width),
+        *_training(rows, width),
+        section("WHAT THIS DOES NOT SHOW", notes(LIMITS, width), width),
+    ]
     return "\n\n".join(sections) + "\n"
 
 

@@ -12,6 +12,7 @@ from scipy.stats import binom, hypergeom
 
 from sharpening.samples.rates.fit import Counts, Data, Fit
 from sharpening.samples.rates.spread import Spread
+from sharpening.theory import estimators
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -37,12 +38,13 @@ def change_of_pass_at_k(data: Data, fitted: Fit, counts: Counts, ks: Ints) -> Ch
     """The expected change of pass@k at every k, over problems drawn as these were."""
     missed = Spread(ks, np.zeros_like(ks))
     after = data.points + fitted.shifts(data.points)
-    before = expit(-data.points) ** ks[:, None]
-    gain = before - missed(after, fitted.variance).value  # (num_ks, num_points)
-    unseen = np.mean([expit(-data.points) ** n for n in counts.before[0]], axis=0)
+    rates = expit(data.points)
+    before = estimators.exact_pass_at_k(rates, ks[:, None])  # (num_ks, num_points)
+    gain = 1 - missed(after, fitted.variance).value - before
+    unseen = 1 - estimators.exact_pass_at_k(rates, counts.before[0][:, None]).mean(axis=0)
     return Change(
         gain @ fitted.weights,
-        (before - missed(after, 0.0).value) @ fitted.weights,
+        (1 - missed(after, 0.0).value - before) @ fitted.weights,
         gain @ (fitted.weights * unseen),
     )
 

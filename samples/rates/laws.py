@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, log_expit
 
 from sharpening.theory.flow import rate_path
-from sharpening.theory.groups import expectations
+from sharpening.theory.groups import expectations, sampling
 
 Floats = NDArray[np.float64]
 Shift = Callable[[Floats, Floats], tuple[Floats, Floats]]
@@ -46,9 +46,9 @@ def linear(*functions: Callable[[Floats], Floats]) -> Shift:
 def threshold(log_odds: Floats, parameters: Floats) -> tuple[Floats, Floats]:
     """The shift a times 1 - (1-Q)^m, the chance that m = exp(log_draws) draws hold a correct one (claim C1)."""
     size, log_draws = parameters
-    log_missed = np.exp(log_draws) * log_expit(-log_odds)
-    seen = -np.expm1(log_missed)
-    return size * seen, np.stack([seen, -size * np.exp(log_missed) * log_missed])
+    draws = float(np.exp(log_draws))
+    seen = sampling.inclusion_probability(log_expit(log_odds), draws)
+    return size * seen, np.stack([seen, -size * (1 - seen) * draws * log_expit(-log_odds)])
 
 
 def extended(law: Law, more: Sequence[Callable[[Floats], Floats]]) -> Law:
