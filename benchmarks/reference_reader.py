@@ -11,6 +11,7 @@ import csv
 import gzip
 import io
 import json
+import re
 import zipfile
 import zlib
 from collections import Counter
@@ -139,7 +140,7 @@ def rows_in(content: bytes) -> list[Row]:
     if content.startswith(b"PK"):
         return zipped(content)
     try:
-        text = f"\n{content.decode()}".replace("\n\ufeff", "\n")[1:]  # byte order marks of files one after the other
+        text = re.sub("^\ufeff+", "", content.decode(), flags=re.MULTILINE)  # marks of files one after the other
     except UnicodeDecodeError as error:
         raise Refused(f"text: {error}") from None
     return objects(text) if text.lstrip()[:1] in ("{", "[") else table(text)

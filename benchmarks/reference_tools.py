@@ -170,7 +170,7 @@ def of_document(row: Row, names: list[str], said: Said) -> list[Sample]:
 
 def metrics_of(row: Row) -> list[str]:
     """The names of the scores: those listed, or every field of a number that is not lm-eval's own."""
-    if isinstance(row.get("metrics"), list):
+    if isinstance(row.get("metrics"), list) and row["metrics"]:
         return list(dict.fromkeys(name for name in row["metrics"] if isinstance(name, str) and name in row))
     own = {"doc_id", "doc", "target", "arguments", "resps", "filtered_resps", "filter", "metrics"}
     own |= {"doc_hash", "prompt_hash", "target_hash"}

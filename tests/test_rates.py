@@ -26,6 +26,7 @@ MAXIMUM = 1e-5  # nats, of a maximum that is found by steps
 COARSE = 0.02  # relative, of derivatives of such a maximum by differences
 PATH = 1e-6  # relative, of log-odds on a path from a table
 TINY_SLOPE = 1e-8
+FALLEN = 0.25  # relative, between curvature and scatter of 300 problems
 DRAWN, SHARE_DRAWN = 0.004, 0.003  # of averages over draws
 OF_DRAWS, NUM_DRAWN = 0.05, 0.3  # relative, and of a number of problems
 N = 64
@@ -169,6 +170,31 @@ def test_a_law_with_fewer_parameters_is_chosen_where_it_is_true() -> None:
     fits = [fitting.fit(data, LAWS[name]) for name in ("affine", "common")]
     chosen = choice.choose(data, fits, rng=np.random.default_rng(0))
     assert fits[chosen.chosen].law.name == "common"
+
+
+@pytest.mark.parametrize(("noise", "chosen"), [(0.5, "common"), (0.01, "affine")])
+def test_more_parameters_have_to_predict_better_by_a_standard_error(
+    noise: float, chosen: str, affine: tuple[Data, Counts, dict[str, Fit]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, _, fits = affine
+    shown = {"common": np.zeros(400), "affine": 0.01 + noise * np.resize([1.0, -1.0], 400)}
+    monkeypatch.setattr(choice, "_held_out", lambda data, fitted, part: shown[fitted.law.name])
+    both = [fits["common"], fits["affine"]]
+    assert both[choice.choose(data, both, rng=np.random.default_rng(0)).chosen].law.name == chosen
+
+
+def test_the_error_of_the_shift_is_where_the_likelihood_has_fallen_by_two() -> None:
+    """By 1.96^2/2 at 1.96 errors, on data that the law made; a variance twice as large would say 3.8."""
+    data = fitting.prepared(simulated("common", [1.0], 0.5, num=300, seed=5))
+    fitted = fitting.fit(data, LAWS["common"])
+    error = np.sqrt(fitting.covariance(data, fitted)[0, 0])
+
+    def fallen(shift: float) -> float:
+        fixed = laws.Law("fixed", "", "", (), (), lambda at, _: (np.full_like(at, shift), np.empty((0, len(at)))))
+        return fitted.log_likelihood - fitting.fit(data, fixed).log_likelihood
+
+    ends = [fallen(float(fitted.parameters[0]) + sign * fitting.NORMAL_95 * error) for sign in (1, -1)]
+    assert np.mean(ends) == pytest.approx(fitting.NORMAL_95**2 / 2, rel=FALLEN)
 
 
 def test_the_second_opinion_agrees(affine: tuple[Data, Counts, dict[str, Fit]]) -> None:
