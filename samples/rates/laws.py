@@ -15,6 +15,7 @@ from sharpening.theory.groups import expectations, sampling
 Floats = NDArray[np.float64]
 Shift = Callable[[Floats, Floats], tuple[Floats, Floats]]
 GROUP_SIZE = 8
+FARTHEST_LOG_DRAWS = 20.0  # beyond, every problem is met, or none
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ def linear(*functions: Callable[[Floats], Floats]) -> Shift:
 def threshold(log_odds: Floats, parameters: Floats) -> tuple[Floats, Floats]:
     """The shift a times 1 - (1-Q)^m, the chance that m = exp(log_draws) draws hold a correct one (claim C1)."""
     size, log_draws = parameters
-    draws = float(np.exp(log_draws))
+    draws = float(np.exp(np.clip(log_draws, -FARTHEST_LOG_DRAWS, FARTHEST_LOG_DRAWS)))
     seen = sampling.inclusion_probability(log_expit(log_odds), draws)
     return size * seen, np.stack([seen, -size * (1 - seen) * draws * log_expit(-log_odds)])
 

@@ -24,7 +24,8 @@ FEWEST_PROBLEMS = 30  # of a part, and of the whole
 FEWEST_SAMPLES = 4  # of a problem, before and after: with fewer a spread is noise
 
 
-def _row(part: str, law: str, quantity: str, value: float, *, k: int = 0, error: float | None = None) -> Row:
+def row(part: str, law: str, quantity: str, value: float, *, k: int = 0, error: float | None = None) -> Row:
+    """A row: a quantity of a law on a part of the problems, with its 95% interval where its standard error is given."""
     reach = 0.0 if error is None else fitting.NORMAL_95 * error
     return {
         "part": part,
@@ -64,10 +65,10 @@ def rows(
     for place, fitted in enumerate(fits):
         found += _of_law(WHOLE, data, fitted)
         behind, error = chosen.margin(place)
-        found.append(_row(WHOLE, fitted.law.name, "held_out", chosen.held_out[place].mean()))
-        found.append(_row(WHOLE, fitted.law.name, "behind", behind, error=error))
-        found.append(_row(WHOLE, fitted.law.name, "misfit_p", fitting.misfit(data, fitted)))
-        found.append(_row(WHOLE, fitted.law.name, "is_chosen", place == chosen.chosen))
+        found.append(row(WHOLE, fitted.law.name, "held_out", chosen.held_out[place].mean()))
+        found.append(row(WHOLE, fitted.law.name, "behind", behind, error=error))
+        found.append(row(WHOLE, fitted.law.name, "misfit_p", fitting.misfit(data, fitted)))
+        found.append(row(WHOLE, fitted.law.name, "is_chosen", place == chosen.chosen))
         found += _implied(WHOLE, data, fitted, counts)
     best = fits[chosen.chosen]
     for place in dict.fromkeys((chosen.chosen, 0)):
@@ -94,10 +95,10 @@ def _refuse_few(counts: Counts, pair: tuple[Samples, Samples]) -> None:
 
 def _facts(part: str, counts: Counts) -> Iterator[Row]:
     (n, c), (m, d) = counts.before, counts.after
-    yield _row(part, "", "num_problems", len(n))
-    yield _row(part, "", "num_never_solved_before", int((c == 0).sum()))
-    yield _row(part, "", "num_never_solved_after", int((d == 0).sum()))
-    yield _row(part, "", "least_samples", min(n.min(), m.min()))
+    yield row(part, "", "num_problems", len(n))
+    yield row(part, "", "num_never_solved_before", int((c == 0).sum()))
+    yield row(part, "", "num_never_solved_after", int((d == 0).sum()))
+    yield row(part, "", "least_samples", min(n.min(), m.min()))
 
 
 def _of_law(part: str, data: Data, fitted: Fit) -> Iterator[Row]:
@@ -106,22 +107,22 @@ def _of_law(part: str, data: Data, fitted: Fit) -> Iterator[Row]:
     spread_of = fitting.covariance(data, fitted)
     errors = np.sqrt(np.diag(spread_of))
     for parameter, value, error in zip(fitted.law.parameters, fitted.parameters, errors, strict=False):
-        yield _row(part, name, f"parameter {parameter}", value, error=error)
+        yield row(part, name, f"parameter {parameter}", value, error=error)
     shifts, slopes = fitted.law.shift(data.points, fitted.parameters)
     slope = slopes @ fitted.weights
     error = float(np.sqrt(slope @ spread_of[:-1, :-1] @ slope))
-    yield _row(part, name, "mean_shift", float(shifts @ fitted.weights), error=error)
+    yield row(part, name, "mean_shift", float(shifts @ fitted.weights), error=error)
     low, high = fitting.spread_interval(data, fitted, float(errors[-1]))
-    yield _row(part, name, "spread", fitted.spread) | {"low": low, "high": high, "has_interval": True}
-    yield _row(part, name, "log_likelihood", fitted.log_likelihood)
+    yield row(part, name, "spread", fitted.spread) | {"low": low, "high": high, "has_interval": True}
+    yield row(part, name, "log_likelihood", fitted.log_likelihood)
 
 
 def _second(part: str, second: Fit) -> Iterator[Row]:
     """The parameters and the spread if the log-odds before are a mixture of three normals."""
     for parameter, value in zip(second.law.parameters, second.parameters, strict=True):
-        yield _row(part, second.law.name, f"second parameter {parameter}", value)
-    yield _row(part, second.law.name, "second spread", second.spread)
-    yield _row(part, second.law.name, "second log_likelihood", second.log_likelihood)
+        yield row(part, second.law.name, f"second parameter {parameter}", value)
+    yield row(part, second.law.name, "second spread", second.spread)
+    yield row(part, second.law.name, "second log_likelihood", second.log_likelihood)
 
 
 def _ks(counts: Counts) -> NDArray[np.int64]:
@@ -134,34 +135,34 @@ def _implied(part: str, data: Data, fitted: Fit, counts: Counts) -> Iterator[Row
     change = implied.change_of_pass_at_k(data, fitted, counts, ks)
     for quantity, values in change._asdict().items():
         for k, value in zip(ks, values, strict=True):
-            yield _row(part, name, f"implied_{quantity}", value, k=k)
+            yield row(part, name, f"implied_{quantity}", value, k=k)
     before, after = implied.implied_bins(data, fitted, counts)
     for number, shift in enumerate(after - before):
         if np.isfinite(shift):
-            yield _row(part, name, "bin_shift", shift, k=number)
+            yield row(part, name, "bin_shift", shift, k=number)
 
 
 def _seen(part: str, pair: tuple[Samples, Samples], counts: Counts, seed: int) -> Iterator[Row]:
     """The observed change of pass@k with its interval, and rates in bins."""
-    for row in comparison.rows_between(*pair, seed=seed):
-        if row["quantity"] == "pass_at_k_difference":
-            kept = {key: row[key] for key in ("k", "value", "low", "high", "has_interval")}
+    for other in comparison.rows_between(*pair, seed=seed):
+        if other["quantity"] == "pass_at_k_difference":
+            kept = {key: other[key] for key in ("k", "value", "low", "high", "has_interval")}
             yield {"part": part, "law": "", "quantity": "observed_difference"} | kept
     found = implied.bins(counts)
     for number, (num, before, after, error) in enumerate(
         zip(found.num_problems, found.before, found.after, found.errors, strict=True)
     ):
-        yield _row(part, "", "bin_problems", num, k=number)
+        yield row(part, "", "bin_problems", num, k=number)
         if np.isfinite([before, after, error]).all():
-            yield _row(part, "", "bin_before", before, k=number)
-            yield _row(part, "", "bin_shift", after - before, k=number, error=error)
+            yield row(part, "", "bin_before", before, k=number)
+            yield row(part, "", "bin_shift", after - before, k=number, error=error)
 
 
 def _of_part(part: str, pair: tuple[Samples, Samples], problems: Sequence[str], whole: Fit, seed: int) -> Iterator[Row]:
     """The chosen law on a part of the problems, if it has enough."""
     there = set(problems)
     inside = [problem for problem in pair[0].problems if problem in there]
-    yield _row(part, "", "num_problems", len(inside))
+    yield row(part, "", "num_problems", len(inside))
     if len(inside) < FEWEST_PROBLEMS:
         return
     few = pair[0].restricted(inside), pair[1].restricted(inside)
@@ -181,18 +182,18 @@ def training_rows(windows: Windows, *, seed: int = 0) -> Iterator[Row]:
     first.
     """
     part, rng = "training", np.random.default_rng([seed, 1])
-    yield _row(part, "", "num_problems", len(windows.num_samples))
+    yield row(part, "", "num_problems", len(windows.num_samples))
     for name in training.TERMS:
         fitted = training.fit(windows, name)
-        yield _row(part, name, "log_likelihood", fitted.log_likelihood)
+        yield row(part, name, "log_likelihood", fitted.log_likelihood)
         errors = training.curve_errors(windows, fitted, rng=rng) if name == "one curve" else None
         down = training.share_down(fitted)
         for place, last in enumerate(windows.last):
             error = None if errors is None else float(errors[place])
-            yield _row(part, name, "curve", fitted.curve[place], k=last, error=error)
-            yield _row(part, name, "line", fitted.line[place], k=last)
-            yield _row(part, name, "spread", fitted.spread[place], k=last)
-            yield _row(part, name, "share_down", down[place], k=last)
+            yield row(part, name, "curve", fitted.curve[place], k=last, error=error)
+            yield row(part, name, "line", fitted.line[place], k=last)
+            yield row(part, name, "spread", fitted.spread[place], k=last)
+            yield row(part, name, "share_down", down[place], k=last)
 
 
 def samples_of_training(windows: Windows) -> tuple[Samples, Samples]:

@@ -30,7 +30,10 @@ def binomial(num_samples: Ints, num_correct: Ints, log_odds: Floats) -> Floats:
 
 
 class Chances(NamedTuple):
-    """Chances of the outcomes, and their derivatives by the mean and by the variance, all (num_outcomes, num_means)."""
+    """Chances of the outcomes, and their derivatives by the mean and by the variance, all (num_outcomes, num_means).
+
+    Or means of functions of the outcome, (num_functions, num_means), see `Spread`.
+    """
 
     value: Floats
     by_mean: Floats
@@ -45,12 +48,13 @@ class Spread:
     one by the mean, at variance 0 too.
     """
 
-    def __init__(self, num_samples: Ints, num_correct: Ints) -> None:
-        """For distinct outcomes, (num_outcomes,) each."""
-        self.outcomes = num_samples, num_correct
+    def __init__(self, num_samples: Ints, num_correct: Ints, functions: Floats | None = None) -> None:
+        """For distinct outcomes, (num_outcomes,) each; or for functions of them, (num_functions, num_outcomes)."""
+        self.outcomes, self.functions = (num_samples, num_correct), functions
         self.step = FINENESS * 2 / np.sqrt(num_samples.max())
         self.points = np.arange(-FARTHEST, FARTHEST, self.step)
-        self.on_points = binomial(num_samples, num_correct, self.points)
+        on_points = binomial(num_samples, num_correct, self.points)
+        self.on_points = on_points if functions is None else functions @ on_points
 
     def __call__(self, mean: Floats, variance: float) -> Chances:
         """The chances at every mean.
@@ -76,8 +80,9 @@ class Spread:
         chance = binomial(*self.outcomes, at)  # (num_outcomes, num_means, num_nodes)
         excess = num_correct - num_samples * np.exp(log_expit(at))
         noise = num_samples * np.exp(log_expit(at) + log_expit(-at))
-        return Chances(
+        found = Chances(
             chance @ NODE_WEIGHTS,
             (chance * excess) @ NODE_WEIGHTS,
             (chance * (excess**2 - noise)) @ NODE_WEIGHTS / 2,
         )
+        return found if self.functions is None else Chances(*(self.functions @ each for each in found))

@@ -10,12 +10,14 @@ from sharpening.commands import drawing
 from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
+from sharpening.figures.drawing import rate_curves as curve_figures
 from sharpening.figures.drawing import rates as rate_figures
+from sharpening.figures.tables import rate_curves as curve_tables
 from sharpening.figures.tables import rates as rate_tables
 from sharpening.samples import comparison, lines
 from sharpening.samples import files as sample_files
 from sharpening.samples.formats.fields import Fields
-from sharpening.samples.rates import laws, training
+from sharpening.samples.rates import curve_file, curve_rows, laws, training
 from sharpening.samples.rates import rows as rate_rows
 from sharpening.storage import files, store
 
@@ -31,6 +33,9 @@ class RatesOptions(Options):
         description="sample files before and after training, in any format that samples reads",
     )
     training: NonEmpty | None = Field(None, description="file of counts during training: problem, visit, n, c")
+    curves: NonEmpty | None = Field(
+        None, description="file of pass@k curves before and after, alone: set, model, k, ..."
+    )
     problem: NonEmpty | None = Field(None, description="field that names the problem")
     part: NonEmpty | None = Field(None, description="field of the file before that says which part a problem is of")
     group_size: int = Field(laws.GROUP_SIZE, ge=4, le=256, description="samples of a prompt in a group, in training")
@@ -44,6 +49,8 @@ class RatesOptions(Options):
 def rates(options: RatesOptions) -> int:
     """Reads the counts, fits every law, prints, and stores rows, report and figure."""
     clock = store.Clock()
+    if options.curves:
+        return _rates_of_curves(options, clock)
     if len(options.files) not in (0, 2) or not (options.files or options.training):
         raise ValueError(f"FILES: {len(options.files)} files: want two, before and after training, or --training FILE")
     if options.part and not options.files:
@@ -93,6 +100,35 @@ def rates(options: RatesOptions) -> int:
         store.write_text_atomically(Path(options.json_file), files.json_text({"config": config, "rows": rows}))
     run = store.write_run("samples", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
     print(report(printed_width()))
+    print(f"rows:   {run / 'rows.csv'}\n{drawing.figure_line(run, 'rates', options.formats)}")
+    return 0
+
+
+def _rates_of_curves(options: RatesOptions, clock: store.Clock) -> int:
+    """Every law on curves of pass@k."""
+    path = Path(str(options.curves))
+    for flag, value in (("FILES", options.files), ("--training", options.training), ("--part", options.part)):
+        if value:
+            raise ValueError(f"--curves: {str(path)!r}: want it without {flag}")
+    files.refuse_as_file("json", options.json_file, path)
+    files.refuse_as_folder("out", options.out)
+    sets, sha256 = curve_file.read(path, str(path))
+    rows = curve_rows.rows(sets, group_size=options.group_size)
+    words = {law.name: law.words for law in laws.all_laws(options.group_size)}
+    config = {
+        "command": "rates",
+        "curves": {"file": path.name, "sha256": sha256},
+        "group_size": options.group_size,
+    }
+    caption = curve_figures.curves_caption(rows, words, store.run_id("samples", config))
+    drawn = render.render(
+        "rates", lambda: curve_figures.draw_curves(rows), caption, formats=options.formats, width=options.width
+    )
+    artefacts = dict(drawn) | {"report.txt": curve_tables.report(rows, words, STABLE_WIDTH).encode()}
+    if options.json_file is not None:
+        store.write_text_atomically(Path(options.json_file), files.json_text({"config": config, "rows": rows}))
+    run = store.write_run("samples", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
+    print(curve_tables.report(rows, words, printed_width()))
     print(f"rows:   {run / 'rows.csv'}\n{drawing.figure_line(run, 'rates', options.formats)}")
     return 0
 
