@@ -240,6 +240,7 @@ evaluation_problems: 0
 """
 
 
+@pytest.mark.slow
 def test_a_run_s_own_checkpoint_is_sampled_and_audited_as_the_model_that_it_ends_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -33,12 +33,14 @@ def stored(folder: Path) -> list[dict[str, Any]]:
     return store.read_rows(run / "rows.csv")
 
 
+@pytest.mark.slow
 def test_compare_gives_the_rows_of_samples(tmp_path: Path) -> None:
     assert cli.main(["samples", *FILES, "--k", "1", "8", "--out", str(tmp_path)]) == 0
     assert repr(sharpening.compare(FILES, k=(1, 8))) == repr(stored(tmp_path))
     assert repr(sharpening.samples.compare(FILES, k=(1, 8), seed=1)) != repr(stored(tmp_path))
 
 
+@pytest.mark.slow
 def test_predict_gives_the_rows_of_the_command_from_a_file_or_from_rows(tmp_path: Path) -> None:
     path = tmp_path / "answers.csv"
     path.write_text('answer,count,correct\n"a, b",3,1\nc,5,0\nd,1,true\n')
@@ -52,6 +54,7 @@ def test_predict_gives_the_rows_of_the_command_from_a_file_or_from_rows(tmp_path
     assert repr(from_file) == repr(from_rows) == repr(stored(tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_diagnose_gives_the_verdicts_of_check_shaper(tmp_path: Path) -> None:
     def renamed(reward: Any, gain: float = 2.0) -> Any:
         return gain * (reward - reward.mean(-1)[..., None])
@@ -67,6 +70,7 @@ def test_diagnose_gives_the_verdicts_of_check_shaper(tmp_path: Path) -> None:
     assert mine["correct set"] == found["correct set"]
 
 
+@pytest.mark.slow
 def test_a_sweep_is_every_simulation_of_the_grid_in_its_order() -> None:
     grid = {"parameters.gamma_correct": [0.1, 0.3], "learning_rate": [0.02, 0.2]}
     rows = sharpening.sweep(BANDIT, grid, jobs=2)

@@ -132,6 +132,7 @@ def test_rows_have_bands_that_contain_the_intervals():
     assert not any(row["quantity"] in ("first_loss_k", "sure_gain", "resolvable_change") for row in one)
 
 
+@pytest.mark.slow
 def test_bands_cover_whole_curves_at_their_rate_and_intervals_do_not():
     """100 data sets of 100 problems: the truth at all of k = 1 to 16 lies in 90 bands or more, in fewer intervals."""
     rng = np.random.default_rng(5)

@@ -25,6 +25,7 @@ def test_every_row_is_a_point():
             assert list(line.get_ydata()) == [row["ms"] for row in chosen]
 
 
+@pytest.mark.slow
 def test_it_renders_to_the_same_bytes():
     """PDF, PNG and caption, byte for byte on a second time."""
     first, again = (

@@ -10,6 +10,7 @@ QUICK = argparse.Namespace(method="ds", rounds=1, width=16, layers=1, completion
 pytestmark = training.QUIET
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("num_updates", "plain_has_a_pass"), [(1, False), (2, True)])
 def test_only_a_method_or_a_second_update_takes_log_probabilities_outside_the_loss(
     num_updates: int, plain_has_a_pass: bool

@@ -105,6 +105,7 @@ def test_the_seed_decides_and_nothing_else_does(whole: list[Event]) -> None:
     assert len(set(other) & set(lines(whole))) < len(other) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limits", [{}, {1: 5}, {0: 3, 2: 1}, {3: 2}])
 def test_a_run_that_is_stopped_after_any_event_ends_with_the_same_samples(limits: dict[int, int]) -> None:
     """Also where memory ran out before the stop: the batch goes on as it was left."""

@@ -27,6 +27,7 @@ def _statuses(measured: dict[str, float]) -> dict[str, str]:
     return {row["quantity"]: row["status"] for row in checks.compare([rows])}
 
 
+@pytest.mark.slow
 def test_smoke_agrees_but_for_the_known_difference():
     """All of the smoke scale agrees with its source, but for one long-run share that was not at rest (LOG.md)."""
     table = checks.compare(_found(SMOKE))
@@ -38,6 +39,7 @@ def test_smoke_agrees_but_for_the_known_difference():
     }
 
 
+@pytest.mark.slow
 def test_the_long_run_share_was_not_at_rest():
     """Integrated for 6,000 steps of .5 and not to its end, the expected flow has the published .9965."""
 
@@ -51,6 +53,7 @@ def test_the_long_run_share_was_not_at_rest():
     assert round(1 / (1 + math.exp(-log_odds)), 4) == CHECKS["long_run_4"].published
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_rows():
     """A task determines its rows; another seed moves what is drawn, and only that."""
     first, again = (_found(SMOKE) for _ in range(2))
@@ -61,6 +64,7 @@ def test_the_same_seed_gives_the_same_rows():
     assert not moved & {"flows", "pass_at_n"}
 
 
+@pytest.mark.slow
 def test_every_published_number_has_a_computation():
     """The full scale measures every check, and the laptop scale the two ends and the middle of Appendix J."""
     names = {row["quantity"] for rows in _found(SMOKE) for row in rows}

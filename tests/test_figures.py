@@ -39,6 +39,7 @@ def drawn(name: str, rows: dict[str, list]) -> Figure:
         return FIGURES[name].draw(rows[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_files_are_the_same_bytes_twice(name: str, rows: dict[str, list]) -> None:
     caption = FIGURES[name].caption(rows[name], settings_of(name), "0123456789ab")
@@ -57,6 +58,7 @@ def sizes(data: bytes) -> tuple[float, float, set[float]]:
     return width, height, {float(each) for each in re.findall(r"font: ([\d.]+)px", text)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 @pytest.mark.parametrize("width", [3.0, 13.5])
 def test_a_width_makes_the_whole_figure_larger_text_and_all(name: str, width: float, rows: dict[str, list]) -> None:
@@ -185,6 +187,7 @@ def test_list_prints_the_names_and_draws_nothing(tmp_path: Path, monkeypatch, ca
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> None:
     """Rows, PDF, PNG and caption in a run that verifies; again, the same bytes but for the provenance."""
     words = ["figures", "--only", "prompt_weights", "--out", str(tmp_path)]

@@ -58,6 +58,7 @@ def run(*words: str) -> list[dict]:
     return store.read_rows(found / "rows.csv")
 
 
+@pytest.mark.slow
 def test_samples_are_counted_as_a_table_of_their_answers(here: Path, capsys) -> None:
     """The predictions are those of the table that was counted by hand."""
     found, want = run("predict", "--samples", "s.jsonl", "--problem", "p"), run("predict", "a.csv")
@@ -66,6 +67,7 @@ def test_samples_are_counted_as_a_table_of_their_answers(here: Path, capsys) -> 
     assert "note:" not in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_completions_without_an_answer_are_told_apart_by_their_text(here: Path) -> None:
     (row,) = [
         row for row in run("predict", "--samples", "s.jsonl", "--problem", "q") if row["quantity"] == "num_answers"
@@ -73,6 +75,7 @@ def test_completions_without_an_answer_are_told_apart_by_their_text(here: Path) 
     assert row["value"] == 4
 
 
+@pytest.mark.slow
 def test_what_could_not_be_scored_and_what_is_marked_both_ways_is_told(here: Path, capsys) -> None:
     rows = samples("p", {**ANSWERS, "n": (2, None)}) + samples("p", {"a": (1, False)})
     for number, row in enumerate(rows):
@@ -108,6 +111,7 @@ def test_what_is_no_table_and_no_samples_is_one_line(words, message: str, here: 
     assert capsys.readouterr().err.startswith(f"sharpening: {message}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["predict", "simulate"])
 def test_a_hyphen_is_standard_input(command: str, here: Path, monkeypatch, capsys) -> None:
     """The same output as from the file, but for the name in the store; a terminal and bad text are refused."""

@@ -39,6 +39,7 @@ def drawn() -> list[Variant]:
     return list(islice(fuzz_formats.variants(np.random.default_rng(0)), NUM_VARIANTS))
 
 
+@pytest.mark.slow
 def test_the_readers_agree_with_the_reference(tmp_path: Path) -> None:
     found, _, offences = fuzz_formats.tallies(drawn(), tmp_path)
     assert not offences, "\n".join(offence.shown for offence in offences[:5])

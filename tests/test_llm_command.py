@@ -53,6 +53,7 @@ def weights(folder: str) -> bytes:
 # good input
 
 
+@pytest.mark.slow
 def test_a_run_is_stored_once_with_the_same_bytes_wherever_it_is_run(here, run, monkeypatch) -> None:
     done = run("run.yaml", "--folder", "first")
     assert (done.status, done.err) == (0, "")
@@ -74,6 +75,7 @@ def test_a_run_is_stored_once_with_the_same_bytes_wherever_it_is_run(here, run, 
     assert found.out == done.out[done.out.index("\n" + 20 * " ") + 1 :]
 
 
+@pytest.mark.slow
 def test_files_of_the_user_are_part_of_what_names_a_run(here, run) -> None:
     method = here / "method.py"
     method.write_text("def mine(reward, correct):\n    return reward - reward.mean(-1)[..., None]\n")
@@ -105,6 +107,7 @@ def test_the_named_configurations_are_listed(run) -> None:
     assert (done.status, done.out) == (0, training_tables.listing(configs.CONFIGS, configs.NOT_TRIED) + "\n")
 
 
+@pytest.mark.slow
 def test_a_script_without_the_command_trains_the_same_model(here, run) -> None:
     assert run("run.yaml", "--folder", "by_command").status == 0
     config, folder = configs.named_or_read("run.yaml", {}), here / "by_script"
@@ -221,6 +224,7 @@ def test_a_folder_that_another_process_trains_in_is_refused(here, run) -> None:
     assert done.err == "sharpening: first: another process is at work on this run: want to wait for it\n"
 
 
+@pytest.mark.slow
 def test_a_run_that_ended_goes_on_to_more_steps_and_to_no_fewer(here, run) -> None:
     assert run("run.yaml", "--folder", "longer", "--set", "steps=2").status == 0
     done = run("run.yaml", "--folder", "longer")
@@ -265,6 +269,7 @@ def test_a_process_that_is_not_the_first_prints_and_stores_nothing(here, run, mo
     assert not (here / "results").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "ks"), [(16, (1, 8, 16)), (3, (1, 3))])
 def test_held_out_prompts_of_ones_own_are_sampled(here, run, number: int, ks: tuple[int, ...]) -> None:
     words = ("--set", "held_out=others.jsonl", f"evaluation_samples={number}", "evaluation_problems=3")
@@ -279,6 +284,7 @@ def test_held_out_prompts_of_ones_own_are_sampled(here, run, number: int, ks: tu
     assert shown == [f"pass@{k}" for k in ks]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("template", [None, "{% for part in messages %}[{{ part['content'] }}]{% endfor %}>"])
 @pytest.mark.parametrize("task", ["math", "chat"])
 def test_messages_are_the_same_tokens_in_training_and_evaluation(here, run, monkeypatch, task: str, template) -> None:

@@ -122,6 +122,7 @@ def broken_scorer() -> Iterator[MathScorer]:
         yield opened
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "correct", "least"), [("right", 1.0, 110), ("wrong", 0.0, 120), ("refused", 0.0, 17)])
 def test_the_examples_are_marked_as_a_reader_would(scorer: MathScorer, kind: str, correct: float, least: int) -> None:
     """What is refused is equal to the gold answer, but to be worked out, what the problem says, or in another form."""

@@ -170,6 +170,7 @@ def test_a_clone_in_a_folder_with_a_space_and_a_hyphen_works(tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_clone_warns_of_nothing_and_loads_no_generic_name() -> None:
     code = "import sys; from sharpening.theory import claims; print([n for n in sys.modules if n.startswith('theory')])"
     done = run("-W", "error", "-c", code, folder=ROOT)

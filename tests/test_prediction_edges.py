@@ -26,6 +26,7 @@ EDGES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("base_policy", "correct"), EDGES.values(), ids=list(EDGES))
 def test_predict_at_the_edge(base_policy: list[float], correct: list[int]) -> None:
     """Every number is a number; only a time may be infinite; report and figure are made of them."""

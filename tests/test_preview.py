@@ -199,6 +199,7 @@ def test_the_strength_of_mean_grows_like_the_length():
     assert factor(long_rollouts.jsonl(shortest=100, longest=300)) < 300
 
 
+@pytest.mark.slow
 def test_the_strength_is_found_where_the_ratio_is_not_proportional_to_it():
     """In a reward that is divided by its standard deviation: by root search, recomputed from the file."""
     text = EXAMPLE.read_text(encoding="utf-8")

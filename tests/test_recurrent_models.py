@@ -75,6 +75,7 @@ def test_attention_alone_repeats_its_cache() -> None:
     assert scoring.repeats_cache(byte_model())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mamba", "falcon_h1"])
 def test_the_commands_work(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]

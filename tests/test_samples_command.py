@@ -62,6 +62,7 @@ def test_sharpening_and_its_opposite(capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_third_model_that_sharpened_less_is_told_with_its_price():
     """The pair of trained models is that of `samples OTHER FILE`; the stored rows have no more for it."""
     lost = np.clip(SHARP + 0.05, 0, 1) * (RATES > 0.15)

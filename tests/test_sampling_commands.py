@@ -112,6 +112,7 @@ def test_a_verifier_that_fails_or_rejects_a_known_solution_is_one_line(dry: tupl
     assert not store.list_runs(here / "results")
 
 
+@pytest.mark.slow
 def test_models_are_words_or_come_after_the_flag(here: Path, run: Run) -> None:
     for name in ("before", "after"):
         shutil.copytree(saved(recurrent_model("lfm2")), here / name)

@@ -62,6 +62,7 @@ def test_it_says_what_happened_first_and_where_everything_is(here: Path, capsys)
     assert written == {"summary": json.loads(Path("results/simulation/summary.json").read_text()), "rows": rows}
 
 
+@pytest.mark.slow
 def test_another_simulation_is_replaced_with_a_note_and_the_same_one_without(here: Path, capsys) -> None:
     assert [simulated(), simulated()] == [0, 0]
     assert capsys.readouterr().err == ""

@@ -107,6 +107,7 @@ def test_what_is_not_listed_or_left_out_stands_at_the_top() -> None:
     assert told.startswith("WARNING: 20.0% of the samples are left out of the comparison with b: their tokens are not")
 
 
+@pytest.mark.slow
 def test_the_command_counts_warns_and_refuses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

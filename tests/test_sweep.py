@@ -44,6 +44,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     return contents(root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("backend", "jobs"), [("loky", 2), ("threading", 2), ("dask", 2)])
 def test_every_back_end_gives_the_same_bytes(backend: str, jobs: int, undisturbed: dict, tmp_path: Path):
     """Two processes, two threads and a local dask cluster write the rows that one process writes."""

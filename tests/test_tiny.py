@@ -124,6 +124,7 @@ def test_the_configuration_decides_the_weights() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
+@pytest.mark.slow
 def test_the_loss_falls_and_is_that_of_answers_alone() -> None:
     """An untrained model is at the logarithm of its vocabulary; the prompt, which cannot be learnt, does not count."""
     for architecture in ("qwen3", "llama"):

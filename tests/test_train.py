@@ -151,6 +151,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, torch.T
     return folder / "kept", training.weights(trained), training_tables.rows(trained.state.log_history)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", [2, 4, 6])
 def test_a_run_resumed_from_any_checkpoint_has_the_same_weights_and_rows(undisturbed, step: int, tmp_path) -> None:
     kept, weights, rows = undisturbed
@@ -290,6 +291,7 @@ class Told(TrainerCallback):
         self.values += [value for name, value in logs.items() if name == "held_out/pass@1"]
 
 
+@pytest.mark.slow
 def test_looking_at_held_out_problems_and_completions_changes_no_weight(tmp_path: Path) -> None:
     found = []
     config = config_of(updates_per_batch=1, steps=2, save_every=2, evaluate_every=1)
@@ -341,6 +343,7 @@ def test_memory_that_runs_out_is_one_line_and_other_faults_are_not_hidden(tmp_pa
             run.run(trained, config_of(), None)
 
 
+@pytest.mark.slow
 def test_adapters_are_drawn_from_the_seed_resume_and_are_saved_merged(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     config = config_of(lora_rank=2, steps=4)

@@ -64,6 +64,7 @@ def test_how_far_a_run_is_is_said_at_intervals() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_adapters_go_on_from_a_folder_that_has_them_alone(tmp_path: Path) -> None:
     pytest.importorskip("peft")
     config = config_of(lora_rank=2, steps=2, parameters={"gamma_correct": 0.05, "reference": "base"})

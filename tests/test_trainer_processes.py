@@ -116,6 +116,7 @@ def test_five_lines_in_a_script_of_ones_own_train_from_another_folder(folder_of_
     assert {"method/bonus_ratio", "method/correct", "entropy", "frac_reward_zero_std"} <= set(logged)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_two_processes_that_share_a_group_give_the_gradient_of_one(folder_of_two_processes, tmp_path, case):
     first, second = (torch.load(folder_of_two_processes / f"{rank}.pt")[case] for rank in (0, 1))

@@ -94,6 +94,7 @@ def test_what_the_theory_warns_of_is_said_once_at_the_start(tmp_path, monkeypatc
         training.make("ds", tmp_path, STRONG, beta=0.01)
 
 
+@pytest.mark.slow
 def test_where_log_probabilities_come_from_is_logged_and_does_not_matter(tmp_path, caplog):
     caplog.set_level(logging.INFO, logger="sharpening.llm.training.log_probs")
     forward = in_the_loss(ran("ds", {}, tmp_path))[0]

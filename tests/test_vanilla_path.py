@@ -207,6 +207,7 @@ def test_names_the_time_it_refuses(times, message):
         vanilla_path.vanilla_path(WORKED, times)
 
 
+@pytest.mark.slow
 def test_twenty_thousand_answers_fit_in_time_and_memory(record_property):
     """Sixty times over 20,000 answers: measured 2 to 4 s and .4 GB on one core; 30 s and 2 GB would be too much."""
     rng = np.random.default_rng(0)
