@@ -291,7 +291,7 @@ def test_the_command_of_a_committed_run_makes_its_configuration(id: str) -> None
         changes = {key: given[key] for key in ("method", "seed") if key in given}
         options = configs.named_or_read(given["config"], changes).model_dump(mode="json")
     if words[0] in ("samples", "rates"):
-        options["files"] += [options.pop("training")] if options.get("training") else []
+        options["files"] += [options.pop(key) for key in ("training", "curves") if options.get(key)]
         assert [Path(name).name for name in options.pop("files")] == [one["file"] for one in stored["files"]]
     if words[0] == "figures":
         assert options["only"] == [stored["figure"]]

@@ -56,8 +56,9 @@ def _is_near(behind: Floats) -> bool:
 
 def _held_out(data: Data, fitted: Fit, part: NDArray[np.int64]) -> Floats:
     found = np.empty(len(data.place))
+    inverse, _ = fitting.inverse_curvature(data, fitted)
     for fold in range(NUM_FOLDS):
         seen = data.counted(part != fold)
-        other = fitting.fit(data, fitted.law, fitted, multiplicity=seen)
+        other = fitting.fit_near(data, fitted, inverse, seen)
         found[part == fold] = fitting.log_chances(data, other)[data.place[part == fold]]
     return found

@@ -35,8 +35,10 @@ def _of_set(curve: Curves, group_size: int) -> Iterator[dict[str, Any]]:
 
 def _of_fit(problem: curves.Problem, fitted: CurveFit) -> Iterator[dict[str, Any]]:
     name, law = problem.curves.name, fitted.law.name
-    errors = np.sqrt(np.diag(fitted.covariance))
-    for parameter, value, error in zip(fitted.law.parameters, fitted.parameters, errors, strict=False):
+    for parameter, value, square in zip(
+        fitted.law.parameters, fitted.parameters, np.diag(fitted.covariance), strict=False
+    ):
+        error = float(np.sqrt(square)) if square > 0 else None  # none where the curves do not bound the parameter
         yield row(name, law, f"parameter {parameter}", value, error=error)
     shifts = fitted.law.shift(problem.points, fitted.parameters)[0]
     yield row(name, law, "mean_shift", float(shifts @ fitted.weights))

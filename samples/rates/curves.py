@@ -69,9 +69,11 @@ class Problem:
         self.points = grid_of(curves.num_samples, curves.num_samples)
         estimates = estimators.pass_at_k(self.outcomes[0], correct, curves.ks[:, None])
         self.functions = np.append(estimates, [correct > 0], axis=0)  # (num_ks + 1, num_samples + 1)
-        self.chances = binomial(*self.outcomes, self.points)
-        self.before = self.functions @ self.chances
-        self.spread = Spread(*self.outcomes, self.functions)
+        self.pairs = np.triu_indices(len(curves.ks))
+        products = estimates[self.pairs[0]] * estimates[self.pairs[1]]
+        chances = binomial(*self.outcomes, self.points)
+        self.before, self.squares_before = self.functions @ chances, products @ chances
+        self.spread, self.squares = Spread(*self.outcomes, self.functions), Spread(*self.outcomes, products)
 
     def moments(self, law: Law, at: Floats) -> Moments:
         """The moments under a law with parameters and variance `at`."""
@@ -88,14 +90,15 @@ class Problem:
     def whitener(self, law: Law, at: Floats, weights: Floats) -> Floats:
         """The matrix that makes errors of the moments uncorrelated, with variance 1; (num_moments, num_moments)."""
         num = len(self.curves.ks)
-        after = Spread(*self.outcomes)(self.points + law.shift(self.points, at[:-1])[0], float(at[-1])).value
-        means = self.before, self.functions @ after
+        shifted = self.points + law.shift(self.points, at[:-1])[0]
+        means = self.before, self.spread(shifted, float(at[-1])).value
+        squares = self.squares_before, self.squares(shifted, float(at[-1])).value
         covariance = np.zeros((2 * num + 1, 2 * num + 1))
-        for place, (mean, chance) in enumerate(zip(means, (self.chances, after), strict=True)):
+        for place, (mean, square) in enumerate(zip(means, squares, strict=True)):
+            second = np.zeros((num, num))
+            second[self.pairs] = second.T[self.pairs] = square @ weights
             inside = slice(place * num, (place + 1) * num)
-            estimates = self.functions[:-1]
-            covariance[inside, inside] = (estimates * (chance @ weights)) @ estimates.T
-            covariance[inside, inside] -= (mean[:-1] * weights) @ mean[:-1].T
+            covariance[inside, inside] = second - (mean[:-1] * weights) @ mean[:-1].T
             with_both = mean[:-1] * (1 - mean[-1]) * means[1 - place][-1] @ weights
             covariance[inside, -1] = covariance[-1, inside] = with_both
         both = means[0][-1] * means[1][-1]
@@ -161,6 +164,6 @@ def misfit(problem: Problem, fitted: CurveFit) -> float:
 
 def spread_interval(fitted: CurveFit) -> tuple[float, float]:
     """95% interval of the spread, on the scale of the variance; from 0 where that is not above 0 by so much."""
-    reach = NORMAL_95 * float(np.sqrt(fitted.covariance[-1, -1]))
+    reach = NORMAL_95 * float(np.sqrt(max(fitted.covariance[-1, -1], 0.0)))
     low, high = fitted.variance - reach, fitted.variance + reach
     return float(np.sqrt(max(low, 0.0))), float(np.sqrt(high))

@@ -117,7 +117,8 @@ def _rates_of_curves(options: RatesOptions, clock: store.Clock) -> int:
     words = {law.name: law.words for law in laws.all_laws(options.group_size)}
     config = {
         "command": "rates",
-        "curves": {"file": path.name, "sha256": sha256},
+        "kind": "curves",
+        "files": [{"file": path.name, "sha256": sha256}],
         "group_size": options.group_size,
     }
     caption = curve_figures.curves_caption(rows, words, store.run_id("samples", config))
