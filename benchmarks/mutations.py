@@ -2,14 +2,14 @@
 
     PYTHONPATH=. python -m benchmarks.mutations [--count 1500] [--minutes 25] [--again] [--out mutations.jsonl]
 
-A mutant changes one operator, comparison, number, truth value, condition or name (min for max, any for all, ...), or leaves
-out one call that is a statement. All mutants are listed, in the order of a hash, and the first `--count` are tried. One
-line of JSON a mutant is appended to `--out`, so a campaign that was stopped goes on; `--again` tries those that survived
-once more, after tests were added. A mutant is known by file, function, edit and its number among equal edits there, not
-by its line. `benchmarks/equivalent_mutants.csv` names those that change nothing a caller can see, each with an argument.
+A mutant changes one operator, comparison, number, truth value, condition or name (min for max, any for all, ...), or
+leaves out one call that is a statement. All mutants are listed, in the order of a hash, and the first `--count` are
+tried. One line of JSON a mutant is appended to `--out`, so a campaign that was stopped goes on; `--again` tries those
+that survived once more, after tests were added. A mutant is known by file, function, edit and its number among equal
+edits there, not by its line. `benchmarks/equivalent_mutants.csv` names those that change nothing, with an argument.
 
-A mutant runs in a child of a process that has imported the libraries but nothing of ours, with the mutated module put in
-the place of the file; Hypothesis does not shrink. A mutant that takes four times as long as the tests do counts as seen.
+A mutant runs in a child of a process that has imported the libraries but nothing of ours, with the mutated module in
+the place of the file; Hypothesis does not shrink. A mutant that takes four times as long as the tests counts as seen.
 
 Left out: strings, type annotations, arguments of decorators; tests that alone take over `LONGEST` seconds.
 """
@@ -41,7 +41,7 @@ from scipy.stats import binomtest
 ROOT = Path(__file__).resolve().parents[1]
 EQUIVALENTS = ROOT / "benchmarks" / "equivalent_mutants.csv"
 OUT = "mutations.jsonl"
-LONGEST = 3.0  # seconds of a test that is left out
+LONGEST = 2.0  # seconds of a test that is left out
 PATIENCE, LEAST_PATIENCE = 4.0, 10.0  # times the seconds of the tests, and seconds
 TESTS = {
     "estimators.py": ("estimators",),
@@ -197,12 +197,14 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class _Session:
-    """A plugin of pytest: no shrinking, and the seconds of every test."""
+    """A plugin of pytest: the mutated module, no shrinking, and the seconds of every test."""
 
-    def __init__(self) -> None:
+    def __init__(self, finders: list[_Mutated]) -> None:
+        self.finders = finders
         self.seconds: dict[str, float] = {}
 
     def pytest_collection(self) -> None:
+        sys.meta_path[:0] = self.finders  # before pytest's own, which takes files that are named in its arguments
         settings.register_profile("campaign", settings(phases=(Phase.explicit, Phase.generate)))
         settings.load_profile("campaign")
 
@@ -212,11 +214,10 @@ class _Session:
 
 def _run_tests(file: str, source: str | None, left_out: Sequence[str], notes: Path | None) -> int:
     """In a child: the tests of a file, with its source replaced; the exit status of pytest."""
-    if source is not None:
-        sys.meta_path.insert(0, _Mutated("sharpening.theory." + file.removesuffix(".py").replace("/", "."), source))
-    plugin = _Session()
+    module = "sharpening.theory." + file.removesuffix(".py").replace("/", ".")
+    plugin = _Session([] if source is None else [_Mutated(module, source)])
     paths = [f"sharpening/theory/{file}", *(f"tests/test_{name}.py" for name in TESTS[file])]
-    words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:randomly"]
+    words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     status = int(pytest.main([*words, *(f"--deselect={id}" for id in left_out), *paths], plugins=[plugin]))
     if notes is not None:
         notes.write_text(json.dumps(plugin.seconds))
@@ -251,16 +252,12 @@ def in_child(
 
 
 def baseline(file: str, notes: Path) -> tuple[list[str], float]:
-    """The tests of an unchanged file that are too long, and the seconds that the others take; raises if one fails."""
-    left_out: list[str] = []
-    while True:
-        said, seconds = in_child(file, None, 600.0, left_out, notes)
-        if said != "survived":
-            raise RuntimeError(f"{file}: its tests fail without an edit")
-        too_long = [id for id, spent in json.loads(notes.read_text()).items() if spent > LONGEST]
-        if not too_long:
-            return left_out, seconds
-        left_out += too_long
+    """The tests of an unchanged file that are too long, and the seconds of the others; raises if one fails."""
+    said, seconds = in_child(file, None, 600.0, (), notes)
+    if said != "survived":
+        raise RuntimeError(f"{file}: its tests fail without an edit")
+    too_long = {id: spent for id, spent in json.loads(notes.read_text()).items() if spent > LONGEST}
+    return list(too_long), seconds - sum(too_long.values())
 
 
 def equivalents() -> dict[str, str]:
@@ -296,13 +293,14 @@ def main() -> None:
         said = {row["mutant"]: row["said"] for row in map(json.loads, given.out.read_text().splitlines())}
     chosen = all_mutants()[: given.count]
     todo = [m for m in chosen if (said.get(m.key) == "survived" if given.again else m.key not in said)]
-    stop, known = time.monotonic() + 60 * given.minutes, dict[str, tuple[list[str], float]]()
-    notes = given.out.with_suffix(".seconds")
+    stop, notes, cache = time.monotonic() + 60 * given.minutes, *(given.out.with_suffix(e) for e in (".one", ".tests"))
+    known: dict[str, tuple[list[str], float]] = json.loads(cache.read_text()) if cache.exists() else {}
     for mutant in todo:
         if time.monotonic() > stop:
             break
         if mutant.file not in known:
             known[mutant.file] = baseline(mutant.file, notes)
+            cache.write_text(json.dumps(known))
         left_out, seconds = known[mutant.file]
         word, spent = in_child(mutant.file, mutant.source, PATIENCE * seconds + LEAST_PATIENCE, left_out)
         said[mutant.key] = word
@@ -313,14 +311,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    for library in (
-        "array_api_strict",
-        "scipy.optimize",
-        "scipy.integrate",
-        "scipy.interpolate",
-        "scipy.stats",
-        "torch",
-    ):
+    for library in ("array_api_strict", *(f"scipy.{part}" for part in ("optimize", "integrate", "stats")), "torch"):
         try:
             importlib.import_module(library)
         except ImportError:
