@@ -17,20 +17,33 @@ from sharpening.theory.policies import Floats, Problem
 
 EARLY = -30.0  # log time at which the integration begins: nothing has moved by more than 1e-13
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-10, 1e-12  # of the integrator, per step
+Advantage = Callable[[Floats], Floats]  # log-probabilities -> advantages, (num_arms,) each
+Distance = Callable[[Floats], float]  # log-probabilities -> how far they are from where they should go
 
 
-def late_flow(
-    log_policy: Floats,
-    advantage_of: Callable[[Floats], Floats],
-    log_times: ArrayLike,
-    distance: Callable[[Floats], float] | None = None,
-) -> Floats:
+def _never(log_policy: Floats) -> float:
+    """The distance of a policy that goes nowhere in particular."""
+    return 1.0
+
+
+def late_flow(log_policy: Floats, advantage_of: Advantage, log_times: ArrayLike, distance: Distance = _never) -> Floats:
     """Log-probabilities along the exact softmax flow of an advantage, at increasing logarithms of time.
 
     With a `distance` of a policy from where it should go, only the first policy at which it is 0 or less, or the last.
     Shapes:   log_policy: (num_arms,), log_times: (num_times,). Returns (num_times, num_arms), nats.
     """
-    at = np.asarray(log_times, dtype=np.float64)
+    return _followed(log_policy, advantage_of, np.asarray(log_times, dtype=np.float64), distance)[1]
+
+
+def log_time_until(log_policy: Floats, advantage_of: Advantage, latest: float, distance: Distance) -> float:
+    """The logarithm of the time at which the distance has come down to 0; infinite if not by `latest`."""
+    return _followed(log_policy, advantage_of, np.array([latest]), distance)[0]
+
+
+def _followed(
+    log_policy: Floats, advantage_of: Advantage, log_times: Floats, distance: Distance
+) -> tuple[float, Floats]:
+    """The log time at which the distance was 0, infinite if it never was, and the policies."""
 
     def rate(log_time: float, logits: Floats) -> Floats:
         now = policies.log_softmax(logits)
@@ -39,17 +52,19 @@ def late_flow(
         return np.asarray(np.exp(now + log_time) * pull)
 
     def there(_: float, logits: Floats) -> float:
-        return 1.0 if distance is None else distance(policies.log_softmax(logits))
+        return distance(policies.log_softmax(logits))
 
     there.terminal = True  # type: ignore[attr-defined]
     solution = solve_ivp(
-        *(rate, (EARLY, at[-1]), np.array(log_policy)),
-        **{"t_eval": at, "method": "LSODA", "events": there, "rtol": RELATIVE_TOLERANCE, "atol": ABSOLUTE_TOLERANCE},
+        *(rate, (EARLY, log_times[-1]), np.array(log_policy)),
+        **{"t_eval": log_times, "method": "LSODA", "events": there},
+        **{"rtol": RELATIVE_TOLERANCE, "atol": ABSOLUTE_TOLERANCE},
     )
     if not solution.success:
-        raise RuntimeError(f"the integrator stopped before a log time of {at[-1]:g}: {solution.message}")
-    found = solution.y_events[0] if len(solution.y_events[0]) else solution.y.T
-    return policies.log_softmax(found if distance is None else found[-1:])
+        raise RuntimeError(f"the integrator stopped before a log time of {log_times[-1]:g}: {solution.message}")
+    if len(solution.t_events[0]):
+        return float(solution.t_events[0][-1]), policies.log_softmax(solution.y_events[0][-1:])
+    return float("inf"), policies.log_softmax(solution.y.T if distance is _never else solution.y.T[-1:])
 
 
 def vanilla_at_logit(problem: Problem, logit: float) -> Floats:
