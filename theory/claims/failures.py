@@ -123,7 +123,7 @@ def literal_dominance_fails_in_every_divergence(rng: np.random.Generator) -> Evi
     A7.2.1 says that the bonus's Q and p_C are out of reach here (its slack is negative). Z_W(t) <= Z_W(1) for t >= 1,
     so Z_C(s') e^x/Z_W(t) >= Z_C(s')/Z_W(1): the logit of Q is at least that of t = 1, x = 0, and by A6.2 the policy
     costs at least the one of its Q and p_C with p_W = b_W. Along Q at given p_C the cost is quasi-convex, so its
-    least is found by a bounded scalar search; what is left is one number, s', on a grid of 41 whose neighbours differ
+    least is found by a bounded scalar search; what is left is one number, s', on a grid of 31 whose neighbours differ
     by less than what is to spare. The margin counts divergences in which the least over the grid, less the largest
     step, is not 1.5 times the bonus's budget, and 1 more if the condition of A7.2.1 held.
     """
@@ -134,7 +134,7 @@ def literal_dominance_fails_in_every_divergence(rng: np.random.Generator) -> Evi
     ratios = {}
     for name, divergence in divergences.DIVERGENCES.items():
         costs = []
-        for exponent in np.linspace(-EXPONENT, EXPONENT, 41):
+        for exponent in np.linspace(-EXPONENT, EXPONENT, 31):
             inside = policies.tempered(right, exponent)
             least = policies.log_partition(right, exponent) - policies.log_partition(base[~problem.is_correct])
 
