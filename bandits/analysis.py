@@ -29,7 +29,10 @@ LISTED = "exact flow of all groups, listed: many runs, small learning rate"
 SMOOTHED = "exact flow of claim B6 with the baseline's factor: many runs, small learning rate"
 METHOD_IDS = (*method_table.METHODS, *method_table.PRESETS)  # a function of the user may not permute with the group
 FEW_GROUPS = 5_000  # listed at every evaluation of a flow
-PLAIN_TERM = {"placement": "advantage", "centre": "none", "normalise": "none", "reference": "sampling"}
+PLAIN_TERM = {
+    **{"placement": "advantage", "centre": "none", "normalise": "none", "reference": "sampling"},
+    "least_members": 1,
+}
 Row = dict[str, Any]
 
 

@@ -90,12 +90,14 @@ def ds(
     ddof: int = 0,
     centre: str = "none",
     spread: str = "whole",
+    least_members: int = 1,
 ) -> list[float]:
-    """A - g_c log q on correct samples, A + g_w log q on wrong ones."""
+    """A - g_c log q on correct samples, A + g_w log q on wrong ones, where the group has enough of their kind."""
     values = reduced(group, group.log_probs if reference == "sampling" else group.base_log_probs, reduction)
     terms = []
     for reward, value in zip(group.rewards, values, strict=True):
-        terms.append(-gamma_correct * value if reward else gamma_incorrect * value)
+        is_alone = group.rewards.count(reward) < least_members
+        terms.append(0.0 if is_alone else -gamma_correct * value if reward else gamma_incorrect * value)
     return placed(group, terms, placement, normalise, centre, spread, ddof)
 
 
@@ -122,7 +124,7 @@ def kl_penalty(
     return placed(group, terms, placement, normalise, "none", "whole")
 
 
-def unlikeliness(group: Group, rank_strength: float = 0.25, ddof: int = 0) -> list[float]:
+def unlikeliness(group: Group, rank_strength: float = 0.25, ddof: int = 1) -> list[float]:
     """GRPO of r (1 - strength rank/N); a tie takes the mean of the ranks that its members would fill."""
     values = reduced(group, group.log_probs, "mean")
     ordered = sorted(values)

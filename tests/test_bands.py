@@ -114,7 +114,7 @@ def test_what_no_problem_shows_may_still_be_where_many_samples_solve_it():
         for name, each in zip("ab", counts, strict=True)
     )
     found = changes(rows_of(base, other))
-    expected = beta.ppf(0.975, intervals.UNSEEN_WEIGHT, 30)
+    expected = beta.ppf(0.975, 0.5, 30)
     assert found[62]["low"] == pytest.approx(-expected * 63 / 64, rel=UNSEEN)
     assert found[63]["low"] == pytest.approx(-expected, rel=UNSEEN)
 

@@ -17,7 +17,7 @@ DEFAULTS = {
     "dapo": {"ddof": 0, "epsilon": 1e-6},
     "f_grpo": {"gamma": 1.0, "ddof": 0, "epsilon": 1e-6},
     "w_reinforce": {"positive_weight": 0.1},
-    "unlikeliness": {"rank_strength": 0.25, "ddof": 0, "epsilon": 1e-6},
+    "unlikeliness": {"rank_strength": 0.25, "ddof": 1, "epsilon": 1e-6},
     "ucpo": {"uniform_weight": 0.2, "floor": 1e-6, "ddof": 1, "epsilon": 1e-6},
     "mara": {"strength": 0.1, "normalise": "none", "ddof": 0, "epsilon": 1e-6},
     "ips": {"exponent": 1.0, "floor": 1e-6, "normalise": "none", "ddof": 0, "epsilon": 1e-6},
@@ -158,10 +158,11 @@ def test_ds_names_the_reference_that_it_lacks():
 
 
 def test_options_that_exclude_each_other_have_whole_sentences():
-    """The two refusals begin with the option that is wrong and end with what is allowed."""
+    """The refusals begin with the option that is wrong and end with what is allowed."""
     inputs = group_inputs()
     for parameters, message in (
         ({"reduction": "token", "centre": "group"}, r"^reduction is 'token': every token has .*'advantage', centre"),
+        ({"least_members": 0}, r"^least_members is 0: it must be at least 1$"),
         ({"placement": "reward", "spread": "per_token_share"}, r"^spread is 'per_token_share': .* be 'advantage'$"),
     ):
         with pytest.raises(ValueError, match=message):

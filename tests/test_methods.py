@@ -21,7 +21,7 @@ TOKEN_IDS = [
     "clip", "clip_higher", "gspo", "cispo", "clip_cov",
     "kl_cov", "entropy_advantage", "simko_penalty",
 ]  # fmt: skip
-PRESETS = ["ds_paper", "ds_token", "ds_sequence", "ds_reward"]
+PRESETS = ["ds_paper", "ds_token", "ds_sequence", "ds_reward", "ds_maxrl"]
 GROUP_SPECS = [*IDS, *PRESETS]
 WITHOUT_BASELINE = {"reinforce", "psr", "nsr", "w_reinforce", "pkpo"}
 NAN = float("nan")
@@ -89,7 +89,7 @@ STATED = {
     "pass_at_k_training": {"k": 2, "epsilon": 1e-6},
     "pkpo": {"k": 2},
     "f_grpo": {"gamma": 1.0},
-    "unlikeliness": {"rank_strength": 0.25, "ddof": 0, "epsilon": 1e-6},
+    "unlikeliness": {"rank_strength": 0.25, "ddof": 1, "epsilon": 1e-6},
     "ucpo": {"uniform_weight": 0.2, "floor": 1e-6, "ddof": 1, "epsilon": 1e-6},
     "mara": {"strength": 0.1, "normalise": "none"},
     "ips": {"exponent": 1.0, "floor": 1e-6, "normalise": "none"},
@@ -165,11 +165,11 @@ def test_the_presets_set_every_field_and_differ():
 
 def test_the_preset_table_shows_every_field():
     lines = calls.preset_table().splitlines()
-    assert lines[0] == "| field | `ds` | `ds_paper` | `ds_token` | `ds_sequence` | `ds_reward` |"
-    assert lines[1] == "|---|---|---|---|---|---|"
+    assert lines[0] == "| field | `ds` | `ds_paper` | `ds_token` | `ds_sequence` | `ds_reward` | `ds_maxrl` |"
+    assert lines[1] == "|---|---|---|---|---|---|---|"
     assert len(lines) == 2 + len(calls.METHODS["ds"].parameters)
-    assert "| `placement` | advantage | advantage | advantage | advantage | reward |" in lines
-    assert "| `gamma_correct` | 0.1 | 0.01 | 0.01 | 0.01 | 0.01 |" in lines
+    assert "| `placement` | advantage | advantage | advantage | advantage | reward | advantage |" in lines
+    assert "| `gamma_correct` | 0.1 | 0.01 | 0.01 | 0.01 | 0.01 | 0.05 |" in lines
 
 
 # --- unscorable samples ---------------------------------------------------------------------------------------------

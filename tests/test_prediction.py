@@ -136,6 +136,20 @@ def test_paths_are_those_of_the_flows():
         assert only("path", "correctness", method=method, strength=strength, at=0.0) == found[:1]
 
 
+def test_matched_rows_lie_on_the_line_between_two_times_of_the_path():
+    """Time and diversity at a correctness, read off the path's own rows by NumPy along logit Q, which only rises."""
+    found = [row for row in ROWS if row["section"] == "matched"]
+    assert {row["method"] for row in found} == {"vanilla", "ds", "entropy_bonus"}
+    for row in found:
+        where = {"method": row["method"], "strength": row["strength"]}
+        logits = only("path", "logit_correctness", **where)
+        last = next(step for step, logit in enumerate(logits) if logit >= np.log(row["at"] / (1 - row["at"]))) + 1
+        times = [0.0, *prediction.TIMES]
+        curve = times if row["quantity"] == "time" else only("path", "solution_diversity", **where)
+        wanted = np.interp(np.log(row["at"] / (1 - row["at"])), logits[last - 2 : last], curve[last - 2 : last])
+        np.testing.assert_allclose(row["value"], wanted, rtol=FLOAT64)
+
+
 def test_dominance_rows_meet_at_the_budget():
     """At ds_correctness a policy of the bonus's p_C and the base's p_W costs exactly kl_to_base."""
     for strength in (0.03 * 2.0, 2.0, 6.0):
@@ -203,6 +217,10 @@ def test_selection_by_hand():
     """Inclusion 1 - (1 - p)^G of the likeliest, middle and rarest correct answer, and the tail's mass."""
     for name, p in (("top", 0.25), ("middle", 0.03), ("rarest", 0.01)):
         np.testing.assert_allclose(only("selection", f"inclusion_{name}", at=8.0), [1 - (1 - p) ** 8], rtol=FLOAT64)
+    even = policies.problem_from_probabilities([0.2, 0.15, 0.1, 0.05, 0.5], [1, 1, 1, 1, 0])
+    rows = prediction.predict(even, ())
+    middle = [row["value"] for row in rows if row["quantity"] == "inclusion_middle" and row["at"] == 4.0]
+    np.testing.assert_allclose(middle, [1 - 0.9**4], rtol=FLOAT64)  # of four the third, .1
     np.testing.assert_allclose(only("selection", "tail_mass"), [0.02], rtol=FLOAT64)  # .03 more would be over a tenth
     missed = (1 - 0.02) ** 8 - (0.4 - 0.02) ** 8 - (1 - 0.4) ** 8
     np.testing.assert_allclose(only("selection", "tail_miss", at=8.0), [missed], rtol=FLOAT64)

@@ -78,6 +78,14 @@ def test_a_bonus_lifts_wrong_answers_above_correct_ones():
     assert effect(hand(), "entropy_bonus", strength=1.0).wrong_above_correct == 0.5
 
 
+def test_equal_advantages_are_not_above_one_another():
+    """Nor are .1 + .2 and .3, which rounding tells apart; one wrong answer truly above counts in both its pairs."""
+    marks = preview.wrong_above_correct(hand(), np.where(hand().is_wrong, 0.1 + 0.2, 0.3))
+    assert marks == preview.wrong_above_correct(hand(), np.ones(len(HAND))) == 0
+    first_wrong = int(np.argmax(hand().is_wrong))
+    assert preview.wrong_above_correct(hand(), np.eye(len(HAND))[first_wrong]) == 0.5
+
+
 def test_two_strengths_are_scaled_together():
     """gamma_incorrect .05 adds .05 + .3 to the bonus: 1.35 over 2."""
     found = effect(hand(), "ds", gamma_incorrect=0.05)
@@ -379,7 +387,8 @@ def test_a_file_without_log_probs_shows_what_it_can(tmp_path: Path, capsys: pyte
     assert re.search(r"^ +grpo ", out, flags=re.MULTILINE)
     left_out = " ".join(out.partition("LEFT OUT")[2].split())
     assert (
-        "ds, ds_paper, ds_token, ds_sequence, ds_reward need log_prob, which the file lacks: it has reward" in left_out
+        "ds, ds_paper, ds_token, ds_sequence, ds_reward, ds_maxrl need log_prob, which the file lacks: it has reward"
+        in left_out
     )
     assert "ADVICE" not in out
 

@@ -52,6 +52,18 @@ SHAPED = {
         {},
         partial(loops.ds, gamma_correct=0.01, gamma_incorrect=0.01, reduction="mean", placement="reward"),
     ),
+    "ds_maxrl": (
+        {},
+        partial(loops.ds, gamma_correct=0.05, gamma_incorrect=0.05, reduction="mean", normalise="std", ddof=0),
+    ),
+    "ds two members": (
+        BOTH | {"least_members": 2, "normalise": "std", "ddof": 1},
+        partial(loops.ds, **BOTH, least_members=2, normalise="std", ddof=1),
+    ),
+    "ds three members in the reward": (
+        BOTH | {"least_members": 3, "placement": "reward", "centre": "correct_only"},
+        partial(loops.ds, **BOTH, least_members=3, placement="reward", centre="correct_only"),
+    ),
     "entropy_bonus": ({}, partial(loops.global_term, strength=0.1)),
     "entropy_bonus mean": (
         {"reduction": "mean", "normalise": "std", "centre": "group"},
@@ -68,9 +80,9 @@ SHAPED = {
         partial(loops.kl_penalty, kl_strength=0.5, reduction="mean", placement="reward", normalise="std"),
     ),
     "unlikeliness": ({}, loops.unlikeliness),
-    "unlikeliness sample std": (
-        {"rank_strength": 0.75, "ddof": 1},
-        partial(loops.unlikeliness, rank_strength=0.75, ddof=1),
+    "unlikeliness population std": (
+        {"rank_strength": 0.75, "ddof": 0},
+        partial(loops.unlikeliness, rank_strength=0.75, ddof=0),
     ),
     "ucpo": ({}, loops.ucpo),
     "ucpo half": ({"uniform_weight": 0.5, "ddof": 0}, partial(loops.ucpo, uniform_weight=0.5, ddof=0)),
@@ -166,7 +178,7 @@ def test_zero_strength_is_the_base_method_bit_for_bit(normalise, placement, cent
 @pytest.mark.parametrize(
     ("name", "parameters", "base"),
     [
-        ("unlikeliness", {"rank_strength": 0.0}, "grpo"),
+        ("unlikeliness", {"rank_strength": 0.0, "ddof": 0}, "grpo"),
         ("ucpo", {"uniform_weight": 0.0, "ddof": 0}, "grpo"),
         ("mara", {"strength": 0.0}, "dr_grpo"),
         ("ips", {"exponent": 0.0}, "dr_grpo"),
@@ -288,6 +300,7 @@ def test_token_terms_average_to_what_reduction_token_adds():
         ({"reduction": "token", "placement": "reward"}, "reduction is 'token'"),
         ({"reduction": "token", "centre": "group"}, "reduction is 'token'"),
         ({"reduction": "token", "spread": "per_token_share"}, "reduction is 'token'"),
+        ({"reduction": "token", "least_members": 2}, "reduction is 'token'"),
         ({"placement": "reward", "spread": "per_token_share"}, "spread is 'per_token_share'"),
         ({"reduction": "max"}, "reduction is 'max': it must be one of sum, mean, token"),
         ({"reference": "old"}, "reference is 'old': it must be one of sampling, base"),

@@ -259,6 +259,21 @@ def test_with_equal_weights_the_interval_is_student_s():
     assert (row["low"], row["high"]) == pytest.approx((4.5 - reach, 4.5 + reach), rel=FLOAT64)
 
 
+def test_with_unequal_weights_the_interval_is_a_jackknife_with_as_many_degrees_as_problems_count():
+    """By a loop over the problems left out; Kish's effective number of problems, less one, is 4.2 and not 5."""
+    values, weight = [1.0, 4.0, 2.0, 8.0, 5.0, 7.0], [1.0, 2.0, 1.0, 3.0, 2.0, 2.0]
+    row = sharpening.ratio_row("x", 0, np.arange(6), np.multiply(values, weight), weight)
+    ratios = []
+    for left_out in range(6):
+        kept = [place for place in range(6) if place != left_out]
+        ratios.append(sum(values[i] * weight[i] for i in kept) / sum(weight[i] for i in kept))
+    mean = sum(ratios) / 6
+    spread = (5 / 6 * sum((ratio - mean) ** 2 for ratio in ratios)) ** 0.5
+    reach = stats.t.ppf(0.975, sum(weight) ** 2 / sum(each**2 for each in weight) - 1) * spread
+    value = sum(np.multiply(values, weight)) / sum(weight)
+    assert (row["low"], row["high"]) == pytest.approx((value - reach, value + reach), rel=FLOAT64)
+
+
 def test_one_problem_with_nearly_all_the_weight_gives_no_interval():
     weight = np.array([1e9, 1, 1, 1, 1, 1])
     row = sharpening.ratio_row("x", 0, np.arange(6), weight * 0.3, weight)

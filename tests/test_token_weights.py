@@ -211,6 +211,19 @@ def test_equal_entropies_never_fork():
     np.testing.assert_array_equal(weigh("simko_penalty", inputs) * mask, weigh("clip", inputs) * mask)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_a_share_of_zero_charges_and_drops_no_token(seed):
+    """Also where rounding down gives one token of the least share above 0: that one is charged, or dropped."""
+    inputs = batch(seed)
+    plain = inputs["ratio"] * inputs["advantage"] * inputs["is_token"]
+    for share in (0.0, 1e-9):
+        charged = weigh("kl_cov", inputs, {"share": share}) != plain
+        assert charged.sum() == (1 if share else 0)
+        opened = {"share": share, "covariance_low": -1e6, "clip_low": 9.0, "clip_high": 9.0}
+        dropped = weigh("clip_cov", inputs, opened | {"covariance_high": 1e6}) != plain
+        assert dropped.sum() == (1 if share else 0)
+
+
 def test_ties_in_kl_cov_go_to_the_earlier_token():
     """Four tokens, all of covariance 1: a share of one half picks the first two."""
     advantage = np.array([[1.0], [-1.0], [1.0], [-1.0]])

@@ -143,6 +143,7 @@ DS_CASES: dict[str, dict[str, Any]] = {
     "ds_paper": PRESET | dict(normalise="std"),
     "ds_sequence": PRESET | dict(normalise="std", reduction="mean", spread="per_token_share"),
     "ds_reward": PRESET | dict(reduction="mean", placement="reward"),
+    "ds_maxrl": dict(gamma_correct=0.05, gamma_incorrect=0.05, normalise="std", reduction="mean"),
 }
 CASES: list[tuple[str, dict[str, Any], Advantage]] = [
     ("reinforce", {}, of_rewards(reference_groups.reinforce)),

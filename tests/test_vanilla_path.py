@@ -184,6 +184,20 @@ def test_cells_are_narrow_enough_for_a_steep_weight(monkeypatch):
     np.testing.assert_allclose(rises, vanilla_path.rises_at(*arguments), rtol=PATH_TIME)
 
 
+def test_inside_a_cell_a_steep_weight_changes_by_at_most_one_nat():
+    """Each chunk is tried twice, as its first cells are too wide; a cell has eight nodes."""
+    problem = policies.problem_from_probabilities([0.006, 0.004, 0.6, 0.39], [1, 1, 0, 0])
+    asked = []
+
+    def weight(q):
+        asked.append(q.reshape(-1, 8))
+        return 64 * (1 - q) ** 63
+
+    vanilla_path.rises_at(problem, np.array([1e60]), weight)
+    kept = [63 * np.ptp(np.log1p(-chunk), axis=1).max() for chunk in asked[1::2]]
+    assert 0.5 < max(kept) < 1
+
+
 def test_a_constant_weight_divides_the_time():
     quick = vanilla_path.vanilla_path(WORKED, [7.0], lambda q: 3.0 + 0 * q)
     np.testing.assert_allclose(quick, vanilla_path.vanilla_path(WORKED, [21.0]), rtol=FLOAT64)

@@ -91,7 +91,7 @@ def families(learning_rate: float) -> tuple[Family, ...]:
         Family(
             "mara with KL", 0.01, 1.0, lambda s: {"method": "mara", "parameters": {"strength": s}, "kl_strength": s}
         ),
-        Family("unlikeliness", 0.1, 1.0, _named("unlikeliness", "rank_strength")),
+        Family("unlikeliness", 0.1, 1.0, _named("unlikeliness", "rank_strength", ddof=0)),
         Family("ucpo", 0.1, 1.0, _named("ucpo", "uniform_weight")),
         Family("ips", 0.1, 2.0, _named("ips", "exponent")),
         Family("f_grpo", 0.25, 2.0, _named("f_grpo", "gamma")),

@@ -12,7 +12,7 @@ Row = Mapping[str, Any]
 FAINT, LOUD = 0.03, 1.0  # ratios below which a bonus is hardly there, and above which it outweighs the advantage
 START = 0.1  # the ratio that the advice begins with
 DROWNED = 3.0  # ratio from which on the reward hardly counts
-FAMILIAR = ("ds_paper", "ds_token", "ds_sequence", "ds_reward")
+FAMILIAR = ("ds_paper", "ds_token", "ds_sequence", "ds_reward", "ds_maxrl")
 
 
 def report(

@@ -1,4 +1,4 @@
-"""The claims ledger: every claim A1 to E6 with the check that tests it on this machine."""
+"""The claims ledger: every claim A1 to F7 with the check that tests it on this machine."""
 
 from __future__ import annotations
 
@@ -9,17 +9,22 @@ from sharpening.theory.claims import (
     coverage,
     dominance,
     drift,
+    evening,
     failures,
     flow,
     gains,
     groups,
     limits,
     methods,
+    mixtures,
     optimum,
+    recovery,
     references,
+    rivals,
     robustness,
     smoothing,
     steps,
+    transfer,
 )
 from sharpening.theory.claims.ledger import Claim
 
@@ -33,12 +38,17 @@ MODULES: tuple[ModuleType, ...] = (
     flow,
     limits,
     steps,
+    rivals,
     groups,
     drift,
     coverage,
     methods,
     smoothing,
     robustness,
+    transfer,
+    evening,
+    mixtures,
+    recovery,
 )
 CLAIMS: tuple[Claim, ...] = tuple(
     sorted(
@@ -56,7 +66,7 @@ def select(ids: tuple[str, ...]) -> tuple[Claim, ...]:
     for wanted in ids:
         if not any(_is_part_of(claim.id, wanted) for claim in CLAIMS):
             known = ", ".join(dict.fromkeys(claim.id.split(".")[0] for claim in CLAIMS))
-            raise ValueError(f"only: {wanted!r} is not a claim: want A to E, one of {known}, or a part such as A7.1")
+            raise ValueError(f"only: {wanted!r} is not a claim: want A to F, one of {known}, or a part such as A7.1")
     return tuple(claim for claim in CLAIMS if not ids or any(_is_part_of(claim.id, wanted) for wanted in ids))
 
 

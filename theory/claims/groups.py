@@ -142,19 +142,20 @@ def tail_miss_by_counting(rng: np.random.Generator) -> Evidence:
     """The subset is absent in (1-tau)^G of the groups, all correct in (Q-tau)^G and all wrong in (1-Q)^G.
 
     The check adds up all groups over two tail answers, another correct one and a wrong one, in Fractions; the wrong
-    one is the likeliest and the rarest in turn.
+    one is the likeliest and the rarest in turn. The margin is relative, also where all correct answers are rare.
     """
     violations = []
     drawn = [(np.sort(policy), group_size) for policy, group_size in _rational_groups(rng, 4)]
-    drawn.append((enumeration.exact(*(Fraction(weight, 40) for weight in (1, 2, 3, 34))), 5))  # Q far below 1/2
+    for weights in ((1, 2, 3, 34), (1, 2, 3, 10**5)):  # Q far below 1/2
+        drawn.append((enumeration.exact(*(Fraction(weight, sum(weights)) for weight in weights)), 5))
     for policy, group_size in [*drawn, *((policy[::-1], group_size) for policy, group_size in drawn)]:
         missed = sum(
             chance
             for counts, chance in enumeration.outcomes(policy, group_size)
             if counts[0] + counts[1] == 0 and 0 < counts[2] < group_size
         )
-        claimed = sampling.tail_miss(1 - float(policy[3]), float(policy[0] + policy[1]), group_size)
-        violations.append(float(abs(claimed - float(missed))))
+        claimed = sampling.tail_miss(float(1 - policy[3]), float(policy[0] + policy[1]), group_size)
+        violations.append(abs(float(claimed) / float(missed) - 1) if missed else abs(float(claimed)))
     return ledger.worst(violations)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import sympy as sp
 
 from sharpening.theory import policies, shaping
-from sharpening.theory.claims import ledger
+from sharpening.theory.claims import late, ledger
 from sharpening.theory.claims.ledger import EXACT, Evidence, Mutant
 from sharpening.theory.flow import dynamics, smoothing
 from sharpening.theory.optimum import optima
@@ -20,7 +20,8 @@ OURS = "ours"
 
 NEARBY = 0.01  # relative: how near the ends of the window it is tested
 DEEP = -1e7  # log-probability of a wrong answer that is as good as extinct
-UNIFORM = 2e-4  # total variation from uniform on C at the end of the flow; outside the window ten times that
+UNIFORM, NOT_UNIFORM = 1e-6, 1e-2  # total variation from uniform on C where a flow ends there, and where it does not
+LATEST = 60 * float(np.log(10.0))  # log time up to which a flow is followed
 STANDARD_ERRORS = 5.0  # one false alarm in 1.7 million
 
 
@@ -80,13 +81,14 @@ def noise_leaves_a_window(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "E4.3",
-    "Inside the window the flow ends uniform on C with Q = 1 (integrated from random starts); with g_w = 0 "
-    "or above the window it does not.",
+    "Inside the window the flow ends uniform on C with Q = 1, however rare a correct answer is at the start; with "
+    "g_w = 0 or above the window it does not.",
     latex=r"p(t)\to\mathrm{uniform}(C)\iff\rho/(1-\rho)\le g_w/g_c<(1-\nu)/\nu",
-    hypotheses="as E4.2; rho, nu > 0; start with full support and not uniform on C",
+    hypotheses="as E4.2; rho, nu > 0; start with full support and not uniform on C; checked with correct logits down "
+    "to -10, where it can take 1e25 (F7)",
     source=OURS,
     kind="numeric",
-    tolerance=UNIFORM,
+    tolerance=1.01 * UNIFORM,
     mutant=Mutant("sharpening.theory.flow.smoothing:noisy_advantage", "* log_policy", "* -log_policy"),
 )
 def flow_under_noise_ends_where_claimed(rng: np.random.Generator) -> Evidence:
@@ -94,25 +96,34 @@ def flow_under_noise_ends_where_claimed(rng: np.random.Generator) -> Evidence:
 
     Inside, no stationary point holds both correct and wrong answers (A on C is at least 1 - nu, on W at most
     rho) and wrong ones alone do not attract. Below, the maximum keeps wrong answers; above, it is convex on
-    C and one answer wins. Integrated to t = 1e5; the margin inside is the total variation from uniform,
-    outside 1 if that is below ten tolerances.
+    C and one answer wins. Inside, integrated until the total variation from uniform is the tolerance, or to t = 1e60,
+    from friendly starts and from starts with all correct answers but one at -8 to -10; the margin is that distance.
+    Outside, integrated to t = 1e5; the margin is 1 if the distance is below a hundredth.
     """
     violations = []
     for positive, negative in ((0.3, 0.1), (0.25, 0.4), (0.45, 0.3)):
         low, high = smoothing.gamma_window(positive, negative)
-        for ratio in (0.0, low, np.sqrt(low * high), 2.0 * high):
+        for ratio, is_rare in ((0.0, False), (low, False), (low, True), (np.sqrt(low * high), True), (2 * high, False)):
             num_correct, num_wrong = int(rng.integers(2, 4)), int(rng.integers(1, 4))
             correct = np.array([1.0] * num_correct + [0.0] * num_wrong)
             marked = smoothing.marked_correct(correct, positive, negative)
-            start = policies.log_softmax(np.concatenate([[2.0], rng.normal(size=correct.size - 1)]))
+            logits = np.concatenate([[2.0], rng.normal(size=correct.size - 1)])
+            if is_rare:
+                logits[1:num_correct] = rng.uniform(-10.0, -8.0, num_correct - 1)
 
             def advantage_of(log_policy: Floats, s: Floats = marked, g_w: float = float(ratio)) -> Floats:
                 return np.asarray(smoothing.noisy_advantage(log_policy, s, 1.0, g_w))
 
-            end = np.exp(dynamics.integrate(start, advantage_of, [0.0, 1e5])[-1])
-            distance = float(np.abs(end - correct / num_correct).sum() / 2)
-            is_inside = low <= ratio < high
-            violations.append(distance if is_inside else float(distance < 10 * UNIFORM))
+            def distance(log_policy: Floats, goal: Floats = correct / num_correct) -> float:
+                return float(np.abs(np.exp(log_policy) - goal).sum() / 2)
+
+            start = policies.log_softmax(logits)
+            if low <= ratio < high:
+                end = late.late_flow(start, advantage_of, [LATEST], lambda now, d=distance: d(now) - UNIFORM)  # type: ignore[misc]
+                violations.append(distance(end[-1]))
+            else:
+                end = dynamics.integrate(start, advantage_of, [0.0, 1e5])
+                violations.append(float(distance(end[-1]) < NOT_UNIFORM))
     return ledger.worst(violations)
 
 
@@ -187,9 +198,10 @@ def noise_balances_the_pull(rng: np.random.Generator) -> Evidence:
 
 @ledger.claim(
     "E5.3",
-    "Sampled training has that variance, also at steps where the small-step formula is off by half.",
-    latex=r"\widehat{\operatorname{Var}}(z_i-z_j)=\frac{2\eta A^2}{Gg_c(2-\eta g_c/m)}",
-    hypotheses="as E5.2 with m = 3, eta g_c/m = .7, G = 8192, so that the neglected second order is below 1e-3",
+    "Sampled training has that variance V up to a relative 2V while V <= .1, also at steps where the small-step "
+    "formula is off by half; beyond it is larger: 1.5 times V at m = 3, eta g_c/m = .7, G = 8.",
+    latex=r"|\widehat{\operatorname{Var}}(z_i-z_j)/V-1|\le2V,\quad V=\frac{2\eta A^2}{Gg_c(2-\eta g_c/m)}\le.1",
+    hypotheses="as E5.2; measured at m 2 to 8, eta g_c/m .2 to 1.2, G 32 to 8,192; the 2 is not derived",
     source=OURS,
     kind="numeric",
     tolerance=STANDARD_ERRORS,
@@ -198,26 +210,35 @@ def noise_balances_the_pull(rng: np.random.Generator) -> Evidence:
 def sampled_training_has_the_variance(rng: np.random.Generator) -> Evidence:
     """Monte Carlo: 4,000 chains of the sampled update at Q = 1, reward centred to 0 and bonus added.
 
-    They start from uniform; after 12 steps (.3^24 of the start is left in the variance) the mean square of
-    z_1 - z_2 over the next 24 is compared with the formula, in standard errors from the chains.
+    E5.2 is linear: it neglects squares of z_i - z_j next to 1, whose mean is V. The chains start from uniform and run
+    until 1e-4 of the start is left in the variance; then the mean square of z_1 - z_2 is compared with the formula.
+    The margin is what |ratio - 1| has beyond 2V, and at G = 8 what it lacks of 1.3, in standard errors from the chains.
     """
-    gamma, num_correct, group_size = 1.0, 3, 8192
-    rate = 0.7 * num_correct / gamma
-    logits = np.zeros((4000, num_correct))
-    squares = []
-    for step in range(36):
+    seen, violations = [], []
+    for num_correct, pull, group_size in ((3, 0.7, 8192), (3, 0.7, 64), (2, 0.2, 32), (2, 1.2, 64), (8, 0.3, 256)):
+        ratio, error, claimed = _variance_ratio(rng, num_correct, pull, group_size)
+        violations.append((abs(ratio - 1) - 2 * claimed) / error)
+        seen.append(f"{ratio:.3f}")
+    far, error, _ = _variance_ratio(rng, 3, 0.7, 8)
+    return ledger.worst([*violations, (1.3 - far) / error], f"ratios {', '.join(seen)}; at G = 8 {far:.2f}")
+
+
+def _variance_ratio(
+    rng: np.random.Generator, num_correct: int, pull: float, group_size: int
+) -> tuple[float, float, float]:
+    """The measured over the claimed variance at eta g_c/m = pull, the standard error of that, and the claimed one."""
+    rate, fade = pull * num_correct, int(np.ceil(np.log(1e-4) / (2 * np.log(abs(1 - pull)))))
+    logits, squares = np.zeros((4000, num_correct)), []
+    for step in range(2 * fade + 12):
         log_policy = policies.log_softmax(logits)
         policy = np.exp(log_policy)
-        weights = rng.multinomial(group_size, policy) / group_size * (-gamma * log_policy)
+        weights = rng.multinomial(group_size, policy) / group_size * -log_policy
         logits = logits + rate * (weights - policy * weights.sum(axis=1, keepdims=True))
-        if step >= 12:
+        if step >= fade:
             squares.append((logits[:, 0] - logits[:, 1]) ** 2)
     means = np.mean(squares, axis=0)
-    common = gamma * np.log(num_correct)
-    claimed = smoothing.stationary_variance(rate, gamma, num_correct, group_size, common)
-    score = (means.mean() - claimed) / (means.std(ddof=1) / np.sqrt(means.size))
-    seen = f"variance {means.mean():.4g}, claimed {claimed:.4g}, z = {score:.2f}"
-    return ledger.worst([abs(float(score))], seen)
+    claimed = smoothing.stationary_variance(rate, 1.0, num_correct, group_size, np.log(num_correct))
+    return means.mean() / claimed, means.std(ddof=1) / np.sqrt(means.size) / claimed, claimed
 
 
 @ledger.claim(

@@ -14,6 +14,7 @@ from sharpening.theory.claims import instances, ledger, search
 from sharpening.theory.claims.ledger import EXACT, FLOAT64, PRINTED, Evidence, Mutant
 from sharpening.theory.flow import dynamics, smoothing
 from sharpening.theory.groups import expectations
+from sharpening.theory.methods import baselines
 from sharpening.theory.policies import Problem
 
 OURS = "ours"
@@ -170,7 +171,7 @@ def uncentred_bonus_can_sharpen(rng: np.random.Generator) -> Evidence:
     "At a given p_C an uncentred bonus sharpens the top pair below one correctness Q* < 1 and smooths it above.",
     latex=r"\exists!\,Q^*\in(0,1):\ \operatorname{sign}\tfrac{d}{dt}\log\tfrac{p_i}{p_j}=\operatorname{sign}(Q^*-Q)",
     hypotheses="g_c > 0, g_w = 0, i the likeliest correct answer, p_i > p_j; (1-Q) c_G(Q) not "
-    "increasing in Q, as for REINFORCE, GRPO, F-GRPO, MaxRL and PKPO",
+    "increasing in Q and 0 at Q = 1, as for REINFORCE, GRPO, F-GRPO (gamma >= 0), MaxRL and PKPO",
     source=OURS,
     kind="numeric",
     tolerance=EXACT,
@@ -181,17 +182,24 @@ def uncentred_bonus_can_sharpen(rng: np.random.Generator) -> Evidence:
 def smoothing_sets_in_at_one_correctness(rng: np.random.Generator) -> Evidence:
     """The bracket increases with Q, since its derivative is H - log Q + (1-Q)/Q > 0.
 
-    It rises from -infinity to H + L_ij > 0 (E3.3), while (1-Q) c_G falls to 0: they cross once. At logits of
-    Q around the claimed one, from .01 to 5 away, the sign of the exact flow is taken, for the weights 1,
-    GRPO's, MaxRL's and PKPO's; the margin counts wrong signs.
+    It rises from -infinity to H + L_ij > 0 (E3.3), while (1-Q) c_G falls to 0: they cross once. Where the
+    advantages of every group add up to 0, (1-Q) c_G = a_C = E f(1, 1+B), which falls in Q if f(1, X) falls in X:
+    so for GRPO, for F-GRPO with any gamma >= 0 and for MaxRL. The hypothesis is tried on a grid of Q for each weight;
+    then at logits of Q around the claimed one, from .01 to 5 away, the sign of the exact flow is taken. The margin
+    counts wrong signs and increases.
     """
+    gamma = float(rng.uniform(0.0, 3.0))
+    focal = expectations.advantage_table(baselines.f_grpo, 8, gamma=gamma, epsilon=0.0)
     weights = (
         lambda _: 1.0,
         lambda q: expectations.grpo_weight(q, 8),
         lambda q: expectations.maxrl_weight(q, 8),
         lambda q: expectations.pkpo_weight(q, 3),
+        lambda q: expectations.prompt_weight(focal, q),
     )
-    violations = []
+    masses = np.linspace(0.0, 1.0, 201)
+    scaled = [[(1 - mass) * float(weight(mass)) for mass in masses] for weight in weights]
+    violations = [float(np.diff(values).max() > FLOAT64 or abs(values[-1]) > FLOAT64) for values in scaled]
     for index, weight in enumerate(weights * 4):
         log_share = np.sort(instances.smooth(rng, 2 + index % 4))[::-1]
         gamma = float(np.exp(rng.uniform(-3.0, 2.0)))

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from sharpening.theory import shaping
 from sharpening.theory.claims import enumeration, ledger
 from sharpening.theory.claims.ledger import EXACT, FLOAT64, Evidence, Mutant
 from sharpening.theory.groups import expectations, sampling
@@ -147,73 +146,6 @@ def no_method_lifts_the_rare(rng: np.random.Generator) -> Evidence:
             step = _mean_step(policy, correct, rational)[order]
             violations += [float(step[0] - step[1]), float(step[1] - step[2])]
     return ledger.worst(violations)
-
-
-def _mean_answer_step(policy: Any, group_size: int, advantage_of: Callable[[Any], Any]) -> Any:
-    """The mean step over all groups in float64, for an advantage that may depend on the counts of the answers."""
-
-    def step(counts: Any) -> Any:
-        return sampling.sampled_step(policy, counts, advantage_of(counts))
-
-    return enumeration.expectation(policy, group_size, lambda counts: step(counts.astype(np.float64)))
-
-
-def _centred(reward: Any, counts: Any, *, is_normalised: bool = False) -> Any:
-    """Rewards of answers less their mean over the draws, over the standard deviation if asked (0 where that is 0)."""
-    share = counts / counts.sum()
-    centred = reward - share @ reward
-    spread = math.sqrt(share @ centred**2) if is_normalised else 1.0
-    return centred / spread if spread > FLOAT64 else 0 * centred
-
-
-@ledger.claim(
-    "B4.5",
-    "Not so where A depends on the answer: at some policy DS, IPS and unlikeliness each raise a rarer correct answer's "
-    "share; UCPO has another form too.",
-    latex=r"E[\Delta(z_i-z_j)]<0\ \text{with}\ p_i>p_j,\ i,j\in C:\quad p=(.8,.15\,|\,.05),\ G=6",
-    hypotheses="group-mean baseline; DS g_c = 1, reference sampling; unlikeliness weight .25; UCPO tau .2",
-    source="ours; IPS arXiv 2601.21669, unlikeliness arXiv 2506.02355, UCPO arXiv 2605.00365, all as summarised",
-    kind="enumeration",
-    tolerance=EXACT,
-    mutant=Mutant("sharpening.theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
-)
-def answer_dependent_methods_lift_the_rare(rng: np.random.Generator) -> Evidence:
-    """One policy and one group size are enough for "can"; that A is no f(r, X) follows, by B4.3.
-
-    All groups of 6 draws are listed. DS pays 1 - log p after the reward's baseline. IPS divides the reward by the
-    answer's share of the group. Unlikeliness takes .25 rank/G off a correct reward, the rank by probability among
-    the draws, ties at their mean rank; GRPO then divides by the standard deviation. UCPO splits GRPO's advantage of
-    the n correct draws by n (.8/n + .2 v/sum v), v one over their renormalised probability: another form than
-    c p (r - Q), yet no lift here. The margin counts methods whose E[dz]/p is the same on C up to a tenth, and
-    methods (UCPO apart) that do not raise the rarer answer.
-    """
-    policy, correct, group_size = np.array([0.8, 0.15, 0.05]), np.array([1.0, 1.0, 0.0]), 6
-
-    def smoothing(counts: Any) -> Any:
-        paid = shaping.differential_smoothing(0, np.log(policy), correct, gamma_correct=1, gamma_incorrect=0)
-        return _centred(correct, counts) + paid
-
-    def inverse_frequency(counts: Any) -> Any:
-        return _centred(correct * group_size / np.maximum(counts, 1), counts)
-
-    def unlikeliness(counts: Any) -> Any:
-        below = np.array([counts[policy < chance].sum() for chance in policy])
-        rank = below + (counts - 1) / 2
-        return _centred(correct * (1 - 0.25 * rank / group_size), counts, is_normalised=True)
-
-    def ucpo(counts: Any) -> Any:
-        hits = counts * correct
-        weight = 0.8 / max(hits.sum(), 1) + 0.2 / policy / max((hits / policy).sum(), 1)
-        split = np.where((correct == 1) & (hits.sum() >= 2), hits.sum() * weight, 1.0)
-        return _centred(correct, counts, is_normalised=True) * split
-
-    methods = (smoothing, inverse_frequency, unlikeliness, ucpo)
-    steps = {method.__name__: _mean_answer_step(policy, group_size, method) for method in methods}
-    per_mass = [step[:2] / policy[:2] for step in steps.values()]
-    has_form = [float(abs(push[0] - push[1]) < np.abs(push).max() / 10) for push in per_mass]
-    fails_to_lift = [float(not step[0] < step[1]) for name, step in steps.items() if name != "ucpo"]
-    seen = ", ".join(f"{name} {step[0] - step[1]:.3f}" for name, step in steps.items())
-    return ledger.worst([*has_form, *fails_to_lift], "E d log(p_i/p_j): " + seen)
 
 
 @ledger.claim(

@@ -59,7 +59,8 @@ def vanilla_log_ratio_rate(policy_i: Any, policy_j: Any, correctness: Any, corre
     """d/dt log(p_i / p_j) of the vanilla flow, for two answers that are both correct or both wrong.
 
     Positive on C where i is likelier (reinforcement bias), negative on W (errors flatten).
-    Shapes:   scalars or equal shapes; `correct` is 1 for a correct pair, 0 for a wrong one. Nats per unit time.
+    Shapes:   scalars or equal shapes; `correct` is 1 for a correct pair, 0 for a wrong one. Nats per unit time. Of
+              graded rewards, the reward of the pair, and the mean reward in the place of correctness (claim F6).
     Source:   claim B1; our reading of the reinforcement bias of arXiv 2511.19942.
 
     >>> vanilla_log_ratio_rate(0.3, 0.1, 0.5, 1)
@@ -68,10 +69,21 @@ def vanilla_log_ratio_rate(policy_i: Any, policy_j: Any, correctness: Any, corre
     return (correct - correctness) * (policy_i - policy_j)
 
 
+def graded_limit(log_policy: Floats, reward: Floats) -> Floats:
+    """Where the vanilla flow of any rewards ends: evenly on the likeliest of the answers of the largest reward.
+
+    Shapes:   (num_arms,) each. Returns probabilities, (num_arms,).
+    Source:   claim F6, ours.
+    """
+    score = np.where(reward == reward.max(), log_policy, -np.inf)
+    return np.asarray((score == score.max()) / (score == score.max()).sum())
+
+
 def collapse_constant(num_top: Any, num_wrong: Any) -> Any:
     """The c of 1 - Q ~ c / t under the vanilla flow, with num_top tied most likely correct answers.
 
-    Source:   claim B3, ours.
+    With graded rewards it is that of what the mean reward lacks of the largest, num_wrong the answers that get less.
+    Source:   claims B3 and F6, ours.
     """
     return num_top * num_wrong / (num_top + num_wrong)
 

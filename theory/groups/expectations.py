@@ -177,6 +177,15 @@ def pkpo_weight(correctness: Number, k: int) -> Number:
     return k * (1 - correctness) ** (k - 1)
 
 
+def mixture_weight(correctness: Number, k: int, share: Number) -> Number:
+    """The prompt weight of a share of REINFORCE and the rest PKPO: the slope of share pass@1 + (1 - share) pass@k.
+
+    Shapes:   correctness: (...). Returns (...).
+    Source:   claim F4, ours.
+    """
+    return share * reinforce_weight() + (1 - share) * pkpo_weight(correctness, k)
+
+
 def maxrl_weight(correctness: Number, group_size: int) -> Any:
     """The prompt weight of MaxRL with epsilon 0: (1-(1-Q)^(G-1))/Q, summed as a geometric series.
 

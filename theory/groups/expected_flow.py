@@ -1,4 +1,4 @@
-"""The exact expected step of any group-level advantage function, by listing all groups, and the flow of that step.
+"""The exact expected step of an advantage function of one group at a time, by listing all groups, and its flow.
 
 A group is `group_size` independent draws from the policy. The expected logit step at learning rate 1 is
 p_i (a_i - sum_j p_j a_j), where a_i is the mean advantage of a sample given that its answer is i. Each group of the

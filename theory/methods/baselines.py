@@ -118,8 +118,9 @@ def maxrl(*, reward: Array, epsilon: float = 1e-6) -> Array:
     """The reward minus the mean of its group, over that mean; 0 where all rewards are 0.
 
     Shapes:   (..., group_size), group_size >= 2. Returns the same shape.
-    Requires: epsilon >= 0 (the published value is not known to us).    Raises ValueError otherwise.
-    Source:   arXiv 2602.02710, A = (r - mean)/(mean + epsilon). Claim B4: prompt weight (1-(1-Q)^(G-1))/Q.
+    Requires: epsilon >= 0.      Raises ValueError otherwise.
+    Source:   arXiv 2602.02710, A = (r - mean)/(mean + epsilon), epsilon as in its code.
+              Claim B4: prompt weight (1-(1-Q)^(G-1))/Q.
     """
     require_non_negative(epsilon, "epsilon")
     xp = array_namespace(reward)

@@ -1,6 +1,6 @@
 """Every method once: find it, call it, and say what to be careful about.
 
-`METHODS` (theory/methods/table.py) is the one list that all layers share; `FILE.py:FUNCTION` and the four presets of
+`METHODS` (theory/methods/table.py) is the one list that all layers share; `FILE.py:FUNCTION` and the presets of
 `ds` are accepted wherever an id is (`resolve`). `group_advantages` and `weigh_tokens` are the entrances through which
 a method is called: they hand a function exactly the arrays that its signature names.
 

@@ -27,7 +27,7 @@ def unlikeliness(
     log_prob: Array,
     num_tokens: Array,
     rank_strength: float = 0.25,
-    ddof: int = 0,
+    ddof: int = 1,
     epsilon: float = 1e-6,
 ) -> Array:
     """GRPO of the reward times 1 - rank_strength rank / group_size, rank 0 for the least likely completion.
@@ -36,7 +36,7 @@ def unlikeliness(
     lose most; ties get the average of their ranks.
 
     Shapes:   (..., group_size) each, group_size >= 2. Returns the same shape.
-    Source:   arXiv 2506.02355 (strength .25).
+    Source:   arXiv 2506.02355 (strength .25; its code divides by the sample standard deviation).
     """
     likelihood = shaping.per_answer_log_prob(log_prob, num_tokens, is_token_mean=True)
     discount = 1 - rank_strength * average_rank(likelihood) / reward.shape[-1]
@@ -74,7 +74,8 @@ def ucpo(
 
     With q the softmax of the mean log-probabilities per token over the group's correct samples and v = 1/max(q,
     floor), a correct sample gets num_correct ((1 - uniform_weight)/num_correct + uniform_weight v/sum v) times its
-    advantage. The total is kept, wrong samples are untouched, and one correct sample alone keeps what it has.
+    advantage. The total is kept, wrong samples are untouched, and one correct sample alone keeps what it has, which is
+    the rule of its code to share out among two or more.
 
     Shapes:   (..., group_size) each, group_size >= 2. Returns the same shape.
     Source:   arXiv 2605.00365 (weight .2, sample std).

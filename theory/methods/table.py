@@ -1,6 +1,6 @@
 """The table of methods: id -> functions, parameters with default and source, inputs, level, options of TRL. Plain data.
 
-A parameter's default stands in the function's signature alone; here is where it comes from. The presets are four
+A parameter's default stands in the function's signature alone; here is where it comes from. The presets are
 readings of differential smoothing, each of which sets every field of `ds`. A new method is a row here and a function
 beside its siblings: no other file knows methods by name.
 """
@@ -123,6 +123,7 @@ SMOOTHING = {
     "gamma_correct": "ours: strong enough to be seen in a small simulation; code has .01 and .02",
     "gamma_incorrect": "ours: the charge on wrong answers is off unless asked for; code has .002 and .01",
     "reference": "sampling: arXiv 2511.19942, Eq. 6 as summarised; base: its Eq. 4",
+    "least_members": "1: arXiv 2511.19942 as summarised; 2: the DS in arXiv 2605.00365's code",
     **PLACING,
 }
 GLOBAL = {
@@ -195,7 +196,7 @@ _ROWS = (
         "maxrl",
         baselines.maxrl,
         "arXiv 2602.02710",
-        sources={"epsilon": "1e-6 is common in code; the published value is not known to us"},
+        sources={"epsilon": "arXiv 2602.02710's code"},
     ),
     _group("psr", baselines.psr, "arXiv 2506.01347", 1),
     _group("nsr", baselines.nsr, "arXiv 2506.01347", 1),
@@ -219,7 +220,7 @@ _ROWS = (
         "arXiv 2506.02355",
         sources={
             "rank_strength": "arXiv 2506.02355",
-            "ddof": "ours: not stated in what we read",
+            "ddof": "arXiv 2506.02355's code: 1, sample",
             "epsilon": "arXiv 2506.02355",
         },
     ),
@@ -348,7 +349,8 @@ _ROWS = (
 )
 METHODS: Mapping[str, Method] = MappingProxyType({method.id: method for method in _ROWS})
 
-_FOUND = {"gamma_correct": 0.01, "gamma_incorrect": 0.01, "reference": "sampling", "ddof": 0, "epsilon": 1e-6}
+_COMMON = {"reference": "sampling", "ddof": 0, "epsilon": 1e-6, "least_members": 1}
+_FOUND = {**_COMMON, "gamma_correct": 0.01, "gamma_incorrect": 0.01}
 _PLAIN = {"placement": "advantage", "normalise": "std", "centre": "none", "spread": "whole"}
 PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
@@ -356,6 +358,7 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "ds_token": {**_FOUND, **_PLAIN, "reduction": "token"},
         "ds_sequence": {**_FOUND, **_PLAIN, "reduction": "mean", "spread": "per_token_share"},
         "ds_reward": {**_FOUND, **_PLAIN, "reduction": "mean", "placement": "reward", "normalise": "none"},
+        "ds_maxrl": {**_COMMON, **_PLAIN, "gamma_correct": 0.05, "gamma_incorrect": 0.05, "reduction": "mean"},
     }
 )
 PRESET_SOURCES: Mapping[str, str] = MappingProxyType(
@@ -364,6 +367,7 @@ PRESET_SOURCES: Mapping[str, str] = MappingProxyType(
         "ds_token": f"{CODE}, first form, until October 2025",
         "ds_sequence": f"{CODE}, second form, October and November 2025; strengths as in the others",
         "ds_reward": f"{CODE}, third form, from 14 November 2025",
+        "ds_maxrl": "code of arXiv 2602.02710, whose advantage is named differential_smoothing",
     }
 )
 

@@ -13,6 +13,7 @@ so that comparisons change the term and nothing else:
   their mean and leaves those of wrong samples as they are.
 - spread: `whole` gives every token of the completion the term, `per_token_share` the term over the number of tokens,
   after any centring, so that it sums to the term once.
+- least_members (of `ds`): correct samples get their term if the group has this many of them, wrong samples likewise.
 
 Inputs are float arrays (..., group_size) of any array-API library; log-probabilities are in nats and carry no
 gradient. Which of the three that default to None are needed follows from the options.
@@ -61,15 +62,19 @@ class TermOptions:
     epsilon: float
     centre: str
     spread: str
+    least_members: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what has no meaning."""
         for name in ("reduction", "placement", "normalise", "centre", "spread"):
             require_choice(getattr(self, name), name)
-        if self.reduction == "token" and (self.placement, self.centre, self.spread) != ("advantage", "none", "whole"):
+        if not self.least_members >= 1:
+            raise ValueError(f"least_members is {self.least_members!r}: it must be at least 1")
+        group_options = (self.placement, self.centre, self.spread, self.least_members)
+        if self.reduction == "token" and group_options != ("advantage", "none", "whole", 1):
             raise ValueError(
-                "reduction is 'token': every token has a term of its own, so placement must be 'advantage', "
-                f"centre 'none' and spread 'whole', not {self.placement!r}, {self.centre!r} and {self.spread!r}"
+                "reduction is 'token': every token has a term of its own, so placement must be 'advantage', centre "
+                f"'none', spread 'whole' and least_members 1, not {', '.join(map(repr, group_options))}"
             )
         if self.placement == "reward" and self.spread != "whole":
             raise ValueError("spread is 'per_token_share': a reward has no tokens, so placement must be 'advantage'")
@@ -103,6 +108,7 @@ def ds(
     epsilon: float = 1e-6,
     centre: str = "none",
     spread: str = "whole",
+    least_members: int = 1,
 ) -> Array:
     """Differential smoothing: rare correct answers get more, rare wrong answers less.
 
@@ -117,14 +123,14 @@ def ds(
     >>> ds(reward=np.eye(2)[:1], correct=np.eye(2)[:1], log_prob=np.array([[-3.0, -1.0]]), gamma_incorrect=0.2)
     array([[ 0.8, -0.7]])
     """
-    options = TermOptions(reduction, placement, normalise, ddof, epsilon, centre, spread)
+    options = TermOptions(reduction, placement, normalise, ddof, epsilon, centre, spread, least_members)
     require_choice(reference, "reference")
     name, chosen = ("log_prob", log_prob) if reference == "sampling" else ("base_log_prob", base_log_prob)
     reduced = reduced_log_prob(required(chosen, name, "reference", reference), num_tokens, options)
     term = shaping.differential_smoothing(
         0 * reward, reduced, correct, gamma_correct=gamma_correct, gamma_incorrect=gamma_incorrect
     )
-    return with_term(reward, correct, term, num_tokens, options)
+    return with_term(reward, correct, among(term, correct, least_members), num_tokens, options)
 
 
 def entropy_bonus(
@@ -279,6 +285,19 @@ def with_term(reward: Array, correct: Array, term: Array, num_tokens: Array, opt
     if options.spread == "per_token_share":
         term = term / num_tokens
     return group_baseline(reward, options) + term
+
+
+def among(term: Array, correct: Array, least_members: int) -> Array:
+    """The term, 0 on samples of which the group has fewer than `least_members` of the same correctness.
+
+    Shapes:   (..., group_size) each. Returns the same shape.
+    """
+    if least_members <= 1:
+        return term
+    xp = array_namespace(term)
+    num_correct = xp.sum(correct, axis=-1, keepdims=True)  # (..., 1)
+    members = correct * num_correct + (1 - correct) * (correct.shape[-1] - num_correct)
+    return xp.where(members >= least_members, term, xp.zeros_like(term))
 
 
 def centred(term: Array, correct: Array, centre: str) -> Array:

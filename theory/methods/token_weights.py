@@ -14,7 +14,8 @@ Left out: SimKO's part on correct completions (arXiv 2510.14807). It moves a sha
 the most likely tokens at that position, and a weight of the sampled token cannot push other tokens. Its part on wrong
 completions is `simko_penalty`. Draws are an argument (`uniform`), so nothing here is random.
 
-Departures: (1) KL-Cov and Clip-Cov pick at least one token, as their code does; ties in KL-Cov go to the earlier token.
+Departures: (1) KL-Cov and Clip-Cov pick at least one token, as their code does, but none where the share is 0; ties in
+KL-Cov go to the earlier token.
 """
 
 from __future__ import annotations
@@ -238,7 +239,7 @@ def token_covariance(advantage: Array, token_log_prob: Array, mask: Array) -> Ar
 
 
 def is_first(keys: Array, share: float, mask: Array) -> Array:
-    """Whether a token's key is among the smallest `share` of the batch's tokens, rounded down, at least one.
+    """Whether a token's key is among the smallest `share` of the batch's tokens, rounded down, or one.
 
     Shapes:   (..., num_completions, num_positions) each. Returns the same shape; ties go to the earlier token.
     Requires: 0 <= share <= 1.      Raises ValueError otherwise.
@@ -248,8 +249,8 @@ def is_first(keys: Array, share: float, mask: Array) -> Array:
     xp = array_namespace(keys)
     flat = xp.reshape(keys, (*keys.shape[:-2], -1))
     rank = xp.reshape(xp.argsort(xp.argsort(flat, axis=-1, stable=True), axis=-1), keys.shape)
-    num_picked = at_least_one(xp.floor(share * xp.sum(mask, axis=(-2, -1), keepdims=True)))
-    return xp.astype(rank, mask.dtype) < num_picked
+    num_picked = xp.floor(share * xp.sum(mask, axis=(-2, -1), keepdims=True))
+    return xp.astype(rank, mask.dtype) < (at_least_one(num_picked) if share else num_picked)
 
 
 def entropy_quantile(token_entropy: Array, mask: Array, quantile: float) -> Array:

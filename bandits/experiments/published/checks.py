@@ -84,7 +84,7 @@ def _categorical(name: str, group_size: int, num_runs: int, seed: int) -> Specif
 def _uplift(method: str, seed: int) -> Specification:
     usual = {"instance": "many_solutions", "group_size": closed_forms.NUM_DRAWS, "learning_rate": 0.1}
     sizes = {"num_steps": 100, "num_runs": 400, "record_every": 100, "seed": seed}
-    return Specification.model_validate({**usual, **sizes, "method": method})
+    return Specification.model_validate({**usual, **sizes, "method": method, "parameters": {"ddof": 0}})
 
 
 def _measured(task: Task) -> Measured:
