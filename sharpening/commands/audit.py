@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
-from sharpening.commands import language_models
+from sharpening.commands import language_models, transfer
 from sharpening.commands.drawing import FIGURE_FORMATS, WIDTH, Format, figure_line
-from sharpening.commands.language_models import ModelOptions
 from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
+from sharpening.commands.transfer import TransferOptions
 from sharpening.figures import render
 from sharpening.figures.drawing import audit as audit_figures
 from sharpening.figures.tables import audit as audit_tables
@@ -29,6 +29,8 @@ from sharpening.storage import files, store
 if TYPE_CHECKING:
     from sharpening.llm.audit.exact import Audited
     from sharpening.llm.audit.samples import Samples
+    from sharpening.llm.countdown.problems import Problem
+    from sharpening.llm.sampling.models import LanguageModel
 
 Row = dict[str, Any]
 SCHEMA_VERSION = 1
@@ -37,7 +39,7 @@ ABOUT_COUNTDOWN = ("problems", "split", "set", "problem_seed", "text_format")
 DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class AuditOptions(ModelOptions):
+class AuditOptions(TransferOptions):
     """List and score every answer of small models exactly, or samples under any two models: did training sharpen?"""
 
     samples: NonEmpty | None = Field(
@@ -110,7 +112,6 @@ Found = tuple[list[Row], str, dict[str, Any], dict[str, bytes], Between]  # rows
 
 
 def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
-    from sharpening.llm.audit import exact as audits
     from sharpening.llm.audit import rows as audit_rows
     from sharpening.llm.audit import unlisted
     from sharpening.llm.countdown.task import CountdownTask
@@ -120,23 +121,14 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     problems, operators, about = language_models.countdown_problems(options, made_for)
     ks = sorted(set(options.k))
     check = _read_check(options)
+    training = transfer.training(options, made_for, problems)
     scored: dict[str, list[Audited]] = {}
+    trained_on: dict[str, list[Audited]] = {}
     for name, folder in zip(names, options.folders, strict=True):
         lm = language_models.opened(folder, options)
         prompts = CountdownTask(problems, operators=operators, text_format=options.text_format).prompts
         language_models.note_doubts(folder, lm.tokenizer, prompts, 0)
-        bar = tqdm(problems, unit=" problems", desc=name, disable=None, leave=False)
-        scored[name] = [
-            audits.audit(
-                lm,
-                problem,
-                operators=operators,
-                text_format=options.text_format,
-                temperature=options.temperature,
-                batch=options.batch,
-            )
-            for problem in bar
-        ]
+        scored[name] = _audited(options, lm, name, problems, operators)
         unlisted.refuse(
             folder,
             lm,
@@ -146,9 +138,14 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
             temperature=options.temperature,
         )
         texts = [lm.tokenizer.batch_decode([row[:-1] for row in one.tokens]) for one in scored[name]]
+        if training is not None:
+            trained_on[name] = _audited(options, lm, f"{name}, training prompts", training.problems, operators)
     problem_rows = audit_rows.problem_rows(scored)
     rows = list(audit_rows.summary_rows(scored, problem_rows, ks, rng=_rng(options)))
     config: dict[str, Any] = {"models": _identities(options, names)}
+    if training is not None:
+        rows += transfer.rows(options, operators, scored, trained_on, training.prompt_weight, _rng(options))
+        config["transfer"] = training.about
     if check is not None:
         samples, config["check"] = check
         rows += _check_rows(names[0], scored[names[0]], texts, samples)
@@ -162,6 +159,16 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
         return audit_rows.rows_between(scored, problem_rows, ks, other, name, rng=_rng(options))
 
     return rows, what, {**config, "problems": about, "format": options.text_format, "k": ks}, artefacts, between
+
+
+def _audited(
+    options: AuditOptions, lm: LanguageModel, what: str, problems: Sequence[Problem], operators: str
+) -> list[Audited]:
+    from sharpening.llm.audit import exact
+
+    bar = tqdm(problems, unit=" problems", desc=what, disable=None, leave=False)
+    given: Any = {"text_format": options.text_format, "temperature": options.temperature, "batch": options.batch}
+    return [exact.audit(lm, problem, operators=operators, **given) for problem in bar]
 
 
 def _read_check(options: AuditOptions) -> tuple[Samples, str] | None:
@@ -249,7 +256,7 @@ def _refuse(options: AuditOptions) -> None:
         if not 1 <= k <= 10**9:
             raise ValueError(f"--k: {k}: want an integer from 1 to 1e9")
     if options.samples is not None:
-        language_models.refuse_beside(options, "--samples", (*ABOUT_COUNTDOWN, "k"))
+        language_models.refuse_beside(options, "--samples", (*ABOUT_COUNTDOWN, *transfer.ALL, "k"))
     source = options.samples or options.check
     files.refuse_as_file("json", options.json_file, Path(source) if source else None)
     files.refuse_as_folder("out", options.out)
