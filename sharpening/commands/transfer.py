@@ -90,6 +90,9 @@ def _prompt_weight(options: TransferOptions) -> Callable[[float], float]:
         method = calls.resolve(options.train_method)
         calls.refuse_level(method, allowed, "--transfer")
         values = calls.parameter_values(method)
+        needs = calls.needs(method, values)
+        if not set(needs) <= {"reward", "correct"}:
+            raise ValueError(f"{method.id} needs {', '.join(needs)}: want a method that sees correctness only")
         advantages = expectations.advantage_table(method.advantage, options.group_size, **values)
     except ValueError as error:
         raise ValueError(f"--train-method: {error}") from None
