@@ -300,3 +300,14 @@ def test_prompts_without_a_correct_answer_are_left_out_and_none_at_all_is_refuse
     assert transfer.transfer_of(of(small_model()), never, alone, plain) is None
     with pytest.raises(ValueError, match=r"^--transfer: none of the training prompts has a correct answer: want"):
         transfer.mean_gradient(of(small_model()), [never], plain)
+
+
+def test_training_prompts_need_their_correct_answers_alone() -> None:
+    whole, part = (
+        exact.audit(small_model(), drawn("train", 1)[0], operators=OPERATORS, only_correct=only)
+        for only in (False, True)
+    )
+    assert len(part.tokens) == whole.correct.sum() == part.correct.sum()
+    assert part.log_prob == pytest.approx(whole.log_prob[whole.correct == 1])
+    means = [flat(transfer.mean_gradient(of(small_model()), [one], plain)) for one in (whole, part)]
+    assert np.abs(means[0] - means[1]).max() < FLOAT32_GRADIENT * np.abs(means[0]).max()

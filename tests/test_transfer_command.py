@@ -45,13 +45,13 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
 def test_predicted_and_measured_slopes_are_printed_and_stored(here: Path, run: Run) -> None:
     done = run(*TRANSFER, "--model", "other")
     assert (done.status, done.err) == (0, "")
-    assert "SHARED PARAMETERS: SLOPE PER NAT OF LOG-ODDS\n  other, held out, slope per nat of log-odds: " in done.out
+    assert "SHARED PARAMETERS: SLOPE PER NAT OF LOG-ODDS\n  other, slope per nat of log-odds: " in done.out
     stored = only_run(here / "results")
     assert store.verify_run(stored) == []
     rows = store.read_rows(stored / "rows.csv")
     found = {(row["model"], row["quantity"]): row for row in rows}
     assert found["model", "transfer_slope"]["num_problems"] == 6
-    assert found["model", "transfer_slope_in_training"]["num_problems"] == 7
+    assert found["model", "transfer_slope_in_training"]["num_problems"] == 6
     assert found["other", "slope_per_nat_measured"]["num_problems"] == 6
     shared = found["model", "slope_per_nat_shared"]["value"]
     assert shared == pytest.approx(

@@ -9,7 +9,7 @@ from sharpening.figures.drawing.theory import select
 from sharpening.figures.tables.text import cell, notes, section, table
 
 Row = Mapping[str, Any]
-SETS = {"": "held out", "_in_training": "on the training prompts"}  # by the suffix of a quantity
+SETS = {"": "held out", "_in_training": "trained on"}  # problems, by the suffix of a quantity
 PREDICTED = {
     "slope_per_nat_tabular": "single prompts, a table each",
     "slope_per_nat_own": "single prompts, these weights",
@@ -53,10 +53,9 @@ def transfer_section(rows: Sequence[Row], label: Mapping[str, str], width: int) 
 
 
 def _sentences(rows: Sequence[Row], name: str, label: str) -> Iterator[str]:
-    for suffix, where in SETS.items():
-        for scale, (shared, *single) in SCALES.items():
-            found = [row for one in (shared, *single) for row in select(rows, model=name, quantity=one + suffix)]
-            yield f"{label}, {where}, slope {scale}: {outcome(found)}."
+    for scale, (shared, *single) in SCALES.items():
+        found = [row for one in (shared, *single) for row in select(rows, model=name, quantity=one)]
+        yield f"{label}, slope {scale}: {outcome(found)}."
 
 
 def outcome(differences: Sequence[Row]) -> str:

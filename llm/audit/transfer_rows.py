@@ -2,8 +2,8 @@
 
 Of the first model: the transfers, and the slope per nat of logit Q of single prompts and of all prompts together. Of
 each other model: the measured slope, per nat that logit Q rose on average, and over the slope of single prompts at the
-correctness reached (claim E2, on problems whose Q did not fall). Every number twice: on problems that are not trained
-on, and, by a suffix, on the training prompts.
+correctness reached (claim E2, on problems whose Q did not fall). Predictions are also, by a suffix, those for prompts
+that are trained on.
 
 Intervals are 95%, by the Bayesian bootstrap over problems, the mean gradient held fixed. A ratio has none where its
 denominator has both signs in the resamples; differences, on which verdicts rest, always have one.

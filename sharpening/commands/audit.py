@@ -29,8 +29,6 @@ from sharpening.storage import files, store
 if TYPE_CHECKING:
     from sharpening.llm.audit.exact import Audited
     from sharpening.llm.audit.samples import Samples
-    from sharpening.llm.countdown.problems import Problem
-    from sharpening.llm.sampling.models import LanguageModel
 
 Row = dict[str, Any]
 SCHEMA_VERSION = 1
@@ -112,6 +110,7 @@ Found = tuple[list[Row], str, dict[str, Any], dict[str, bytes], Between]  # rows
 
 
 def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
+    from sharpening.llm.audit import exact as audits
     from sharpening.llm.audit import rows as audit_rows
     from sharpening.llm.audit import unlisted
     from sharpening.llm.countdown.task import CountdownTask
@@ -123,12 +122,22 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     check = _read_check(options)
     training = transfer.training(options, made_for, problems)
     scored: dict[str, list[Audited]] = {}
-    trained_on: dict[str, list[Audited]] = {}
     for name, folder in zip(names, options.folders, strict=True):
         lm = language_models.opened(folder, options)
         prompts = CountdownTask(problems, operators=operators, text_format=options.text_format).prompts
         language_models.note_doubts(folder, lm.tokenizer, prompts, 0)
-        scored[name] = _audited(options, lm, name, problems, operators)
+        bar = tqdm(problems, unit=" problems", desc=name, disable=None, leave=False)
+        scored[name] = [
+            audits.audit(
+                lm,
+                problem,
+                operators=operators,
+                text_format=options.text_format,
+                temperature=options.temperature,
+                batch=options.batch,
+            )
+            for problem in bar
+        ]
         unlisted.refuse(
             folder,
             lm,
@@ -138,13 +147,11 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
             temperature=options.temperature,
         )
         texts = [lm.tokenizer.batch_decode([row[:-1] for row in one.tokens]) for one in scored[name]]
-        if training is not None:
-            trained_on[name] = _audited(options, lm, f"{name}, training prompts", training.problems, operators)
     problem_rows = audit_rows.problem_rows(scored)
     rows = list(audit_rows.summary_rows(scored, problem_rows, ks, rng=_rng(options)))
     config: dict[str, Any] = {"models": _identities(options, names)}
     if training is not None:
-        rows += transfer.rows(options, operators, scored, trained_on, training.prompt_weight, _rng(options))
+        rows += transfer.rows(options, operators, scored, training, _rng(options))
         config["transfer"] = training.about
     if check is not None:
         samples, config["check"] = check
@@ -159,16 +166,6 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
         return audit_rows.rows_between(scored, problem_rows, ks, other, name, rng=_rng(options))
 
     return rows, what, {**config, "problems": about, "format": options.text_format, "k": ks}, artefacts, between
-
-
-def _audited(
-    options: AuditOptions, lm: LanguageModel, what: str, problems: Sequence[Problem], operators: str
-) -> list[Audited]:
-    from sharpening.llm.audit import exact
-
-    bar = tqdm(problems, unit=" problems", desc=what, disable=None, leave=False)
-    given: Any = {"text_format": options.text_format, "temperature": options.temperature, "batch": options.batch}
-    return [exact.audit(lm, problem, operators=operators, **given) for problem in bar]
 
 
 def _read_check(options: AuditOptions) -> tuple[Samples, str] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sharpening.llm.audit.exact import Audited
 
 Row = dict[str, Any]
+NUM_DRAWN = 500  # training prompts
 ONLY_WITH_TRANSFER = ("train", "train_limit", "train_method", "group_size")
 ALL = ("transfer", *ONLY_WITH_TRANSFER)
 
@@ -30,13 +31,15 @@ class TransferOptions(ModelOptions):
     transfer: bool = Field(
         False,
         description="also predict, from exact gradients of the first model, how much training sharpens per nat of "
-        "log-odds, on these problems and on training prompts, and hold the other models against it",
+        "log-odds, and hold the other models against it",
     )
     train: NonEmpty | None = Field(
         None, description="with --transfer: file of training prompts, beside --problems; else they are drawn"
     )
     train_limit: int | None = Field(
-        None, ge=2, description="with --transfer: number of training prompts; without it as for --limit"
+        None,
+        ge=2,
+        description=f"with --transfer: number of training prompts; else up to {NUM_DRAWN} drawn ones, or the whole file",
     )
     train_method: NonEmpty = Field(
         "dr_grpo", description="with --transfer: method whose expected step is taken: one that sees correctness only"
@@ -71,10 +74,10 @@ def training(
     if options.dtype != "float32":
         raise ValueError(f"--dtype: {options.dtype!r}: want float32 with --transfer, whose gradients are exact")
     weight = _prompt_weight(options)
-    source = {"problems": options.train} if options.train else {"split": "train"}
-    chosen, _, about = language_models.countdown_problems(
-        options.model_copy(update={**source, "limit": options.train_limit}), made_for
-    )
+    source: dict[str, Any] = {"problems": options.train, "limit": options.train_limit}
+    if options.train is None:
+        source["split"] = "train"
+    chosen, _, about = language_models.countdown_problems(options.model_copy(update=source), made_for, NUM_DRAWN)
     known = {one.id for one in problems}
     for one in chosen:
         if one.id in known:
@@ -102,27 +105,42 @@ def _prompt_weight(options: TransferOptions) -> Callable[[float], float]:
 def rows(
     options: TransferOptions,
     operators: str,
-    held_out: Mapping[str, Sequence[Audited]],
-    trained_on: Mapping[str, Sequence[Audited]],
-    prompt_weight: Callable[[float], float],
+    audits: Mapping[str, Sequence[Audited]],
+    training: Training,
     rng: np.random.Generator,
 ) -> list[Row]:
-    """Both passes over the first model's gradients, and the rows of all models."""
-    from sharpening.llm.audit import transfer, transfer_rows
+    """Both passes over the first model's gradients, and the rows of all models.
+
+    Predictions for prompts trained on are made from as many of them as there are problems.
+    """
+    from sharpening.llm.audit import exact, transfer, transfer_rows
     from sharpening.llm.sampling import models
 
     lm = models.load(options.folders[0], dtype=options.dtype, device=options.device, merge=False)
     batch = min(options.batch, transfer.LARGEST_BATCH)
     of = transfer.Differentiated(lm, operators, options.text_format, options.temperature, batch)
-    prompts = next(iter(trained_on.values()))
-    mean = transfer.mean_gradient(of, _bar(prompts, "mean gradient"), prompt_weight)
+    first = next(iter(audits))
+
+    def audited(problems: Sequence[countdown.Problem], what: str, *, only_correct: bool) -> Iterator[Audited]:
+        for problem in tqdm(problems, unit=" problems", desc=what, disable=None, leave=False):
+            yield exact.audit(
+                lm,
+                problem,
+                operators=operators,
+                text_format=options.text_format,
+                temperature=options.temperature,
+                batch=options.batch,
+                only_correct=only_correct,
+            )
+
+    mean = transfer.mean_gradient(
+        of, audited(training.problems, "mean gradient", only_correct=True), training.prompt_weight
+    )
+    some = training.problems[: len(audits[first])]
+    trained_on = list(audited(some, "training prompts", only_correct=False))
     found: list[Row] = []
-    for audits, size in ((held_out, np.inf), (trained_on, len(prompts))):
-        first = _bar(next(iter(audits.values())), "transfer")
-        each = [transfer.transfer_of(of, one, mean, prompt_weight) for one in first]
-        found += transfer_rows.rows(audits, each, size, rng=rng)
+    for given, size in ((audits, np.inf), ({first: trained_on}, len(training.problems))):
+        bar = tqdm(given[first], unit=" problems", desc="transfer", disable=None, leave=False)
+        each = [transfer.transfer_of(of, one, mean, training.prompt_weight) for one in bar]
+        found += transfer_rows.rows(given, each, size, rng=rng)
     return found
-
-
-def _bar(audits: Sequence[Audited], what: str) -> Any:
-    return tqdm(audits, unit=" problems", desc=what, disable=None, leave=False)
