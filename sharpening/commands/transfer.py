@@ -39,7 +39,7 @@ class TransferOptions(ModelOptions):
     train_limit: int | None = Field(
         None,
         ge=2,
-        description=f"with --transfer: number of training prompts; else up to {NUM_DRAWN} drawn ones, or the whole file",
+        description=f"with --transfer: number of training prompts; else {NUM_DRAWN} drawn ones, or the whole file",
     )
     train_method: NonEmpty = Field(
         "dr_grpo", description="with --transfer: method whose expected step is taken: one that sees correctness only"
