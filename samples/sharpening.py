@@ -104,10 +104,18 @@ def slope_row(correct: Gains, *, quantity: str = "sharpening_slope") -> Row:
     Above 0 training sharpened the correct set, below 0 it smoothed it; 0 keeps every ratio. The weighted least-squares
     slope of gain on start inside problems. NaN where no problem has two correct answers of different probability.
     """
+    return ratio_row(quantity, 0.0, *slope_parts(correct))
+
+
+def slope_parts(correct: Gains) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Problem, numerator and denominator of the slope of each answer whose problem has a spread; sums give the slope.
+
+    Shapes:   three of (num_answers,).
+    """
     inside = _with_spread(correct)
     start = centred(inside.start, inside.problem, inside.weight)
     gain = centred(inside.gain, inside.problem, inside.weight)
-    return ratio_row(quantity, 0.0, inside.problem, inside.weight * start * gain, inside.weight * start**2)
+    return inside.problem, inside.weight * start * gain, inside.weight * start**2
 
 
 def slope_difference_row(base: Gains, other: Gains) -> Row:

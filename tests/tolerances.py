@@ -33,3 +33,7 @@ FLOAT32_MASS = 1e-5  # relative; a probability from float32 log-probabilities of
 OTHER_MASS = 0.1  # relative; what a wrong way to score an answer changes at least
 BRIDGE = 1e-6  # two float32 updates of logits of size 1 against float64; measured below 5e-7
 SPLIT = 1e-6  # relative; float32 sums over 40 completions in another order
+FLOAT32_GRADIENT = 1e-4  # relative; sums of 1e5 float32 products, some of which cancel
+SMALL_STEP = (
+    2e-2  # relative; central differences of float32 log-probabilities over changes of a few hundredths of a nat
+)

@@ -10,6 +10,7 @@ from sharpening.figures.drawing.samples import labels
 from sharpening.figures.drawing.theory import select
 from sharpening.figures.tables import verdicts
 from sharpening.figures.tables.text import cell, notes, section, spread, table
+from sharpening.figures.tables.transfer import transfer_section
 
 Row = Mapping[str, Any]
 Labels = Mapping[str, str]
@@ -60,6 +61,8 @@ def report(rows: Sequence[Row], about: str, found: Sequence[Row], *, width: int,
         ]
         heading = "SHARE OF CORRECT ANSWERS WHOSE LOG-PROBABILITY ROSE, by their rank before: 0 the rarest"
         sections.append(section(heading, [table(["rank", *others.values()], body, width)], width))
+    if shared := transfer_section(rows, label, width):
+        sections.append(shared)
     if paragraphs := reading(rows, found):
         sections.append(section("WHAT ELSE THIS SHOWS", notes(paragraphs, width), width))
     return "\n\n".join(sections) + "\n"

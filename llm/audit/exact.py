@@ -58,13 +58,20 @@ def audit(
     text_format: Format = "compact",
     temperature: float = 1.0,
     batch: int = 4096,
+    only_correct: bool = False,
 ) -> Audited:
-    """Every well-formed answer to a problem with its log-probability under softmax(logits / temperature)."""
+    """Every well-formed answer to a problem with its log-probability under softmax(logits / temperature).
+
+    With `only_correct` the wrong answers are left to the unlisted mass: enough for Q, at a fraction of the time.
+    """
     tokens, correct, is_exact = listed_answers(lm.tokenizer, problem, operators, text_format)
+    if only_correct:
+        tokens, correct = [tokens[place] for place in np.flatnonzero(correct)], correct[correct == 1]
     prompt = models.prompt_ids(lm.tokenizer, formats.prompt(problem, text_format, operators))
     rows, answer = spellings(lm, tokens, is_exact)
     log_prob = np.full(len(tokens), -np.inf)
-    np.logaddexp.at(log_prob, answer, scoring.score_tree(lm, prompt, rows, temperature=temperature, batch=batch))
+    if rows:
+        np.logaddexp.at(log_prob, answer, scoring.score_tree(lm, prompt, rows, temperature=temperature, batch=batch))
     return Audited(problem, tokens, correct, log_prob, is_exact)
 
 

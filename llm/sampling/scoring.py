@@ -74,30 +74,60 @@ def _is_repeatable(first: Any) -> bool:
     return type(cache) is DynamicCache and all(type(layer) in REPEATABLE for layer in cache.layers)
 
 
+def differentiable_score(
+    lm: LanguageModel, prompt: Sequence[int], completions: Sequence[Sequence[int]], *, temperature: float = 1.0
+) -> torch.Tensor:
+    """The log-probabilities of `score`, of one batch, as a tensor that leads back to the model's weights.
+
+    Shapes:   as for `score`. Returns (num_completions,), nats, float32.
+    """
+    first = _run_prompt(lm, prompt)
+    padded, is_token = _padded(lm, completions)
+    cache = first.past_key_values if _is_repeatable(first) else None
+    log_policy = _log_policy(lm, prompt, first.logits[:, -1:], cache, padded, temperature)
+    return torch.where(is_token, log_policy.gather(-1, padded[..., None])[..., 0], 0.0).sum(1)
+
+
 def _score_batch(
     lm: LanguageModel, prompt: Sequence[int], first: Any, rows: Sequence[Sequence[int]], temperature: float
 ) -> Scores:
     """Scores of completions that follow a prompt whose output, with its cache, is `first`."""
-    num_tokens = torch.tensor([len(row) for row in rows], device=lm.device)
-    longest = int(num_tokens.max())
-    padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=lm.device)  # last: unseen
-    logits = first.logits[:, -1:].expand(len(rows), -1, -1)
-    if longest > 1 and _is_repeatable(first):
-        cache = copy.deepcopy(first.past_key_values)
-        cache.batch_repeat_interleave(len(rows))
-        rest = lm.model(padded[:, :-1], past_key_values=cache, use_cache=True).logits
-        logits = torch.cat([logits, rest], dim=1)
-    elif longest > 1:
-        whole = torch.cat([torch.tensor([list(prompt)] * len(rows), device=lm.device), padded[:, :-1]], dim=1)
-        logits = lm.model(whole, use_cache=False).logits[:, len(prompt) - 1 :]
-    log_policy = torch.log_softmax(logits.float() / temperature, dim=-1)  # (num_rows, longest, vocabulary)
-    is_token = torch.arange(longest, device=lm.device) < num_tokens[:, None]
+    padded, is_token = _padded(lm, rows)
+    cache = copy.deepcopy(first.past_key_values) if _is_repeatable(first) else None
+    log_policy = _log_policy(lm, prompt, first.logits[:, -1:], cache, padded, temperature)
     chosen = log_policy.gather(-1, padded[..., None])[..., 0].double()
     entropies = -(log_policy.exp() * log_policy).sum(-1).double()
     return Scores(
         torch.where(is_token, chosen, 0.0).sum(1).cpu().numpy(),
-        (torch.where(is_token, entropies, 0.0).sum(1) / num_tokens).cpu().numpy(),
+        (torch.where(is_token, entropies, 0.0).sum(1) / is_token.sum(1)).cpu().numpy(),
     )
+
+
+def _padded(lm: LanguageModel, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of tokens as one matrix, and which of its entries are tokens."""
+    num_tokens = torch.tensor([len(row) for row in rows], device=lm.device)
+    longest = int(num_tokens.max())
+    padded = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=lm.device)  # last: unseen
+    return padded, torch.arange(longest, device=lm.device) < num_tokens[:, None]
+
+
+def _log_policy(
+    lm: LanguageModel, prompt: Sequence[int], logits: torch.Tensor, cache: Any, padded: torch.Tensor, temperature: float
+) -> torch.Tensor:
+    """Log-probabilities of every word at every place, from the prompt's last logits and its cache, which is used up.
+
+    Without a cache prompt and completions are run together.
+    Shapes:   logits: (1, 1, vocabulary); padded: (num_rows, longest). Returns (num_rows, longest, vocabulary).
+    """
+    logits = logits.expand(len(padded), -1, -1)
+    if padded.size(1) > 1 and cache is not None:
+        cache.batch_repeat_interleave(len(padded))
+        rest = lm.model(padded[:, :-1], past_key_values=cache, use_cache=True).logits
+        logits = torch.cat([logits, rest], dim=1)
+    elif padded.size(1) > 1:
+        whole = torch.cat([torch.tensor([list(prompt)] * len(padded), device=lm.device), padded[:, :-1]], dim=1)
+        logits = lm.model(whole, use_cache=False).logits[:, len(prompt) - 1 :]
+    return torch.log_softmax(logits.float() / temperature, dim=-1)
 
 
 @torch.no_grad()

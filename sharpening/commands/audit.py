@@ -13,12 +13,12 @@ import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
-from sharpening.commands import language_models
+from sharpening.commands import language_models, transfer
 from sharpening.commands.drawing import FIGURE_FORMATS, WIDTH, Format, figure_line
-from sharpening.commands.language_models import ModelOptions
 from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
+from sharpening.commands.transfer import TransferOptions
 from sharpening.figures import render
 from sharpening.figures.drawing import audit as audit_figures
 from sharpening.figures.tables import audit as audit_tables
@@ -37,7 +37,7 @@ ABOUT_COUNTDOWN = ("problems", "split", "set", "problem_seed", "text_format")
 DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
-class AuditOptions(ModelOptions):
+class AuditOptions(TransferOptions):
     """List and score every answer of small models exactly, or samples under any two models: did training sharpen?"""
 
     samples: NonEmpty | None = Field(
@@ -120,6 +120,7 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     problems, operators, about = language_models.countdown_problems(options, made_for)
     ks = sorted(set(options.k))
     check = _read_check(options)
+    training = transfer.training(options, made_for, problems)
     scored: dict[str, list[Audited]] = {}
     for name, folder in zip(names, options.folders, strict=True):
         lm = language_models.opened(folder, options)
@@ -149,6 +150,9 @@ def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
     problem_rows = audit_rows.problem_rows(scored)
     rows = list(audit_rows.summary_rows(scored, problem_rows, ks, rng=_rng(options)))
     config: dict[str, Any] = {"models": _identities(options, names)}
+    if training is not None:
+        rows += transfer.rows(options, operators, scored, training, _rng(options))
+        config["transfer"] = training.about
     if check is not None:
         samples, config["check"] = check
         rows += _check_rows(names[0], scored[names[0]], texts, samples)
@@ -249,7 +253,7 @@ def _refuse(options: AuditOptions) -> None:
         if not 1 <= k <= 10**9:
             raise ValueError(f"--k: {k}: want an integer from 1 to 1e9")
     if options.samples is not None:
-        language_models.refuse_beside(options, "--samples", (*ABOUT_COUNTDOWN, "k"))
+        language_models.refuse_beside(options, "--samples", (*ABOUT_COUNTDOWN, *transfer.ALL, "k"))
     source = options.samples or options.check
     files.refuse_as_file("json", options.json_file, Path(source) if source else None)
     files.refuse_as_folder("out", options.out)

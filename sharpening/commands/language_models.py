@@ -116,14 +116,17 @@ def note_doubts(name: str, tokenizer: Any, prompts: Sequence[Prompt], max_tokens
 
 
 def countdown_problems(
-    options: ModelOptions, made_for: dict[str, Any]
+    options: ModelOptions, made_for: dict[str, Any], num_drawn: int = DEFAULT_LIMIT
 ) -> tuple[list[countdown.Problem], str, dict[str, Any]]:
-    """The Countdown problems asked for, their operators, and what stands for them in a stored configuration."""
+    """The Countdown problems asked for, their operators, and what stands for them in a stored configuration.
+
+    Without a limit up to `num_drawn` are drawn.
+    """
     if options.problems is None:
         settings = problem_settings(options.set, {**made_for, "split": options.split})
         rng = np.random.default_rng(np.random.SeedSequence([options.problem_seed]))
         if options.limit is None:
-            chosen = countdown.up_to(settings, rng, DEFAULT_LIMIT)
+            chosen = countdown.up_to(settings, rng, num_drawn)
         else:
             chosen = countdown.distinct(settings, rng, options.limit, name="--limit")
         drawn = {"num_problems": len(chosen), "problem_seed": options.problem_seed}

@@ -9,8 +9,9 @@ import numpy as np
 from sharpening.theory import policies
 from sharpening.theory.claims import ledger
 from sharpening.theory.claims.ledger import PRINTED, Evidence, Mutant
+from sharpening.theory.flow import styles as toy
 from sharpening.theory.flow import transfer
-from sharpening.theory.flow.transfer import Styles
+from sharpening.theory.flow.styles import Styles
 from sharpening.theory.policies import Floats
 
 OURS = "ours"
@@ -34,8 +35,8 @@ RIGHT = np.array([[1.0, 1.0, 0.0, 0.0]] * 2)
     tolerance=DIFFERENCED,
     mutant=Mutant(
         "sharpening.theory.flow.transfer:amplification",
-        "(num_prompts - 1) * slope_transfer",
-        "num_prompts * slope_transfer",
+        "(num_prompts - 1) * transfer_slope",
+        "num_prompts * transfer_slope",
     ),
 )
 def shared_parameters_multiply(rng: np.random.Generator) -> Evidence:
@@ -49,10 +50,10 @@ def shared_parameters_multiply(rng: np.random.Generator) -> Evidence:
     violations = []
     for styles in _toys(rng, 12):
         number = len(styles.log_policy)
-        slope, logit = transfer.transfers(styles)
+        slope, logit = toy.transfers(styles)
         own = np.trace(slope) / np.trace(logit)
-        taus = transfer.cross_over_own(slope), transfer.cross_over_own(logit)
-        claimed = own * transfer.amplification(number, *taus)
+        taus = toy.cross_over_own(slope), toy.cross_over_own(logit)
+        claimed = own * transfer.amplification(*taus, number)
         moved = [_moved(styles, step) for step in (-STEP, STEP)]
         found = (moved[1][0] - moved[0][0]) / (moved[1][1] - moved[0][1])
         violations.append(abs(found - claimed) / (abs(own) + abs(claimed)))
@@ -69,7 +70,7 @@ def shared_parameters_multiply(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=PRINTED,
-    mutant=Mutant("sharpening.theory.flow.transfer:transfers", "styles.weight**2", "styles.weight"),
+    mutant=Mutant("sharpening.theory.flow.styles:transfers", "styles.weight**2", "styles.weight"),
 )
 def sharing_amplifies_or_damps(rng: np.random.Generator) -> Evidence:
     """What training does to a style through one answer it does to all that have it.
@@ -85,8 +86,8 @@ def sharing_amplifies_or_damps(rng: np.random.Generator) -> Evidence:
     violations: list[float] = []
     for (weight, is_reversed), wanted in printed.items():
         order = [1, 0, 1, 0] if is_reversed else [0, 1, 0, 1]
-        slope, logit = transfer.transfers(Styles(TOY, RIGHT, np.array([[0, 1, 0, 1], order]), weight))
-        factor = transfer.amplification(2, transfer.cross_over_own(slope), transfer.cross_over_own(logit))
+        slope, logit = toy.transfers(Styles(TOY, RIGHT, np.array([[0, 1, 0, 1], order]), weight))
+        factor = transfer.amplification(toy.cross_over_own(slope), toy.cross_over_own(logit), 2)
         found = (slope.mean() / logit.mean(), np.trace(slope) / np.trace(logit), factor)
         violations += [abs(float(value) - number) for value, number in zip(found, wanted, strict=True)]
     return ledger.worst(violations)
@@ -102,7 +103,7 @@ def sharing_amplifies_or_damps(rng: np.random.Generator) -> Evidence:
     kind="numeric",
     tolerance=0.0,
     mutant=Mutant(
-        "sharpening.theory.flow.transfer:transfers",
+        "sharpening.theory.flow.styles:transfers",
         "shared[number, number] += pushes",
         "shared[number, number] = pushes",
     ),
@@ -116,7 +117,7 @@ def sharing_has_no_law(rng: np.random.Generator) -> Evidence:
     for styles in _toys(rng, 40, num_prompts=16, weight=3.0):
         rates = []
         for weight in (styles.weight, 0.0):
-            slope, logit = transfer.transfers(Styles(styles.log_policy, styles.correct, styles.style, weight))
+            slope, logit = toy.transfers(Styles(styles.log_policy, styles.correct, styles.style, weight))
             rates.append((float(slope.mean() / logit.mean()), float(np.trace(slope) / np.trace(logit))))
         if logit.mean() > 0:
             ratios.append(rates[0][0] / rates[1][0])
