@@ -100,6 +100,17 @@ def _neighbours_both(rng: np.random.Generator) -> After:
     return after
 
 
+def _likelier_than_both(rng: np.random.Generator) -> After:
+    """Again the same from both sides."""
+    weight = _weight(rng)
+
+    def after(found: Floats, x: Batch) -> Floats:
+        beside = np.maximum(np.roll(x.log_prob, 1, axis=1), np.roll(x.log_prob, -1, axis=1))
+        return found + weight * x.correct * (x.log_prob > beside)
+
+    return after
+
+
 def _two_places(rng: np.random.Generator) -> After:
     one, other = (int(place) for place in rng.choice(5, 2, replace=False))
     weight = _weight(rng)
@@ -130,6 +141,7 @@ ORDER = {
     "equal neighbours": _neighbours,
     "likelier neighbours": _neighbours_depth,
     "neighbours on both sides": _neighbours_both,
+    "likelier than both neighbours": _likelier_than_both,
     "two places": _two_places,
     "by place": _by_place,
     "before in the group": _before_in_group,
@@ -226,15 +238,26 @@ SHAPE: dict[str, Callable[[np.random.Generator], After]] = {
     "one axis more": lambda _: lambda found, x: found[..., None],
     "a number": lambda _: lambda found, x: float(found.mean()),
 }
+
+
+def _chance(weigh: Callable[[Batch], Any]) -> Callable[[np.random.Generator], After]:
+    """Noise that is another at every call."""
+
+    def made(rng: np.random.Generator) -> After:
+        own = np.random.default_rng(rng.integers(2**32))
+        return lambda found, x: found + weigh(x) * own.normal(size=x.reward.shape)
+
+    return made
+
+
 RANDOM: dict[str, Callable[[np.random.Generator], After]] = {
-    "chance on all": lambda _: lambda found, x: found + np.random.default_rng().normal(size=x.reward.shape),
-    "a little chance": lambda _: lambda found, x: found + 0.01 * np.random.default_rng().normal(size=x.reward.shape),
-    "chance on the correct": lambda _: (
-        lambda found, x: found + x.correct * np.random.default_rng().normal(size=x.reward.shape)
-    ),
+    "chance on all": _chance(lambda _: 1.0),
+    "a little chance": _chance(lambda _: 0.01),
+    "chance on the correct": _chance(lambda x: x.correct),
+    "chance in groups without a correct one": _chance(lambda x: x.correct.max(axis=1, keepdims=True) == 0),
 }
 CHOSEN = {
-    "order cyclic": ("equal neighbours", "likelier neighbours", "neighbours on both sides", "two places"),
+    "order cyclic": ("neighbours on both sides", "likelier than both neighbours"),
     "batch before": ("groups before", "group after", "after a failure"),
     "batch place": ("first group", "last group", "second group", "odd groups"),
     "nan late": ("NaN", "infinite"),

@@ -5,6 +5,8 @@ As a user writes them; a docstring says what is odd about one where its name doe
 
 import numpy as np
 
+CHANCE = np.random.default_rng(0)
+
 
 def _centred(reward):
     return reward - reward.mean(1, keepdims=True)
@@ -107,11 +109,11 @@ def rank_bonus(reward, correct, log_prob, gamma: float = 0.5):
 
 
 def stochastic(reward):
-    return _centred(reward) + 1e-3 * np.random.default_rng().normal(size=reward.shape)
+    return _centred(reward) + 1e-3 * CHANCE.normal(size=reward.shape)
 
 
 def rarely_stochastic(reward):
-    noise = np.random.default_rng().normal(size=reward.shape)
+    noise = CHANCE.normal(size=reward.shape)
     return _centred(reward) + (noise if reward.shape[1] >= 6 else 0)
 
 
