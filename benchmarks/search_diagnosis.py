@@ -27,7 +27,7 @@ from benchmarks.search_functions import KINDS, LISTED, MOVING, Case, case
 
 PARTS = ("structure", "motion", "whole")
 SIZES = {"structure": (2, 3, 4, 4, 5, 5, 6, 8), "motion": (2, 3, 4, 5), "whole": (2, 3, 4)}
-NUM_POLICIES, NUM_Q, NUM_ANYWHERE = 8, 40, 60
+NUM_POLICIES, NUM_Q, NUM_ANYWHERE = 8, 120, 60
 OF_A_GROUP = ("finite", "permutes", "ordered", "length")  # properties whose counterexample is one group
 
 

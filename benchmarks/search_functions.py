@@ -212,7 +212,7 @@ def _drawn_term(rng: np.random.Generator, group_size: int) -> tuple[str, Term]:
 
 def _dip(rng: np.random.Generator) -> tuple[str, Term]:
     """A change of a correct (or a wrong) sample whose probability lies in a window, sharp or smooth."""
-    centre, width = float(rng.uniform(0.05, 0.9)), float(rng.uniform(0.01, 0.06))
+    centre, width = float(rng.uniform(0.05, 0.9)), float(np.exp(rng.uniform(np.log(0.003), np.log(0.05))))
     size = float(rng.choice([-1, 1]) * rng.uniform(5.0, 60.0))
     is_right, is_sharp = bool(rng.random() < 0.7), bool(rng.random() < 0.7)
     words = f"{size:.3g} {'C' if is_right else 'W'} {'window' if is_sharp else 'bump'} at p {centre:.3g} +- {width:.2g}"

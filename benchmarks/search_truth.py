@@ -11,6 +11,7 @@ Shares nothing with the toolkit.
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -72,12 +73,18 @@ def groups_of(answers: Mapping[str, Any], members: Any) -> Inputs:
 
 def called(function: Function, inputs: Inputs) -> Any:
     """The advantages, or None if it raises or gives another shape; the inputs are its own to change."""
+    named = _named(function)
     with np.errstate(all="ignore"):
         try:
-            found = np.asarray(function(**{name: values.copy() for name, values in inputs.items()}))
+            found = np.asarray(function(**{name: values.copy() for name, values in inputs.items() if name in named}))
         except Exception:
             return None
     return found.astype(np.float64) if found.shape == inputs["reward"].shape else None
+
+
+@functools.lru_cache(maxsize=64)
+def _named(function: Function) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters)
 
 
 class Differences:
