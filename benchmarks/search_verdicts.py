@@ -12,10 +12,17 @@ import numpy as np
 
 from sharpening.theory import policies
 from sharpening.theory.diagnosis import diagnose, motion, properties
-from sharpening.theory.diagnosis.properties import Subject
+from sharpening.theory.diagnosis.subject import Subject, Verdict
 from sharpening.theory.groups.expected_flow import ExpectedFlow
 
 Function = Callable[..., Any]
+WORDS = {
+    "finite": "finite",
+    "permutes": "permutes with the group",
+    "apart": "each group on its own",
+    "length": "same at any length",
+    "ordered": "wrong never above correct",
+}
 TOP_SHARE = 0.75  # of the first correct answer, along which the turning point is read
 
 
@@ -38,41 +45,29 @@ class Claims(NamedTuple):
 
 def structure(function: Function, group_size: int) -> dict[str, Said]:
     """The verdicts on single groups; the words of what is raised under "least" where no size is taken."""
-    values = diagnose.own_defaults(function)
     try:
-        least = diagnose.least_group_size(function, values, group_size)
+        subject, found = _structure(function, group_size)
     except ValueError as error:
         return {"least": Said("undecided", {"raised": str(error)})}
-    subject = Subject(function, values, least, 0)
-    apart = _tried(properties.keeps_groups_apart, subject)
-    is_repeatable = "second call" not in apart.detail
-    permutes = _tried(properties.permutes, subject)
-    found = {
-        "least": Said(str(least), {}),
-        "finite": _said(_tried(properties.finite, subject)),
-        "permutes": _said(permutes),
-        "apart": _said(apart),
-        "repeats": Said("unbroken" if is_repeatable else "broken", {}),
-        "ordered": _said(_tried(properties.wrong_never_above_correct, subject)),
-    }
-    flow = flow_of(function, group_size, permutes.verdict != "holds")
-    return found | {"class": _class(flow)}
+    verdicts = {one.property: one for one in found}
+    said = {name: Said(state_of(verdicts[words]), verdicts[words].counterexample) for name, words in WORDS.items()}
+    is_repeatable = verdicts[WORDS["apart"]].detail != properties.REPEATABLE
+    said |= {"least": Said(str(subject.least_group_size), {})}
+    said |= {"repeats": Said("unbroken" if is_repeatable else "broken", {})}
+    flow = diagnose.flow_of(subject, found)
+    return said if flow is None else said | {"class": _class(flow)}
 
 
-def _tried(verdict_of: Callable[[Subject], properties.Verdict], subject: Subject) -> properties.Verdict:
-    try:
-        return verdict_of(subject)
-    except Exception as error:
-        return properties.Verdict("", "undecided", f"raises {error}", {"raised": str(error)})
+def _structure(function: Function, group_size: int) -> tuple[Subject, tuple[Verdict, ...]]:
+    values = diagnose.own_defaults(function)
+    least = diagnose.least_group_size(function, values, group_size)
+    subject = Subject(function, values, least, 0, group_size)
+    return subject, properties.structure(subject, None, (), np.random.default_rng(0))
 
 
-def _said(verdict: properties.Verdict) -> Said:
-    return Said(state_of(verdict), verdict.counterexample)
-
-
-def state_of(verdict: properties.Verdict) -> str:
+def state_of(verdict: Verdict) -> str:
     """The state that a verdict about single groups stands for."""
-    return {"holds": "unbroken", "fails": "broken"}.get(verdict.verdict, "undecided")
+    return "unbroken" if verdict.is_unbroken else {"fails": "broken"}.get(verdict.verdict, "undecided")
 
 
 def _class(flow: ExpectedFlow) -> Said:
@@ -80,12 +75,7 @@ def _class(flow: ExpectedFlow) -> Said:
         outside = motion.outside_the_class(flow, np.random.default_rng(0))
     except Exception as error:
         return Said("undecided", {"raised": str(error)})
-    return Said("unbroken", {}) if outside is None else Said("broken", {"policy": np.exp(outside[0]).tolist()})
-
-
-def flow_of(function: Function, group_size: int, is_ordered: bool) -> ExpectedFlow:
-    """The flow that the diagnosis looks at."""
-    return ExpectedFlow(function, diagnose.SHOWN, diagnose.own_defaults(function), group_size, is_ordered)
+    return Said("unbroken", {}) if outside is None else Said("broken", {"policy": np.exp(outside.log_policy).tolist()})
 
 
 def claims(function: Function, group_size: int, at: Any) -> Claims:
@@ -93,14 +83,13 @@ def claims(function: Function, group_size: int, at: Any) -> Claims:
 
     Raises whatever the diagnosis would call undecided.
     """
-    values = diagnose.own_defaults(function)
-    least = diagnose.least_group_size(function, values, group_size)
-    is_ordered = properties.permutes(Subject(function, values, least, 0)).verdict != "holds"
-    flow = flow_of(function, group_size, is_ordered)
+    flow = diagnose.flow_of(*_structure(function, group_size))
+    if flow is None:
+        raise ValueError("groups are not apart")
     log_policies = policies.log_softmax(np.log(at))
     (onset,) = motion.onsets(flow, (TOP_SHARE,))
     sign = float(np.sign(motion.correctness_rate(flow, diagnose.SHOWN.base_log_policy)))
-    against = motion.lowers_correctness_at(flow, sign)
+    against, _ = motion.lowers_correctness_at(flow, sign, np.random.default_rng(0))
     return Claims(
         np.sign(motion.sharpening_rate(flow, log_policies)),
         np.sign(motion.correctness_rate(flow, log_policies)),

@@ -16,12 +16,6 @@ from benchmarks.search_functions import Case
 
 Row = tuple[str, str, str]
 NASTY = Path(__file__).resolve().parent.parent / "tests" / "data" / "nasty_shapers.py"
-WORDS = {
-    "finite": "finite",
-    "permutes": "permutes with the group",
-    "apart": "each group on its own",
-    "ordered": "wrong never above correct",
-}
 ENDS = {
     "uniform on C": ("uniform",),
     "one mode": ("1",),
@@ -73,7 +67,7 @@ def judged(function: Callable[..., Any], group_size: int, precision: str, seed: 
 
 
 def _structure(function: Any, precision: str, said: Any, truth: dict[str, bool | None]) -> Iterator[Row]:
-    for name, words in WORDS.items():
+    for name, words in search_verdicts.WORDS.items():
         if truth.get(name) is None:
             continue
         verdict = said[words]
