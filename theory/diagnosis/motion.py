@@ -128,7 +128,7 @@ def _logits(flow: ExpectedFlow, share: float, found: Floats, is_first: bool) -> 
 
 
 def _onset(flow: ExpectedFlow, share: float, logits: Floats) -> Onset:
-    rates = sharpening_rate(flow, np.array([with_shares(flow, logit, share) for logit in logits]))
+    rates = sharpening_rate(flow, _line(flow, logits, share))
     if not np.isfinite(rates).any():
         raise ValueError("no rate is finite along Q")
     known = np.flatnonzero(np.isfinite(rates) & (rates != 0))
@@ -145,6 +145,13 @@ def _onset(flow: ExpectedFlow, share: float, logits: Floats) -> Onset:
         raise ValueError(f"the direction turns {changes.size} times along Q: want at most {MOST_TURNS}")
     turns = [_turn(flow, share, places[at], places[at + 1]) for at in changes]
     return Onset(share, int(signs[0]), tuple(turns), len(logits) + len(hunted))
+
+
+def _line(flow: ExpectedFlow, logits: Floats, share: float) -> Floats:
+    """Policies of the given odds of correctness and one share, (num_logits, num_arms)."""
+    unit = with_shares(flow, 0.0, share)
+    shift = np.where(flow.problem.is_correct, logits[:, None], 0.0)
+    return policies.log_softmax(unit + shift)
 
 
 def _signs_at(flow: ExpectedFlow, share: float, logits: list[float]) -> list[float]:
@@ -314,8 +321,9 @@ def outside_the_class(flow: ExpectedFlow, rng: np.random.Generator) -> Outside |
 
 
 def _outside(flow: ExpectedFlow, tried: Floats) -> Outside | None:
-    logits = [policies.logit_correctness(log_policy, flow.problem.correct) for log_policy in tried]
-    even = np.array([with_shares(flow, logit, 0.5, 0.5) for logit in logits])
+    even = np.empty_like(tried)  # of the same correctness
+    for mask in (flow.problem.is_correct, ~flow.problem.is_correct):
+        even[:, mask] = np.logaddexp.reduce(tried[:, mask], axis=1, keepdims=True) - np.log(mask.sum())
     found, want = flow.advantages(tried), flow.advantages(even)
     if not (np.isfinite(found).all() and np.isfinite(want).all()):
         raise ValueError("an advantage is not finite")

@@ -388,12 +388,12 @@ def wrong_never_above_correct(subject: Subject) -> Verdict:
 
     verdict = searched(name, subject, broken, breaks)
     if verdict.is_unbroken:
-        verdict = searched(name, thresholds.along_probabilities(subject), broken, breaks)
-    if verdict.is_unbroken:
-        both = [each for each in (*subject.tried, *thresholds.along_probabilities(subject).tried)]
-        return unbroken(
-            name, [each.group_size for each in subject.tried], sum(len(each.inputs["reward"]) for each in both)
-        )
+        moving = thresholds.along_probabilities(subject)
+        verdict = searched(name, moving, broken, breaks)
+        if verdict.is_unbroken:
+            tried = [each for each in (*subject.tried, *moving.tried) if each.found is not None]
+            sizes = [each.group_size for each in subject.tried if each.found is not None]
+            return unbroken(name, sizes, sum(len(each.inputs["reward"]) for each in tried))
     if verdict.verdict != "fails":
         return verdict
     found = dict(thresholds.thresholds(subject))

@@ -166,6 +166,8 @@ class Subject:
         """In which groups advantages differ beyond rounding; equal ones that are not finite are equal."""
         with np.errstate(all="ignore"):
             gap = np.abs(found - want)
+        if gap.max(initial=0.0) <= EQUAL * self.unit:  # the least slack of any group; not so where one is NaN
+            return np.zeros(len(want), dtype=bool)
         same = (found == want) | (np.isnan(found) & np.isnan(want))
         return np.asarray((~same & ~(gap <= self.slack(want, inputs))).any(axis=-1))
 

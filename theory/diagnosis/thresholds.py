@@ -88,12 +88,16 @@ def _threshold(subject: Subject, name: str, num_correct: int, rarer: int) -> flo
     group |= {"reward": correct, "correct": correct, "num_tokens": np.ones((1, group_size))}
     group["answer"] = np.minimum(np.arange(group_size), num_correct)[None]
 
+    def excesses(nats: Floats) -> Floats:
+        inputs = {key: np.repeat(values, nats.size, axis=0) for key, values in group.items()}
+        found = subject({**inputs, name: -nats[:, None] * is_rarer})
+        return np.asarray(found[:, -1] - found[:, 0])
+
     def excess(nats: float) -> float:
-        found = subject({**group, name: -nats * is_rarer})[0]
-        return float(found[-1] - found[0])
+        return float(excesses(np.array([nats]))[0])
 
     steps = np.concatenate([[0.0], np.geomspace(1e-3, FARTHEST, 71)])
-    values = [excess(float(nats)) for nats in steps]
+    values = excesses(steps)
     least = diagnosis_subject.EQUAL if subject.is_double else diagnosis_subject.ROUNDINGS * subject.epsilon
     first = next((index for index, value in enumerate(values) if value > least * max(1.0, subject.unit)), None)
     if first is None:
