@@ -136,6 +136,8 @@ def _finite(rate: float) -> float:
 
 
 def _limit(log_ratio: float) -> str:
+    if abs(log_ratio) < ends.EVEN:
+        return "0"
     if abs(log_ratio) < SINGLE_ANSWER:
         return f"{log_ratio:.4g}"
     return "infinity" if log_ratio > 0 else "-infinity"

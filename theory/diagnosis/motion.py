@@ -310,9 +310,9 @@ def outside_the_class(flow: ExpectedFlow, rng: np.random.Generator) -> Outside |
     spreads apart, then such with an answer inside a window, last the first ones with answers of several lengths.
     """
     number = NUM_DRAWN if flow.num_groups <= MANY_GROUPS else 4
-    drawn = [flow.problem.base_log_policy[None], policies.log_softmax(3 * rng.normal(size=(number, len(LENGTHS))))]
-    drawn += [_with_one_at(rng, mass, arm)[None] for mass in windows(flow) for arm in (0, 2)][: 2 * number]
-    tried = policies.log_softmax(np.concatenate(drawn))
+    drawn = policies.log_softmax(3 * rng.normal(size=(number, len(LENGTHS))))
+    inside = [_with_one_at(rng, mass, arm) for mass in windows(flow) for arm in (0, 2)][: 2 * number]
+    tried = np.array([flow.problem.base_log_policy, *drawn, *map(policies.log_softmax, inside)])
     for num_tokens, policies_tried in ((None, tried), (LENGTHS, tried[:3])):
         found = _outside(dataclasses.replace(flow, num_tokens=num_tokens), policies_tried)
         if found is not None:

@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sharpening.theory.diagnosis import searching, thresholds
 from sharpening.theory.diagnosis import subject as diagnosis_subject
-from sharpening.theory.diagnosis import thresholds
-from sharpening.theory.diagnosis.subject import Breaks, Inputs, Subject, Tried, Verdict
+from sharpening.theory.diagnosis.subject import Inputs, Subject, Tried, Verdict
 from sharpening.theory.groups import expected_flow
 from sharpening.theory.groups.expected_flow import Function
 from sharpening.theory.methods import baselines
@@ -42,70 +42,6 @@ BASELINES: Mapping[str, Function] = MappingProxyType(
         ),
     }
 )
-Broken = Callable[[Tried, Floats], NDArray[np.bool_]]  # which of the groups tried at a size break a property
-
-
-def numbers(sizes: Sequence[int]) -> str:
-    """Group sizes in words.
-
-    >>> numbers([2, 3, 4]), numbers([2, 4]), numbers([6])
-    ('G = 2 to 4', 'G = 2, 4', 'G = 6')
-    """
-    if len(sizes) > 1 and list(sizes) == list(range(sizes[0], sizes[-1] + 1)):
-        return f"G = {sizes[0]} to {sizes[-1]}"
-    return f"G = {', '.join(map(str, sizes))}"
-
-
-def unbroken(name: str, sizes: Sequence[int], num_groups: int, detail: str = "") -> Verdict:
-    """The verdict where no group breaks the property."""
-    return Verdict(name, f"no counterexample in {num_groups:,} groups at {numbers(sizes)}", detail)
-
-
-def searched(name: str, subject: Subject, broken: Broken, breaks: Breaks) -> Verdict:
-    """The verdict about a property of single groups: "fails" with the sizes and a small counterexample, or unbroken.
-
-    `broken` is asked of all groups of a size at once, `breaks` of one group while it is made small.
-    """
-    failing: dict[int, dict[str, Any]] = {}
-    sizes, num_groups = [], 0
-    for each in subject.tried:
-        if each.found is None:
-            continue
-        sizes.append(each.group_size)
-        num_groups += len(each.found)
-        is_broken = broken(each, each.found)
-        if is_broken.any():
-            failing[each.group_size] = diagnosis_subject.rows(each.inputs, [int(is_broken.argmax())])
-    if not sizes:
-        return Verdict(name, "undecided", "it gives no advantages")
-    if not failing:
-        return unbroken(name, sizes, num_groups)
-    least = min(failing)
-    group, words = diagnosis_subject.simplified(failing[least], _quietly(breaks), subject.least_group_size)
-    words = words or "seen in a batch of groups, not in this one alone"
-    return Verdict(name, "fails", f"{words}; at {numbers(list(failing))}", as_lists(subject, group))
-
-
-def _quietly(breaks: Breaks) -> Breaks:
-    """A group on which the function raises breaks nothing but `finite`."""
-
-    def quiet(group: dict[str, Any]) -> str:
-        try:
-            return breaks(group)
-        except Exception:
-            return ""
-
-    return quiet
-
-
-def as_lists(subject: Subject, group: Inputs) -> dict[str, Any]:
-    """The inputs of one group that the function names, as lists, and its advantages where there are any."""
-    names = [name for name in expected_flow.named_inputs(subject.function) if name in group]
-    shown: dict[str, Any] = {name: np.asarray(group[name])[0].tolist() for name in names}
-    try:
-        return shown | {"advantage": subject(group)[0].tolist()}
-    except Exception:  # reported by the property itself
-        return shown
 
 
 def finite(subject: Subject) -> Verdict:
@@ -123,18 +59,18 @@ def finite(subject: Subject) -> Verdict:
             depths = [min(one["log_prob"].min(), one["base_log_prob"].min()) for one in bad] or [0.0]
             shallowest = max(shallowest, float(max(depths)))
     if not faults:
-        return unbroken(name, list(subject.sizes), sum(len(each.inputs["reward"]) for each in subject.tried))
+        return searching.unbroken(name, list(subject.sizes), sum(len(each.inputs["reward"]) for each in subject.tried))
     least = min(faults)
     fault, group = faults[least]
     if group is None or (fault and not _not_finite(subject, group)):
-        return Verdict(name, "fails", f"{fault}; at {numbers(list(faults))}", {}, {"sizes": list(faults)})
+        return Verdict(name, "fails", f"{fault}; at {searching.numbers(list(faults))}", {}, {"sizes": list(faults)})
     group, words = diagnosis_subject.simplified(
         group, lambda one: _not_finite(subject, one), least if len(faults) < len(subject.sizes) else 1
     )
     deep = f", only with a log-probability of {shallowest:.4g} or less" if shallowest < ORDINARY else ""
-    shown = as_lists(subject, group)
+    shown = searching.as_lists(subject, group)
     found = {"sizes": list(faults), "below": shallowest if deep else None}
-    return Verdict(name, "fails", f"{words}; at {numbers(list(faults))}{deep}", shown, found)
+    return Verdict(name, "fails", f"{words}; at {searching.numbers(list(faults))}{deep}", shown, found)
 
 
 def _not_finite(subject: Subject, group: dict[str, Any]) -> str:
@@ -183,7 +119,7 @@ def permutes(subject: Subject) -> Verdict:
                 return f"in another order the advantages are {moved[0].tolist()}"
         return ""
 
-    return searched("permutes with the group", subject, broken, breaks)
+    return searching.searched("permutes with the group", subject, broken, breaks)
 
 
 def _orders(group_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -202,7 +138,9 @@ def keeps_groups_apart(subject: Subject) -> Verdict:
     name = "each group on its own"
     if not is_repeatable(subject):
         example = next(each for each in subject.tried if each.found is not None)
-        return Verdict(name, "fails", REPEATABLE, as_lists(subject, diagnosis_subject.rows(example.inputs, [0])))
+        return Verdict(
+            name, "fails", REPEATABLE, searching.as_lists(subject, diagnosis_subject.rows(example.inputs, [0]))
+        )
     rng = np.random.default_rng(subject.seed)
 
     def broken(each: Tried, want: Floats) -> NDArray[np.bool_]:
@@ -222,7 +160,7 @@ def keeps_groups_apart(subject: Subject) -> Verdict:
                 return f"beside another group they are {beside[0].tolist()}"
         return ""
 
-    return searched(name, subject, broken, breaks)
+    return searching.searched(name, subject, broken, breaks)
 
 
 def _batches(number: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
@@ -291,7 +229,9 @@ def zero_strength(subject: Subject, strengths: tuple[str, ...], rng: np.random.G
         changed = dataclasses.replace(subject)  # with other rewards, the same at every size
         rewarded = tuple(_rewarded(each, is_credited=is_credited) for each in subject.tried)
         vars(changed)["tried"] = rewarded
-        verdicts.append(searched(name, changed, lambda each, _: np.logical_or(*wrongs(each.inputs)[1:]), breaks))
+        verdicts.append(
+            searching.searched(name, changed, lambda each, _: np.logical_or(*wrongs(each.inputs)[1:]), breaks)
+        )
     plain, graded = verdicts
     if not plain.is_unbroken:
         return plain
@@ -342,7 +282,7 @@ def same_in_tensors(subject: Subject, as_tensor: Callable[[Any], Any] | None) ->
             return f"raises {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
         return f"tensors give {found[0].tolist()}" if subject.unequal(found, subject(group), group).any() else ""
 
-    return searched(name, subject, broken, breaks)
+    return searching.searched(name, subject, broken, breaks)
 
 
 def same_at_any_length(subject: Subject) -> Verdict:
@@ -365,7 +305,7 @@ def same_at_any_length(subject: Subject) -> Verdict:
                 return f"with {other['num_tokens'][0].astype(int).tolist()} tokens they are {found[0].tolist()}"
         return ""
 
-    return searched("same at any length", subject, broken, breaks)
+    return searching.searched("same at any length", subject, broken, breaks)
 
 
 def wrong_never_above_correct(subject: Subject) -> Verdict:
@@ -386,14 +326,14 @@ def wrong_never_above_correct(subject: Subject) -> Verdict:
     def broken(each: Tried, want: Floats) -> NDArray[np.bool_]:
         return excess(each.inputs, want)
 
-    verdict = searched(name, subject, broken, breaks)
+    verdict = searching.searched(name, subject, broken, breaks)
     if verdict.is_unbroken:
         moving = thresholds.along_probabilities(subject)
-        verdict = searched(name, moving, broken, breaks)
+        verdict = searching.searched(name, moving, broken, breaks)
         if verdict.is_unbroken:
             tried = [each for each in (*subject.tried, *moving.tried) if each.found is not None]
             sizes = [each.group_size for each in subject.tried if each.found is not None]
-            return unbroken(name, sizes, sum(len(each.inputs["reward"]) for each in tried))
+            return searching.unbroken(name, sizes, sum(len(each.inputs["reward"]) for each in tried))
     if verdict.verdict != "fails":
         return verdict
     found = dict(thresholds.thresholds(subject))
