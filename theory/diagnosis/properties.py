@@ -76,6 +76,8 @@ def finite(subject: Subject) -> Verdict:
 def _not_finite(subject: Subject, group: dict[str, Any]) -> str:
     try:
         found = subject(group)[0]
+    except expected_flow.WrongShapeError as error:
+        return f"its result has the {error}"
     except Exception as error:
         return f"raises {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
     if np.isfinite(found).all():

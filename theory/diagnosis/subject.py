@@ -2,13 +2,14 @@
 
 Groups are drawn at every size from the least one that the function takes to one above the largest that the flow uses:
 a third with probabilities of a policy as the flow meets them, a third shallow, a third with log-probabilities down to
--2,000 nats. Samples of one answer agree in everything.
+-2,000 nats; members by chance, and every composition of three answers. Samples of one answer agree in everything.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ Inputs = Mapping[str, Any]
 Breaks = Callable[[dict[str, Any]], str]  # what is wrong with a group, "" if nothing is
 
 SHOWN = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
-NUM_GROUPS = 96  # that are drawn at each size
+NUM_DRAWN, TABLES_EACH = 72, 2  # groups of chance at each size, and of each composition of three answers
 NUM_ANSWERS, LONGEST_TEXT = 4, 20
 SHALLOW, DEEP, DEEPEST = 2, 60, 2000.0  # nats; many formulas have their edge near 0, and long answers lie far below
 CREDITS = (0.0, 0.25, -0.5, 100.0)  # of a reward beyond correctness, in every fourth group
@@ -137,7 +138,24 @@ class Subject:
                 is_short = bool((known == known.astype(np.float16)).all())
             if is_single and not is_short:
                 units.append(float(np.finfo(np.float32).eps))
-        return max(units)
+        return (
+            max(units) if max(units) > min(units) or not self._rounds_as_single() else float(np.finfo(np.float32).eps)
+        )
+
+    def _rounds_as_single(self) -> bool:
+        """Whether in another order its advantages differ, and in no group by more than single precision explains."""
+        worst = 0.0
+        for each in self.tried:
+            if each.found is None or each.group_size == 1:
+                continue
+            try:
+                moved = self(columns(each.inputs, np.arange(each.group_size)[::-1]))[:, ::-1]
+            except Exception:  # reported by the property itself
+                continue
+            with np.errstate(all="ignore"):
+                gap = np.nan_to_num(np.abs(moved - each.found), nan=0.0).max(axis=1)
+            worst = max(worst, float((gap / (_largest(each.found) + _depth(each.inputs) + self.unit)).max()))
+        return EQUAL < worst < ROUNDINGS * float(np.finfo(np.float32).eps)
 
     @functools.cached_property
     def unit(self) -> float:
@@ -159,8 +177,7 @@ class Subject:
         scale = np.maximum(_largest(want), self.unit)
         if self.is_double:
             return np.asarray(EQUAL * scale[:, None])
-        depth = np.maximum(np.abs(inputs["log_prob"]), np.abs(inputs["base_log_prob"])).max(axis=-1)
-        return np.asarray(ROUNDINGS * self.epsilon * (scale + depth)[:, None])
+        return np.asarray(ROUNDINGS * self.epsilon * (scale + _depth(inputs))[:, None])
 
     def unequal(self, found: Floats, want: Floats, inputs: Inputs) -> NDArray[np.bool_]:
         """In which groups advantages differ beyond rounding; equal ones that are not finite are equal."""
@@ -170,6 +187,11 @@ class Subject:
             return np.zeros(len(want), dtype=bool)
         same = (found == want) | (np.isnan(found) & np.isnan(want))
         return np.asarray((~same & ~(gap <= self.slack(want, inputs))).any(axis=-1))
+
+
+def _depth(inputs: Inputs) -> Floats:
+    """The largest surprisal of each group."""
+    return np.asarray(np.maximum(np.abs(inputs["log_prob"]), np.abs(inputs["base_log_prob"])).max(axis=-1))
 
 
 def _largest(found: Floats) -> Floats:
@@ -187,28 +209,47 @@ def columns(inputs: Inputs, order: NDArray[np.int64]) -> dict[str, Any]:
     return {name: values[:, order] for name, values in inputs.items()}
 
 
-def drawn(rng: np.random.Generator, group_size: int, num_groups: int = NUM_GROUPS) -> dict[str, Any]:
+def drawn(rng: np.random.Generator, group_size: int) -> dict[str, Any]:
     """Groups of one size as inputs (num_groups, group_size); see the head of this module."""
-    shape = (num_groups, NUM_ANSWERS)
-    kind = np.arange(num_groups)[:, None] % 3
-    correct = np.where(kind == 0, SHOWN.correct, rng.integers(0, 2, shape)).astype(np.float64)
+    num_used = rng.integers(1, NUM_ANSWERS + 1, (NUM_DRAWN, 1))  # distinct answers of a group, at most
+    by_chance = np.floor(rng.random((NUM_DRAWN, group_size)) * num_used).astype(np.int64)
+    order = rng.permuted(np.tile(np.arange(NUM_ANSWERS), (NUM_DRAWN, 1)), axis=1)
+    made_up = np.repeat(compositions(group_size), TABLES_EACH, axis=0)
+    pairs = rng.permuted(np.array([[0, 1], [2, 3]] * len(made_up)).reshape(-1, 2), axis=1).reshape(-1, 4)
+    third = np.where(rng.random((len(made_up), 1)) < 0.5, pairs[:, 1:2], pairs[:, 3:])
+    answer = np.concatenate(
+        [
+            np.take_along_axis(order, by_chance, axis=1),
+            np.take_along_axis(np.hstack([pairs[:, ::2], third]), rng.permuted(made_up, axis=1), axis=1),
+        ]
+    )
+    table = _answers(rng, len(answer))
+    return {name: np.take_along_axis(values, answer, axis=1) for name, values in table.items()} | {"answer": answer}
+
+
+@functools.cache
+def compositions(group_size: int) -> NDArray[np.int64]:
+    """Every group of a right answer, a wrong one and a third, as multisets (num_groups, group_size)."""
+    return np.array(list(itertools.combinations_with_replacement(range(3), group_size)), dtype=np.int64)
+
+
+def _answers(rng: np.random.Generator, num_groups: int) -> dict[str, Floats]:
+    """The answers that each group is drawn from, (num_groups, 4); those of compositions are two right, two wrong."""
+    shape, places = (num_groups, NUM_ANSWERS), np.arange(num_groups)[:, None]
+    kind = places % 3
+    is_pair = (kind == 0) | (places >= NUM_DRAWN)
+    correct = np.where(is_pair, SHOWN.correct, rng.integers(0, 2, shape)).astype(np.float64)
     log_probs = [np.where(kind == 0, _of_policies(rng, num_groups), _surprises(rng, kind)) for _ in range(2)]
     log_probs[0][0] = SHOWN.base_log_policy
     log_probs[1] = np.where((kind == 0) & (rng.random((num_groups, 1)) < 0.7), SHOWN.base_log_policy, log_probs[1])
-    is_credited = np.arange(num_groups)[:, None] % 4 == 3
-    credit = np.where(is_credited, rng.choice(CREDITS, shape), 0.0)
-    num_tokens = rng.integers(1, LONGEST_TEXT + 1, shape).astype(np.float64)
-    num_used = rng.integers(1, NUM_ANSWERS + 1, (num_groups, 1))  # distinct answers of a group, at most
-    chosen = np.floor(rng.random((num_groups, group_size)) * num_used).astype(np.int64)
-    answer = np.take_along_axis(rng.permuted(np.tile(np.arange(NUM_ANSWERS), (num_groups, 1)), axis=1), chosen, axis=1)
-    table = {
-        "reward": correct + credit,
+    is_credited = (places % 4 == 3) & (places < NUM_DRAWN)
+    return {
+        "reward": correct + np.where(is_credited, rng.choice(CREDITS, shape), 0.0),
         "correct": correct,
         "log_prob": log_probs[0],
         "base_log_prob": log_probs[1],
-        "num_tokens": num_tokens,
+        "num_tokens": rng.integers(1, LONGEST_TEXT + 1, shape).astype(np.float64),
     }
-    return {name: np.take_along_axis(values, answer, axis=1) for name, values in table.items()} | {"answer": answer}
 
 
 def _of_policies(rng: np.random.Generator, num_groups: int) -> Floats:

@@ -185,7 +185,8 @@ class ExpectedFlow:
         log_weight = log_symbol @ groups.counts.T + groups.log_ways  # (num_policies, num_groups)
         total = np.einsum("pgn,gns->pgs", by_group, groups.is_member)
         given = np.where(groups.counts > 0, log_weight[:, :, None] - log_symbol[:, None, :], -np.inf)
-        return np.asarray((np.exp(given) * total).sum(axis=1))
+        with np.errstate(invalid="ignore"):  # 0 times infinity, where a function overflows: NaN, which is asked for
+            return np.asarray((np.exp(given) * total).sum(axis=1))
 
     def pulls(self, log_policy: Floats) -> Floats:
         """a_i - sum_j p_j a_j, summed as differences so that near-ties keep their digits.
@@ -230,10 +231,14 @@ def call(function: Function, inputs: Mapping[str, Any], parameters: Mapping[str,
         return function(**{name: inputs[name] for name in named_inputs(function)}, **parameters)
 
 
+class WrongShapeError(ValueError):
+    """Advantages that have not the shape of the groups."""
+
+
 def require_shape(found: NDArray[Any], like: NDArray[Any]) -> None:
-    """Raises ValueError, naming both, unless the advantages have the shape of the groups."""
+    """Raises WrongShapeError, naming both, unless the advantages have the shape of the groups."""
     if found.shape != like.shape:
-        raise ValueError(f"shape {found.shape} for inputs of shape {like.shape}")
+        raise WrongShapeError(f"shape {found.shape} for inputs of shape {like.shape}")
 
 
 @functools.lru_cache(maxsize=64)
