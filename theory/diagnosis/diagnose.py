@@ -22,10 +22,11 @@ from sharpening.theory.diagnosis import flow as diagnosis_flow
 from sharpening.theory.diagnosis import properties as diagnosis_properties
 from sharpening.theory.diagnosis import subject as diagnosis_subject
 from sharpening.theory.diagnosis.subject import Subject, Verdict
-from sharpening.theory.groups.expected_flow import ROUND_OFF, ExpectedFlow, Function
+from sharpening.theory.groups.expected_flow import ROUND_OFF, ExpectedFlow, Function, WrongShapeError
 from sharpening.theory.methods import table, user_functions
 
 SHOWN = diagnosis_subject.SHOWN
+MEAN_ROUNDINGS = 8  # units in the last place of a mean advantage, where those of single ones are coarser than double
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,7 @@ def flow_of(subject: Subject, structure: Sequence[Verdict], kl_strength: float =
         subject.sizes[-2],
         is_ordered=not found["permutes with the group"].is_unbroken,
         kl_strength=kl_strength,
-        round_off=ROUND_OFF if subject.is_double else diagnosis_subject.ROUNDINGS * subject.epsilon,
+        round_off=ROUND_OFF if subject.is_double else MEAN_ROUNDINGS * subject.epsilon,
     )
 
 
@@ -114,7 +115,10 @@ def least_group_size(function: Function, parameters: Mapping[str, Any], largest:
             refusal = error
             if _takes_some(Subject(function, parameters, size), inputs):
                 return size
-    why, sizes = user_functions.failure(function, refusal), f"groups of 1 to {largest} samples"
+    why = user_functions.failure(function, refusal)
+    if isinstance(refusal, WrongShapeError):
+        why = f"its result has the {refusal}"
+    sizes = f"groups of 1 to {largest} samples"
     if isinstance(refusal, ValueError):  # the word for a value that is not taken, which a size may be
         raise ValueError(f"it refuses {sizes}: {why}: want a larger group_size if that is what it asks for")
     raise ValueError(f"it raises {why}: a fault of the function, in {sizes} alike")

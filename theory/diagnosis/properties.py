@@ -28,6 +28,7 @@ from sharpening.theory.policies import Floats
 
 MATERIAL = 1e-3  # a strength set to 0 changes some advantage by more than this, relative
 ORDERS = 2  # random orders of a group that are tried beside all exchanges of neighbours
+OFTEN = 8  # the flow calls with many groups, many of them alike
 FEW = 6  # groups that are called alone, and in twos and threes, at each size
 ORDINARY = -60.0  # nats: a fault below this alone is one of where no policy goes
 REPEATABLE = "a second call gives other advantages"
@@ -149,7 +150,7 @@ def keeps_groups_apart(subject: Subject) -> Verdict:
         found = np.zeros(len(want), dtype=bool)
         for places in _batches(len(want), rng):
             part = diagnosis_subject.rows(each.inputs, places)
-            found[places] |= subject.unequal(subject(part), want[places], part)
+            np.logical_or.at(found, places, subject.unequal(subject(part), want[places], part))
         return found
 
     def breaks(group: dict[str, Any]) -> str:
@@ -166,8 +167,9 @@ def keeps_groups_apart(subject: Subject) -> Verdict:
 
 
 def _batches(number: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-    """Places of groups that make up other batches: all in another order, half of them, single ones, twos and threes."""
+    """Places of groups that make up other batches: other orders, many times all, half, single ones, twos and threes."""
     places = np.arange(number)
+    yield np.tile(places, OFTEN)
     yield places[::-1].copy()
     yield rng.permutation(places)
     yield places[number // 2 :]
@@ -292,7 +294,12 @@ def same_at_any_length(subject: Subject) -> Verdict:
 
     def others(inputs: Inputs) -> Iterator[dict[str, Any]]:
         tokens = inputs["num_tokens"]
-        for changed in (np.ones_like(tokens), tokens[:, ::-1], tokens + 1 + np.arange(tokens.shape[1])):
+        for changed in (
+            np.ones_like(tokens),
+            tokens[:, ::-1],
+            tokens + np.arange(1, 1 + tokens.shape[1]),
+            100 * tokens,
+        ):
             yield {**inputs, "num_tokens": changed}
 
     def broken(each: Tried, want: Floats) -> NDArray[np.bool_]:
@@ -313,29 +320,47 @@ def same_at_any_length(subject: Subject) -> Verdict:
 def wrong_never_above_correct(subject: Subject) -> Verdict:
     """No wrong sample of a group has a larger advantage than a correct one; else from which surprisal on."""
     name = "wrong never above correct"
+    rng = np.random.default_rng(subject.seed)
 
-    def excess(inputs: Inputs, found: Floats) -> NDArray[np.bool_]:
+    def excess(inputs: Inputs, found: Floats) -> Floats:
+        """By how much the best wrong sample is above the worst correct one, beyond rounding; -inf if unknown."""
         is_right = inputs["correct"] == 1.0
         is_known = (inputs["reward"] == inputs["correct"]).all(axis=1) & np.isfinite(found).all(axis=1)
         top = np.where(is_right, -np.inf, found).max(axis=1)
         low = np.where(is_right, found, np.inf).min(axis=1)
-        return np.asarray(is_known & (top - low > subject.slack(found, inputs)[:, 0]))
+        is_known &= np.isfinite(top) & np.isfinite(low)
+        slack = subject.slack(found, inputs)[:, 0]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.where(is_known, (top - low - slack) / slack, -np.inf))
 
     def breaks(group: dict[str, Any]) -> str:
-        is_above = excess(group, subject(group)).any()
+        is_above = (excess(group, subject(group)) > 0).any()
         return "a wrong answer is above a correct one" if is_above else ""
 
     def broken(each: Tried, want: Floats) -> NDArray[np.bool_]:
-        return excess(each.inputs, want)
+        return np.asarray(excess(each.inputs, want) > 0)
 
-    verdict = searching.searched(name, subject, broken, breaks)
-    if verdict.is_unbroken:
-        moving = thresholds.along_probabilities(subject)
-        verdict = searching.searched(name, moving, broken, breaks)
-        if verdict.is_unbroken:
-            tried = [each for each in (*subject.tried, *moving.tried) if each.found is not None]
-            sizes = [each.group_size for each in subject.tried if each.found is not None]
-            return searching.unbroken(name, sizes, sum(len(each.inputs["reward"]) for each in tried))
+    def nearer() -> Iterator[Tried]:
+        for each in subject.tried:
+            if each.found is not None:
+                yield thresholds.worse(subject, each, excess, rng)
+
+    more: list[Callable[[], tuple[Tried, ...]]] = [
+        lambda: subject.tried,
+        lambda: thresholds.along_probabilities(subject).tried,
+        lambda: tuple(nearer()),
+    ]
+    tried: list[Tried] = []
+    for groups in more:
+        changed = dataclasses.replace(subject)
+        vars(changed)["tried"] = groups()
+        verdict = searching.searched(name, changed, broken, breaks)
+        tried += [each for each in changed.tried if each.found is not None]
+        if not verdict.is_unbroken:
+            break
+    else:
+        sizes = [each.group_size for each in subject.tried if each.found is not None]
+        return searching.unbroken(name, sizes, sum(len(each.inputs["reward"]) for each in tried))
     if verdict.verdict != "fails":
         return verdict
     found = dict(thresholds.thresholds(subject))

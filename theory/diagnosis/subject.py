@@ -26,10 +26,10 @@ Inputs = Mapping[str, Any]
 Breaks = Callable[[dict[str, Any]], str]  # what is wrong with a group, "" if nothing is
 
 SHOWN = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
-NUM_DRAWN, TABLES_EACH = 72, 2  # groups of chance at each size, and of each composition of three answers
-NUM_ANSWERS, LONGEST_TEXT = 4, 20
+NUM_DRAWN, MADE_UP = 96, 120  # groups of chance at each size, and at least of compositions of three answers
+NUM_ANSWERS, SHORT_TEXT, LONGEST_TEXT = 4, 20, 10_000
 SHALLOW, DEEP, DEEPEST = 2, 60, 2000.0  # nats; many formulas have their edge near 0, and long answers lie far below
-CREDITS = (0.0, 0.25, -0.5, 100.0)  # of a reward beyond correctness, in every fourth group
+CREDITS = (0.0, 0.25, -0.5, -1.0, 100.0)  # of a reward beyond correctness, in every fourth group
 MORE_SAMPLES = 2  # above the least size, where no largest one is given
 EQUAL = 1e-9  # relative to the largest advantage of the group: float64 in another order of summation
 ROUNDINGS = 64  # units in the last place of a coarser precision: a sum over a group, in another order
@@ -214,7 +214,8 @@ def drawn(rng: np.random.Generator, group_size: int) -> dict[str, Any]:
     num_used = rng.integers(1, NUM_ANSWERS + 1, (NUM_DRAWN, 1))  # distinct answers of a group, at most
     by_chance = np.floor(rng.random((NUM_DRAWN, group_size)) * num_used).astype(np.int64)
     order = rng.permuted(np.tile(np.arange(NUM_ANSWERS), (NUM_DRAWN, 1)), axis=1)
-    made_up = np.repeat(compositions(group_size), TABLES_EACH, axis=0)
+    made_up = compositions(group_size)
+    made_up = np.repeat(made_up, max(2, MADE_UP // len(made_up)), axis=0)
     pairs = rng.permuted(np.array([[0, 1], [2, 3]] * len(made_up)).reshape(-1, 2), axis=1).reshape(-1, 4)
     third = np.where(rng.random((len(made_up), 1)) < 0.5, pairs[:, 1:2], pairs[:, 3:])
     answer = np.concatenate(
@@ -242,13 +243,14 @@ def _answers(rng: np.random.Generator, num_groups: int) -> dict[str, Floats]:
     log_probs = [np.where(kind == 0, _of_policies(rng, num_groups), _surprises(rng, kind)) for _ in range(2)]
     log_probs[0][0] = SHOWN.base_log_policy
     log_probs[1] = np.where((kind == 0) & (rng.random((num_groups, 1)) < 0.7), SHOWN.base_log_policy, log_probs[1])
+    long = np.floor(np.exp(rng.uniform(0, np.log(LONGEST_TEXT), shape)))
     is_credited = (places % 4 == 3) & (places < NUM_DRAWN)
     return {
         "reward": correct + np.where(is_credited, rng.choice(CREDITS, shape), 0.0),
         "correct": correct,
         "log_prob": log_probs[0],
         "base_log_prob": log_probs[1],
-        "num_tokens": rng.integers(1, LONGEST_TEXT + 1, shape).astype(np.float64),
+        "num_tokens": np.where(rng.random(shape) < 0.5, rng.integers(1, SHORT_TEXT + 1, shape), long),
     }
 
 

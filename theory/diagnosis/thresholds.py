@@ -7,20 +7,21 @@ probabilities, or far down, is not met by groups that are drawn.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
 
 from sharpening.theory.diagnosis import subject as diagnosis_subject
-from sharpening.theory.diagnosis.subject import Subject, Tried
+from sharpening.theory.diagnosis.subject import Inputs, Subject, Tried
 from sharpening.theory.groups import expected_flow
 from sharpening.theory.methods import table as method_table
 from sharpening.theory.policies import Floats
 
 POLICIES = {"log_prob": "sampling policy", "base_log_prob": "base policy"}
 FARTHEST = 1e4  # nats: surprisals beyond are not searched for a threshold
+ROUNDS, NEAREST, CHANGES_EACH = 2, 12, 12  # of groups that come close to breaking a property
 FINE = 500  # probabilities, evenly spaced, and as many log-probabilities
 
 
@@ -61,6 +62,27 @@ def along_probabilities(subject: Subject) -> Subject:
     return changed
 
 
+def worse(subject: Subject, each: Tried, excess: Callable[[Inputs, Floats], Floats], rng: Any) -> Tried:
+    """Groups near those that come closest to breaking a property: one answer of each has other log-probabilities.
+
+    `excess` says how near a group is, the larger the nearer. They are changed `ROUNDS` times, the nearest first.
+    """
+    inputs, found = each.inputs, each.found
+    grid = probabilities()
+    for _ in range(ROUNDS):
+        assert found is not None
+        nearest = np.argsort(-excess(inputs, found))[:NEAREST]
+        inputs = diagnosis_subject.rows(inputs, np.repeat(nearest, CHANGES_EACH))
+        is_changed = inputs["answer"] == rng.permuted(inputs["answer"], axis=1)[:, :1]
+        changed = {}
+        for name in POLICIES:
+            moved = np.where(is_changed, rng.choice(grid, (len(is_changed), 1)), inputs[name])
+            changed[name] = np.where(rng.random((len(is_changed), 1)) < 2 / 3, moved, inputs[name])
+        inputs = {**inputs, **changed}
+        found = subject(inputs)
+    return Tried(each.group_size, inputs, found)
+
+
 def thresholds(subject: Subject) -> Iterator[tuple[str, float]]:
     """By how much one answer of a group has to be rarer, the others being certain, in nats.
 
@@ -73,7 +95,10 @@ def thresholds(subject: Subject) -> Iterator[tuple[str, float]]:
     for num_correct, rarer, words in groups:
         for name in names if not is_found else ():
             for member in rarer:
-                nats = _threshold(subject, name, num_correct, member)
+                try:
+                    nats = _threshold(subject, name, num_correct, member)
+                except Exception:  # a size at which it fails, which "finite" reports, or a jump without a root
+                    nats = None
                 if nats is not None:
                     is_found = True
                     yield f"{words[member]} is rarer under the {POLICIES[name]}", nats
