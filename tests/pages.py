@@ -151,7 +151,7 @@ def index() -> str:
 
 
 def main(names: list[str]) -> None:
-    """Writes the named parts, all if none is named, and the index; the verdicts take a minute."""
+    """Writes the named parts, all if none is named, and the index; the verdicts take two minutes."""
 
     def renewed(found: re.Match[str]) -> str:
         return f"{found[1]}{generated(found[2])}{found[4]}" if found[2] in names or not names else found[0]

@@ -45,6 +45,9 @@ MAY_IMPORT = {  # the most of the tree that each room may import, itself aside; 
     "benchmarks/reference_values": set(),  # a reader of sample files that shares nothing with ours, to compare with
     "benchmarks/reference_tools": {"benchmarks/reference_values"},
     "benchmarks/reference_reader": {"benchmarks/reference_values", "benchmarks/reference_tools"},
+    "benchmarks/search_defects": set(),  # what a diagnosis is tried on, and the truth, share nothing with it
+    "benchmarks/search_functions": {"benchmarks/search_defects"},
+    "benchmarks/search_truth": set(),
     "tests": CODE,
 }
 MAX_FILE_LINES = 400

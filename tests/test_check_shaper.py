@@ -148,7 +148,7 @@ def test_what_is_said_of_ds_are_its_numbers():
         ("keeps its end under no false positives, any rate of false negatives", "no FP, any FN"),
         ("keeps its end under up to 58.3% false positives, no false negatives", "up to 58.3% FP, no FN"),
         ("undecided", "undecided"),
-        ("smooths at every Q", "never"),
+        ("smooths at all 801 Q probed", "never"),
     ],
 )
 def test_verdicts_are_shortened(verdict: str, words: str):
@@ -184,13 +184,13 @@ def numpy_only(*, reward):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "verdict"), [("plain", "holds"), ("numpy_only", "fails")])
+@pytest.mark.parametrize(("name", "verdict"), [("plain", "no counterexample"), ("numpy_only", "fails")])
 def test_torch_is_compared_where_it_is_installed(name: str, verdict: str, tmp_path):
     """The same formula passes; one that doubles the baseline of anything but NumPy arrays is caught."""
     pytest.importorskip("torch")
     (tmp_path / "mine.py").write_text(PARTIAL, encoding="utf-8")
     found = {row["property"]: row for row in _verdicts(f"{tmp_path / 'mine.py'}:{name}", tmp_path)["verdicts"]}
-    assert found["same numbers in NumPy and torch"]["verdict"] == verdict
+    assert found["same numbers in NumPy and torch"]["verdict"].startswith(verdict)
 
 
 def test_without_torch_the_comparison_is_not_applicable(tmp_path, monkeypatch):
@@ -237,7 +237,10 @@ def bugs(tmp_path) -> str:
     [
         ("typo", "it raises NameError in line 6 of its file: name 'basline' is not defined: a fault of the function"),
         ("wants_sixteen", "it refuses groups of 1 to 8 samples: ValueError in line 10 of its file: give me 16: want a"),
-        ("flat", "it refuses groups of 1 to 8 samples: ValueError: shape (4,) for inputs of shape (4, 8)"),
+        (
+            "flat",
+            "it refuses groups of 1 to 8 samples: its result has the shape (186,) for inputs of shape",
+        ),
     ],
 )
 def test_a_bug_of_the_function_is_not_blamed_on_the_group_size(name: str, words: str, bugs: str, capsys):
@@ -262,4 +265,4 @@ def test_what_is_wrong_with_a_function_is_said_with_what_to_do(name: str, advice
     assert "  FAILS " in out
     assert advice in " ".join(out.split())
     assert ("noisy verifier" in out) == (name == "numpy_alone")
-    assert ("nothing to say of it before it is mended" in " ".join(out.split())) == (name != "numpy_alone")
+    assert ("no expected step before it is mended" in " ".join(out.split())) == (name != "numpy_alone")

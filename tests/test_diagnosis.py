@@ -14,7 +14,7 @@ from scipy.special import expit
 from sharpening.theory import policies
 from sharpening.theory.diagnosis import diagnose, ends, motion
 from sharpening.theory.diagnosis import flow as diagnosis_flow
-from sharpening.theory.diagnosis.properties import Subject
+from sharpening.theory.diagnosis.subject import Subject
 from sharpening.theory.flow import smoothing
 from sharpening.theory.groups import expectations
 from sharpening.theory.groups.expected_flow import ExpectedFlow
@@ -89,7 +89,7 @@ def copies(tmp_path_factory) -> str:
 def test_grpo_sharpens_to_one_mode():
     found = diagnosed("grpo")
     assert found.headline == "sharpens, ends on one mode, the correct answer likeliest at the start"
-    assert found["turning point"].verdict == "sharpens at every Q"
+    assert found["turning point"].verdict == "sharpens at all 801 Q probed"
     assert found["correctness"].verdict == "raises"
     assert found["centring"].verdict == "not applicable"
 
@@ -201,9 +201,9 @@ def test_the_class_of_b4_and_its_weight(function):
 
 
 def test_what_is_outside_the_class_has_a_counterexample():
-    log_policy, found = motion.outside_the_class(flow_of(terms.ds), np.random.default_rng(0))
-    np.testing.assert_array_equal(log_policy, diagnose.SHOWN.base_log_policy)
-    assert found[1] - found[0] == pytest.approx(0.1 * np.log(3), rel=FLOAT64)
+    outside = motion.outside_the_class(flow_of(terms.ds), np.random.default_rng(0))
+    np.testing.assert_array_equal(outside.log_policy, diagnose.SHOWN.base_log_policy)
+    assert outside.advantages[1] - outside.advantages[0] == pytest.approx(0.1 * np.log(3), rel=FLOAT64)
     only_q = flow_of(lambda reward, log_prob: reward * np.exp(log_prob).mean(axis=-1, keepdims=True))
     assert motion.outside_the_class(only_q, np.random.default_rng(0)) is not None
 
@@ -214,15 +214,15 @@ def test_random_policies_of_the_class_test_follow_the_generator():
 
     flow = flow_of(unequal_far_away)
     drawn = [motion.outside_the_class(flow, np.random.default_rng(seed)) for seed in (3, 3, 4)]
-    np.testing.assert_array_equal(drawn[0][0], drawn[1][0])
-    assert np.abs(drawn[0][0] - drawn[2][0]).max() > 0
+    np.testing.assert_array_equal(drawn[0].log_policy, drawn[1].log_policy)
+    assert np.abs(drawn[0].log_policy - drawn[2].log_policy).max() > 0
 
 
 @pytest.mark.parametrize(("gamma_correct", "gamma_incorrect"), [(0.1, 0.05), (0.2, 0.3)])
 def test_noise_is_borne_up_to_the_window_of_e4(gamma_correct, gamma_incorrect):
     gammas = {"gamma_correct": gamma_correct, "gamma_incorrect": gamma_incorrect}
     flow = flow_of(terms.ds, gammas, group_size=4)
-    uniform = ends.End("uniform on C", "", ends.on_edge(flow, (0, 1), 0.0, ends.GONE))
+    uniform = ends.End("uniform on C", "", ends.on_edge(flow, (0, 1), 0.0, flow.depth))
     positive, negative = (
         ends.largest_noise(flow, uniform, is_false_positive=is_positive) for is_positive in (True, False)
     )
@@ -237,7 +237,7 @@ def test_noise_is_borne_up_to_the_window_of_e4(gamma_correct, gamma_incorrect):
 
 def test_a_charge_on_wrong_answers_bears_false_positives():
     flow = flow_of(terms.ds, {"gamma_incorrect": 0.05}, group_size=4)
-    uniform = ends.End("uniform on C", "", ends.on_edge(flow, (0, 1), 0.0, ends.GONE))
+    uniform = ends.End("uniform on C", "", ends.on_edge(flow, (0, 1), 0.0, flow.depth))
     found = diagnosis_flow.noisy_verifier(flow, uniform)
     assert found.verdict == "keeps its end under up to 33.3% false positives, up to 66.7% false negatives"
     assert diagnosed("ds")["noisy verifier"].verdict.startswith("keeps its end under no false positives")
@@ -270,11 +270,11 @@ def test_negative_reward_ends_on_the_likeliest_wrong_answer():
     assert end.kind == "wrong"
     assert np.exp(end.log_policy).round(3).tolist() == [0.0, 0.0, 1.0, 0.0]
     assert diagnosis_flow.correct_set(flow, end).verdict == "smooths at the shown policy"
-    assert diagnosis_flow.correctness(flow).verdict == "lowers"
+    assert diagnosis_flow.correctness(flow, np.random.default_rng(0)).verdict == "lowers"
 
 
 def test_lowering_correctness_has_a_counterexample_near_the_shown_policy():
-    found = diagnosis_flow.correctness(flow_of(terms.ds))
+    found = diagnosis_flow.correctness(flow_of(terms.ds), np.random.default_rng(0))
     assert found.verdict == "raises at the shown policy, not everywhere"
     flow = flow_of(terms.ds)
     there = policies.log_softmax(np.log(found.counterexample["policy"]))

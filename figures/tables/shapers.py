@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -24,6 +25,8 @@ CHECKS = (
     "same numbers in NumPy and torch",
     "wrong never above correct",
 )
+LENGTH = "same at any length"
+UNBROKEN = "no counterexample"
 CORRECT_SET = {
     "sharpens": "the likelier of two correct answers gains on the rarer one",
     "sharpens in the end": "at first the rarer gains, in the end the likelier",
@@ -59,6 +62,7 @@ LEGEND = (
     "turns at Q: the correctness above which it does the other thing, where the likelier has 3/4 of the correct mass.",
     "wrong above correct: whether a wrong answer of a group can get a larger advantage than a correct one.",
     "one factor a prompt: yes where answers that are equally right get the same: plain RL, prompts weighed anew (B4).",
+    "ends on: t is when a correct answer is back that starts with .001 of the correct mass, in updates times rate.",
     "end survives: mistakes of the verifier, each kind alone, under which training still ends there; FP: wrong "
     "answers marked correct, FN: correct ones marked wrong.",
 )
@@ -70,7 +74,9 @@ SHORTER = (  # in this order
     ("uniform on C", "all correct answers alike"),
     ("the rarest correct answer of the base policy", "the rarest correct answer"),
     (r"a mixture with wrong answers \(.*1 - Q = (.*)\)", r"a mixture, 1 - Q = \1"),
-    (r"\w+ at every Q$", "never"),
+    (r"\w+ at all [\d,]+ Q probed$", "never"),
+    (r" \(a correct answer .* 0\.001: ((?:t = |not by )[^,)]+).*\)", r", from .001 \1"),
+    (r" \(a correct answer that starts with a share of ([\d.]+): (not by [^,)]+)\)", r", from \1 \2"),
     (r"^(sharpens|smooths), ", ""),
     (" above Q = ", " above "),
     (" at the shown policy, not everywhere", ", not everywhere"),
@@ -129,7 +135,7 @@ def report(name: str, data: Data, policy: Sequence[float], width: int, *, is_lon
 def headline(data: Data) -> str:
     """What the method does to the correct answers, and where training ends, in a sentence."""
     if _is_undiagnosed(data):
-        return "there is nothing to say of it before it is mended, see FAILS."
+        return "there is no expected step before it is mended, see FAILS: nothing to say of where it leads."
     end = verdict_of(data, "end")
     other = f"training ends {rounded(end['verdict']).replace('one mode, ', 'one answer, ')}"
     return f"{CORRECT_SET[verdict_of(data, 'correct set')['verdict']]}; {ENDS.get(_kind_of_end(data), other)}."
@@ -145,19 +151,31 @@ def _properties(data: Data) -> Iterator[tuple[str, str]]:
         yield from _motions(data)
     for name in _failed(data):
         yield "FAILS", f"{name}: {_failure(verdict_of(data, name))}"
-    held = [name for name in CHECKS if verdict_of(data, name)["verdict"].startswith("holds")]
-    yield "holds", f"{'; '.join(held)}."
+    tried: dict[str, list[str]] = {}
+    for name in (*CHECKS, LENGTH):
+        words = verdict_of(data, name)["verdict"]
+        if words.startswith(UNBROKEN):
+            tried.setdefault(words, []).append(name)
+    yield from (("tried", f"{'; '.join(names)}: {words}.") for words, names in tried.items())
+    if (length := verdict_of(data, LENGTH))["verdict"] == "fails":
+        yield "length", f"the advantages depend on the numbers of tokens: {_failure(length)}"
 
 
 def _motions(data: Data) -> Iterator[tuple[str, str]]:
     """The same of what follows from the flow."""
     turning, end, noise = (verdict_of(data, name) for name in ("turning point", "end", "noisy verifier"))
+    first = verdict_of(data, "correct set")["numbers"]
+    if "furthest" in first:
+        most, where = math.exp(first["furthest"]), first["furthest_at"]
+        yield "at first", f"the likelier gains, up to {most:.3g} to 1 at Q = {where:.3g}"
     yield "turns", _turning(data, turning)
     centring = verdict_of(data, "centring")
     if "onset" in centring["numbers"] and centring["verdict"] != "the same turning point":
         strength = _strengths(data, centring["numbers"].get("turning_scale"))
         yield "if centred", _onset(centring) + (f"; at the start it smooths from {strength} on" if strength else "")
     yield "correctness Q", _correctness(verdict_of(data, "correctness"))
+    if "recovery" in end["numbers"]:
+        yield "time to end", _recovery(end["numbers"]["recovery"])
     if _kind_of_end(data) == "undecided":
         yield "end", "; ".join(rounded(end["detail"]).split("; ")[:2])
     if end["counterexample"]:
@@ -168,9 +186,16 @@ def _motions(data: Data) -> Iterator[tuple[str, str]]:
     yield "noisy verifier", _noise(noise)
 
 
+def _recovery(times: Sequence[Sequence[float | None]]) -> str:
+    """When a correct answer that starts rare is back."""
+    back = [f"is back at t = {time:.2g}" if time else "is not back at t = 1e10" for _, time in times]
+    parts = [f"{share:g} of the correct mass {words}" for (share, _), words in zip(times, back, strict=True)]
+    return f"a correct answer with {', with '.join(parts)}; t is updates times the learning rate"
+
+
 def _is_undiagnosed(data: Data) -> bool:
-    """Whether a check fails without which there is no flow to look at."""
-    return bool({"finite", "each group on its own"}.intersection(_failed(data)))
+    """Whether there is no flow to look at."""
+    return "rate" not in verdict_of(data, "correct set")["numbers"]
 
 
 def _failed(data: Data) -> list[str]:
@@ -189,7 +214,7 @@ def _onset(verdict: Data) -> str:
     onset = verdict["numbers"].get("onset") or verdict["numbers"]["onsets"][0]
     sign, turns = onset["sign"], [f"{turn:.3g}" for turn in onset["turns"]]
     if not turns:
-        return f"never: it {DIRECTIONS[sign]} at every Q"
+        return f"never: it {DIRECTIONS[sign]} at all {onset['num_policies']:,} Q probed"
     parts = [f"{DIRECTIONS[sign]} below Q = {turns[0]}"]
     for place, turn in enumerate(turns):
         sign = -sign
@@ -210,7 +235,7 @@ def _correctness(verdict: Data) -> str:
     if first is None:
         return f"{verdict['verdict']}: {rounded(verdict['detail'])}"
     if not verdict["counterexample"]:
-        return f"{first}, here and on a grid of policies"
+        return f"{first}, here and at {verdict['numbers']['num_policies']:,} policies all over"
     other = "falls" if first == "rises" else "rises"
     return f"{first} at the start, not everywhere: it {other} at p = {_policy(verdict['counterexample']['policy'])}"
 
@@ -328,7 +353,7 @@ def label(name: str, names: Iterable[str]) -> str:
 
 def _cell(verdict: Data) -> str:
     if verdict["property"] == "wrong never above correct":
-        return {"holds": "no", "fails": "yes"}[verdict["verdict"]]
+        return {"fails": "yes", "undecided": "undecided"}.get(verdict["verdict"], "no")
     return shortened_verdict(verdict["verdict"])
 
 

@@ -13,20 +13,20 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from sharpening.theory import policies
 from sharpening.theory.diagnosis import flow as diagnosis_flow
 from sharpening.theory.diagnosis import properties as diagnosis_properties
-from sharpening.theory.diagnosis.properties import Subject, Verdict
-from sharpening.theory.groups.expected_flow import ExpectedFlow, Function
+from sharpening.theory.diagnosis import subject as diagnosis_subject
+from sharpening.theory.diagnosis.subject import Subject, Verdict
+from sharpening.theory.groups.expected_flow import ROUND_OFF, ExpectedFlow, Function, WrongShapeError
 from sharpening.theory.methods import table, user_functions
 
-SHOWN = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
-LARGEST_ORDERED = 5  # group size of a function that does not permute with the group: 1,024 groups
+SHOWN = diagnosis_subject.SHOWN
+MEAN_ROUNDINGS = 8  # units in the last place of a mean advantage, where those of single ones are coarser than double
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,28 +61,34 @@ def diagnose(
     Requires: a function that accepts groups of `group_size`.      Raises ValueError otherwise, with what it raised.
     """
     values = {**own_defaults(function), **(parameters or {})}
-    subject = Subject(function, values, least_group_size(function, values, group_size), seed)
+    subject = Subject(function, values, least_group_size(function, values, group_size), seed, group_size)
     rng = np.random.default_rng(seed)
     strengths = diagnosis_properties.strengths_of(subject, rng)
-    properties = (
-        diagnosis_properties.finite(subject),
-        diagnosis_properties.permutes(subject),
-        diagnosis_properties.keeps_groups_apart(subject),
-        diagnosis_properties.zero_strength(subject, strengths, rng),
-        diagnosis_properties.same_in_tensors(subject, as_tensor),
-        diagnosis_properties.wrong_never_above_correct(subject),
-    )
-    is_ordered = properties[1].verdict != "holds"
-    size = min(group_size, LARGEST_ORDERED) if is_ordered else group_size
-    flow = ExpectedFlow(function, SHOWN, values, size, is_ordered, kl_strength=kl_strength)
-    if "fails" in (properties[0].verdict, properties[2].verdict):
-        why = "the expected step needs finite advantages of each group on its own"
-        moved = tuple(Verdict(name, "undecided", why) for name in diagnosis_flow.MOTIONS)
+    found = diagnosis_properties.structure(subject, as_tensor, strengths, rng)
+    flow = flow_of(subject, found, kl_strength)
+    if flow is None:
+        moved = diagnosis_flow.undecided("the expected step needs groups that are apart, and calls that agree")
     else:
         moved = diagnosis_flow.motions(flow, subject.least_group_size, strengths, rng)
-    found = {verdict.property: verdict.verdict for verdict in moved}
-    headline = f"{found['correct set']}, ends {found['end']}"
-    return Diagnosis(headline, (*properties, *moved), values, strengths, size)
+    words = {verdict.property: verdict for verdict in moved}
+    end = words["end"].verdict.split(" (a correct answer that starts")[0]
+    return Diagnosis(f"{words['correct set'].verdict}, ends {end}", (*found, *moved), values, strengths, group_size)
+
+
+def flow_of(subject: Subject, structure: Sequence[Verdict], kl_strength: float = 0.0) -> ExpectedFlow | None:
+    """The exact flow of a function from its verdicts on single groups; None if groups of a batch are not apart."""
+    found = {verdict.property: verdict for verdict in structure}
+    if not found["each group on its own"].is_unbroken:
+        return None
+    return ExpectedFlow(
+        subject.function,
+        SHOWN,
+        subject.parameters,
+        subject.sizes[-2],
+        is_ordered=not found["permutes with the group"].is_unbroken,
+        kl_strength=kl_strength,
+        round_off=ROUND_OFF if subject.is_double else MEAN_ROUNDINGS * subject.epsilon,
+    )
 
 
 def own_defaults(function: Function) -> dict[str, Any]:
@@ -95,22 +101,38 @@ def own_defaults(function: Function) -> dict[str, Any]:
 
 
 def least_group_size(function: Function, parameters: Mapping[str, Any], largest: int) -> int:
-    """The smallest group that a function accepts, 1 or more.
+    """The smallest group that a function is for: it takes it, and gives finite advantages in some of them.
 
-    Raises:   ValueError with what the function raised, and where, if it accepts none up to `largest`.
+    Raises:   ValueError with what the function raised, and where, if there is none up to `largest`.
     """
+    refusal: Exception = ValueError("no advantage is finite")
     for size in range(1, largest + 1):
-        inputs = diagnosis_properties.random_groups(size, np.random.default_rng(0), 4)
+        inputs = diagnosis_subject.drawn(np.random.default_rng(0), size)
         try:
-            Subject(function, parameters, size)(inputs)
+            if np.isfinite(Subject(function, parameters, size)(inputs)).all(axis=1).any():
+                return size
         except Exception as error:  # whatever the user's function raises is its answer
             refusal = error
-        else:
-            return size
-    why, sizes = user_functions.failure(function, refusal), f"groups of 1 to {largest} samples"
+            if _takes_some(Subject(function, parameters, size), inputs):
+                return size
+    why = user_functions.failure(function, refusal)
+    if isinstance(refusal, WrongShapeError):
+        why = f"its result has the {refusal}"
+    sizes = f"groups of 1 to {largest} samples"
     if isinstance(refusal, ValueError):  # the word for a value that is not taken, which a size may be
         raise ValueError(f"it refuses {sizes}: {why}: want a larger group_size if that is what it asks for")
     raise ValueError(f"it raises {why}: a fault of the function, in {sizes} alike")
+
+
+def _takes_some(subject: Subject, inputs: diagnosis_subject.Inputs) -> bool:
+    """Whether some groups give finite advantages where all together raise."""
+    for place in range(len(inputs["reward"])):
+        try:
+            if np.isfinite(subject(diagnosis_subject.rows(inputs, [place]))).all():
+                return True
+        except Exception:
+            continue
+    return False
 
 
 def report_lines(diagnosis: Diagnosis) -> list[dict[str, str]]:

@@ -1,6 +1,7 @@
 """Where the exact flow of an advantage function ends: candidates by stationarity and stability, then by integration.
 
-The flow can need times of 1/p to bring a rare answer back, so a finite integration alone decides nothing. Candidates:
+The flow can need times of p^-(1 + w/k), k rivals and w wrong answers alike, to bring back an answer that starts at a
+share p, so a finite integration alone decides nothing; `recovery` measures that time. Candidates:
 the rest points on the edge between the two correct answers, on the edge between the two wrong ones (single answers
 included), and one with both, which the natural flow finds, as it has the same rest points and reaches them fast. A
 candidate attracts if it is stable along its edge and no absent answer gains there in the limit of probability 0;
@@ -19,19 +20,18 @@ import numpy as np
 from scipy.optimize import brentq
 
 from sharpening.theory import policies
-from sharpening.theory.diagnosis import motion
 from sharpening.theory.groups import expected_flow
 from sharpening.theory.groups.expected_flow import ExpectedFlow
 from sharpening.theory.policies import Floats
 
-GONE = 1e6  # nats: an answer this surprising stands for the limit of probability 0
-CORNER = 1e3  # log-ratio that stands for a single answer
 NEAR_MASSES = (1e-6, 1e-4, 1e-2, 0.1)  # of the other answers, where the limit is a tie
 TIE = 1e-10  # relative: a pull below it is a tie
 LONG, LONG_NATURAL = 1e10, 1e5  # times of the softmax and of the natural flow
 EVEN = 1e-3  # log-ratio below which two shares count as equal
 CLOSE = 0.05  # total variation to the candidate where the integration stopped
-LOG_RATIOS = np.concatenate([-np.geomspace(CORNER, 1e-3, 60), np.geomspace(1e-3, CORNER, 60)])
+NUM_LOG_RATIOS = 60  # of one sign, evenly spaced in size, along an edge; and as many evenly spaced below 6
+RARE_SHARES = (1e-2, 1e-3, 1e-4)  # of the correct answers' mass, from which a recovery is timed
+RECOVERED = 0.25  # the share at which a rare answer counts as back; the last part of the way is fast
 AT_REST = 1e-6  # relative pull of a rest point that the integrator has reached
 STEP = 1e-4  # of central differences
 
@@ -40,13 +40,15 @@ STEP = 1e-4  # of central differences
 class End:
     """Where a flow ends: the words for it, the policy if it is one, and what speaks for it.
 
-    `kind`: "uniform on C", "one mode", "rarest", "correct", "mixture", "wrong", "still" or "undecided".
+    `kind`: "uniform on C", "one mode", "rarest", "correct", "mixture", "wrong", "still" or "undecided". `furthest` has
+    the largest log(p1/p2) on the way, of the two correct answers, and the correctness there.
     """
 
     kind: str
     words: str
     log_policy: Floats | None = None
     evidence: str = ""
+    furthest: tuple[float, float] | None = None
 
 
 def end_of(flow: ExpectedFlow, log_policy: Floats) -> End:
@@ -57,7 +59,7 @@ def end_of(flow: ExpectedFlow, log_policy: Floats) -> End:
     """
     if _is_still(flow, log_policy):
         return End("still", "where it starts", log_policy, "the expected step is 0")
-    time, reached = expected_flow.follow(flow, log_policy, LONG)
+    time, reached, furthest = _followed(flow, log_policy)
     found = list(candidates(flow, reached if time == LONG else None))
     close = [point for point in found if total_variation(point, reached) < CLOSE]
     where = f"the softmax flow was at p = {shown(reached)} at t = {time:.3g}"
@@ -65,12 +67,55 @@ def end_of(flow: ExpectedFlow, log_policy: Floats) -> End:
         close = found
     if len(close) != 1:
         return End("undecided", "undecided", None, f"{len(found)} candidates attract, {len(close)} fit; {where}")
-    return describe(flow, log_policy, close[0], f"{len(found)} of the candidates attract; {where}")
+    end = describe(flow, log_policy, close[0], f"{len(found)} of the candidates attract; {where}")
+    return dataclasses.replace(end, furthest=furthest)
+
+
+def _followed(flow: ExpectedFlow, log_policy: Floats) -> tuple[float, Floats, tuple[float, float]]:
+    """The time and the policy that the integration reached, and the largest log(p1/p2) on the way with its Q."""
+    first, second = edges(flow)[0]
+    furthest = (-np.inf, 0.0)
+    last = 0.0, log_policy
+    for last in expected_flow.path(flow, log_policy, LONG):
+        ratio = float(last[1][first] - last[1][second])
+        if ratio > furthest[0]:
+            furthest = ratio, policies.correctness(last[1], flow.problem.correct)
+    return *last, furthest
+
+
+def recovery(flow: ExpectedFlow) -> list[tuple[float, float | None]]:
+    """Times until a correct answer that starts rare has a quarter of the correct mass, by its share at the start.
+
+    The correctness and the wrong answers are those of the base policy. None where it is not back by `LONG`.
+    Source:   claim F7: e^-(1 + w/k) up to logarithms, for differential smoothing.
+    """
+    first, second = edges(flow)[0]
+    base, correct = flow.problem.base_log_policy, flow.problem.correct
+    wrong = policies.conditional(base, correct, given_correct=False)
+    found: list[tuple[float, float | None]] = []
+    for share in RARE_SHARES:
+        inside = np.log([1 - share, share])
+        start = policies.compose(policies.logit_correctness(base, correct), inside, wrong, correct)
+        back = (
+            time
+            for time, point in expected_flow.path(flow, start, LONG)
+            if point[second] - point[first] > np.log(RECOVERED / (1 - RECOVERED))
+        )
+        found.append((share, next(back, None)))
+        if found[-1][1] is None:
+            break
+    return found
+
+
+def recovery_words(times: list[tuple[float, float | None]]) -> str:
+    """The times in words."""
+    parts = [f"{share:g}: {f'not by {LONG:g}' if time is None else f't = {time:.2g}'}" for share, time in times]
+    return f"a correct answer that starts with a share of {', '.join(parts)}"
 
 
 def _is_still(flow: ExpectedFlow, log_policy: Floats) -> bool:
     scale = np.abs(flow.advantages(log_policy)).max()
-    return bool(np.abs(flow.rates(log_policy)).max() <= motion.ROUND_OFF * scale)
+    return bool(np.abs(flow.rates(log_policy)).max() <= flow.round_off * scale)
 
 
 def candidates(flow: ExpectedFlow, start: Floats | None) -> Iterator[Floats]:
@@ -82,7 +127,7 @@ def candidates(flow: ExpectedFlow, start: Floats | None) -> Iterator[Floats]:
     for face in edges(flow):
         for log_ratio in stable_log_ratios(flow, face):
             if is_closed(flow, face, log_ratio):
-                yield on_edge(flow, face, log_ratio, GONE)
+                yield on_edge(flow, face, log_ratio, flow.depth)
     mixture = None if start is None else mixture_from(flow, start)
     if mixture is not None:
         yield mixture
@@ -105,16 +150,18 @@ def on_edge(flow: ExpectedFlow, face: tuple[int, int], log_ratio: float, depth: 
 
 
 def stable_log_ratios(flow: ExpectedFlow, face: tuple[int, int]) -> list[float]:
-    """The log-ratios at which the flow along an edge comes to rest; +-`CORNER` for a single answer.
+    """The log-ratios at which the flow along an edge comes to rest; plus or minus `corner` for a single answer.
 
     A jump of the rate from positive to negative, as a rank makes it, is a rest point too.
     """
-    rates = edge_rates(flow, face, LOG_RATIOS)
-    stable = [-CORNER] if rates[0] < 0 else []
+    sizes = np.unique([*np.geomspace(1e-3, flow.corner, NUM_LOG_RATIOS), *np.linspace(0.05, 6.0, NUM_LOG_RATIOS)])
+    log_ratios = np.concatenate([-sizes[::-1], sizes])
+    rates = edge_rates(flow, face, log_ratios)
+    stable = [-flow.corner] if rates[0] < 0 else []
     for left, right in zip(range(rates.size - 1), range(1, rates.size), strict=True):
         if rates[left] > 0 > rates[right]:
-            stable.append(_root(flow, face, LOG_RATIOS[left], LOG_RATIOS[right]))
-    return [*stable, CORNER] if rates[-1] > 0 else stable
+            stable.append(_root(flow, face, log_ratios[left], log_ratios[right]))
+    return [*stable, flow.corner] if rates[-1] > 0 else stable
 
 
 def edge_rates(flow: ExpectedFlow, face: tuple[int, int], log_ratios: Floats) -> Floats:
@@ -122,18 +169,23 @@ def edge_rates(flow: ExpectedFlow, face: tuple[int, int], log_ratios: Floats) ->
 
     Shapes:   log_ratios: (num_points,). Returns the same shape; the sign counts, 0 is a tie at every order tried.
     """
-    points = np.array([on_edge(flow, face, ratio, GONE) for ratio in log_ratios])
+    points = np.array([on_edge(flow, face, ratio, flow.depth) for ratio in log_ratios])
     advantages = flow.advantages(points)[:, list(face)]
     gaps = advantages[:, 0] - advantages[:, 1]
     unit = size_of(flow)
-    rates = np.where(np.abs(gaps) > TIE * np.maximum(np.abs(advantages).max(axis=1), unit), gaps, 0.0)
+    rates = np.where(np.abs(gaps) > _tie(flow) * np.maximum(np.abs(advantages).max(axis=1), unit), gaps, 0.0)
     for mass in NEAR_MASSES:
         if rates.any():
             break
         near = np.array([on_edge(flow, face, ratio, -np.log(mass)) for ratio in log_ratios])
         rates = expected_flow.log_ratio_rate(flow, near, face)
-        rates = np.where(np.abs(rates) > TIE * mass * unit, rates, 0.0)
+        rates = np.where(np.abs(rates) > max(TIE * mass, flow.round_off) * unit, rates, 0.0)
     return np.asarray(rates)
+
+
+def _tie(flow: ExpectedFlow) -> float:
+    """The relative pull below which two answers tie: more where the function's numbers are coarse."""
+    return max(TIE, flow.round_off)
 
 
 def size_of(flow: ExpectedFlow) -> float:
@@ -155,12 +207,12 @@ def is_closed(flow: ExpectedFlow, face: tuple[int, int], log_ratio: float) -> bo
     """Whether every answer that is not on the edge loses there, in the limit or, at a tie, next to it."""
     absent = [arm for arm in range(flow.problem.correct.size) if arm not in face]
     unit = size_of(flow)
-    for depth in (GONE, *(-float(np.log(mass)) for mass in NEAR_MASSES)):
+    for depth in (flow.depth, *(-float(np.log(mass)) for mass in NEAR_MASSES)):
         point = on_edge(flow, face, log_ratio, depth)
         pulls = flow.pulls(point)
         scale = max(unit, float(np.abs(flow.advantages(point)[list(face)]).max()))
-        if np.abs(pulls[absent]).max() > TIE * scale:
-            return bool((pulls[absent] < TIE * scale).all())
+        if np.abs(pulls[absent]).max() > _tie(flow) * scale:
+            return bool((pulls[absent] < _tie(flow) * scale).all())
     return False
 
 
@@ -171,10 +223,12 @@ def mixture_from(flow: ExpectedFlow, start: Floats) -> Floats | None:
     """
     _, point = expected_flow.follow(flow, start, LONG_NATURAL, "natural")
     is_right = flow.problem.is_correct
-    if min(point[is_right].max(), point[~is_right].max()) < -CORNER:
+    if min(point[is_right].max(), point[~is_right].max()) < -flow.corner:
         return None
-    pulls = np.abs(flow.pulls(point)[point > -CORNER])
-    is_at_rest = pulls.max() <= AT_REST * max(size_of(flow), float(np.abs(flow.advantages(point)).max()))
+    pulls = np.abs(flow.pulls(point)[point > -flow.corner])
+    is_at_rest = pulls.max() <= max(AT_REST, 10 * flow.round_off) * max(
+        size_of(flow), float(np.abs(flow.advantages(point)).max())
+    )
     return point if is_at_rest and _is_attracting(flow, point) else None
 
 
@@ -184,8 +238,8 @@ def _is_attracting(flow: ExpectedFlow, point: Floats) -> bool:
     With B the derivative of the pulls and D = diag(p) the softmax flow has the derivative D B. If the symmetric part
     of sqrt(D) B / sqrt(D) is negative off the direction sqrt(p), which shifts all logits, both attract (Lyapunov).
     """
-    present = np.flatnonzero(point > -CORNER)
-    if (flow.pulls(point)[point <= -CORNER] >= 0).any():
+    present = np.flatnonzero(point > -flow.corner)
+    if (flow.pulls(point)[point <= -flow.corner] >= 0).any():
         return False
     derivative = np.empty((present.size, present.size))
     for column, arm in enumerate(present):
@@ -202,7 +256,7 @@ def _is_attracting(flow: ExpectedFlow, point: Floats) -> bool:
 
 def _is_still_moving(flow: ExpectedFlow, reached: Floats) -> bool:
     """Whether the integration stopped short of a rest point, so that it does not speak against a candidate."""
-    return bool(np.abs(flow.pulls(reached)).max() > TIE * np.abs(flow.advantages(reached)).max())
+    return bool(np.abs(flow.pulls(reached)).max() > _tie(flow) * np.abs(flow.advantages(reached)).max())
 
 
 def total_variation(log_policy: Floats, other: Floats) -> float:
@@ -214,7 +268,7 @@ def describe(flow: ExpectedFlow, start: Floats, point: Floats, evidence: str) ->
     """The words for a rest point: what it holds, and which answer of the start or of the base policy it is."""
     correct, is_right = flow.problem.correct, flow.problem.is_correct
     inside, outside = float(point[is_right].max()), float(point[~is_right].max())
-    if min(inside, outside) > -CORNER:
+    if min(inside, outside) > -flow.corner:
         mass = policies.correctness(point, correct)
         failure = small(policies.log_partition(point[~is_right]))
         words = f"on a mixture with wrong answers (Q = {mass:.6g}, 1 - Q = {failure})"
@@ -277,7 +331,9 @@ def attracts(flow: ExpectedFlow, end: End) -> bool:
         raise ValueError(f"end is {end.kind!r}: it must lie on the edge of the correct or of the wrong answers")
     face = edges(flow)[1 if end.kind == "wrong" else 0]
     log_ratio = float(end.log_policy[face[0]] - end.log_policy[face[1]])
-    beside = np.array([log_ratio - EVEN, log_ratio + EVEN]) if abs(log_ratio) < CORNER / 2 else np.array([log_ratio])
+    beside = (
+        np.array([log_ratio - EVEN, log_ratio + EVEN]) if abs(log_ratio) < flow.corner / 2 else np.array([log_ratio])
+    )
     rates = edge_rates(flow, face, beside)
     is_stable = rates[0] > 0 > rates[1] if rates.size == 2 else rates[0] * log_ratio > 0
     return bool(is_stable) and is_closed(flow, face, log_ratio)
@@ -296,8 +352,8 @@ def end_of_more(flow: ExpectedFlow, time: float = LONG) -> End:
     mixture = mixture_from(flow, reached) if reached_time == time else None
     if mixture is not None:
         return describe(flow, start, mixture, where)
-    named = [np.where(is_right, -np.log(is_right.sum()), -GONE)]
-    named += [np.where(np.arange(reached.size) == arm, 0.0, -GONE) for arm in range(reached.size)]
+    named = [np.where(is_right, -np.log(is_right.sum()), -flow.depth)]
+    named += [np.where(np.arange(reached.size) == arm, 0.0, -flow.depth) for arm in range(reached.size)]
     close = [point for point in named if total_variation(point, reached) < CLOSE]
     if reached_time < time or not close:
         return End("undecided", "undecided", None, where)

@@ -15,8 +15,8 @@ import numpy as np
 from sharpening.theory import policies
 from sharpening.theory.diagnosis import ends, motion
 from sharpening.theory.diagnosis.ends import End
-from sharpening.theory.diagnosis.motion import Onset
-from sharpening.theory.diagnosis.properties import Verdict
+from sharpening.theory.diagnosis.motion import Onset, Outside
+from sharpening.theory.diagnosis.subject import Verdict
 from sharpening.theory.groups.expected_flow import ExpectedFlow
 from sharpening.theory.policies import Problem
 
@@ -27,6 +27,8 @@ NOISE = 0.1  # both rates of the noisy verifier that the ends are looked at unde
 NO_NOISE, ANY_NOISE = 5e-4, 0.999  # largest rates below and above which "none" and "any" are said
 DIRECTIONS = {1: "sharpens", -1: "smooths", 0: "preserves"}
 RATES = {"false positives": True, "false negatives": False}
+SINGLE_ANSWER = 14.0  # a log-ratio above it is said to be infinite: half the least that stands for one answer
+NO_FLOW = "there is no expected step"
 MOTIONS = (
     "correct set",
     "turning point",
@@ -42,20 +44,44 @@ def motions(
     flow: ExpectedFlow, least: int, strengths: tuple[str, ...], rng: np.random.Generator
 ) -> tuple[Verdict, ...]:
     """The verdicts that follow from the flow, in the order of `MOTIONS`; an exception makes one "undecided"."""
+    why = _without_a_flow(flow)
+    if why:
+        return undecided(why)
     end = _end(flow)
-    outside = motion.outside_the_class(flow, rng)
-    centring_strengths = strengths if outside is not None else ()
+    outside = _outside(flow, rng)
+    centring_strengths = () if outside is None else strengths
     noisy_size = max(least, min(flow.group_size, LARGEST_NOISY))
     steps: dict[str, Callable[[], Verdict]] = {
         "correct set": lambda: correct_set(flow, end),
         "turning point": lambda: turning_point(flow, strengths),
         "centring": lambda: centring(flow, centring_strengths, end),
-        "correctness": lambda: correctness(flow),
+        "correctness": lambda: correctness(flow, rng),
         "end": lambda: other_starts(flow, least, end),
         "class of B4": lambda: universality(flow, outside),
         "noisy verifier": lambda: noisy_verifier(dataclasses.replace(flow, group_size=noisy_size), end),
     }
     return tuple(_guarded(name, steps[name]) for name in MOTIONS)
+
+
+def undecided(why: str) -> tuple[Verdict, ...]:
+    """The verdicts of a function without an expected step."""
+    return tuple(Verdict(name, "undecided", why) for name in MOTIONS)
+
+
+def _without_a_flow(flow: ExpectedFlow) -> str:
+    """Why there is no expected step at the shown policy, "" if there is one."""
+    try:
+        is_finite = bool(np.isfinite(flow.advantages(flow.problem.base_log_policy)).all())
+    except Exception as error:
+        return f"in groups of {flow.group_size} it raises {type(error).__name__}: {error}: {NO_FLOW}"
+    return "" if is_finite else f"in groups of {flow.group_size} an advantage is not finite: {NO_FLOW}"
+
+
+def _outside(flow: ExpectedFlow, rng: np.random.Generator) -> Outside | str | None:
+    try:
+        return motion.outside_the_class(flow, rng)
+    except Exception as error:
+        return f"raises {type(error).__name__}: {error}"
 
 
 def _guarded(name: str, step: Callable[[], Verdict]) -> Verdict:
@@ -66,6 +92,9 @@ def _guarded(name: str, step: Callable[[], Verdict]) -> Verdict:
 
 
 def _end(flow: ExpectedFlow) -> End:
+    if flow.num_groups > motion.MANY_GROUPS:
+        why = f"the order of a group matters: {flow.num_groups:,} groups a policy are too many to follow the flow"
+        return End("undecided", "undecided", None, f"{why}: want a group_size of 5 or less")
     try:
         return ends.end_of(flow, flow.problem.base_log_policy)
     except Exception as error:  # the user's function at an extreme policy
@@ -75,9 +104,9 @@ def _end(flow: ExpectedFlow) -> End:
 def correct_set(flow: ExpectedFlow, end: End) -> Verdict:
     """Whether the shares of the correct answers are sharper at the end than at the start, and how it begins."""
     start = flow.problem.base_log_policy
-    rate = float(motion.sharpening_rate(flow, start))
+    rate = _finite(float(motion.sharpening_rate(flow, start)))
     at_first = f"d log(p1/p2)/dt = {rate:.6g} at p = {ends.shown(start)}"
-    numbers = {"rate": rate, "kind_of_end": end.kind}
+    numbers: dict[str, Any] = {"rate": rate, "kind_of_end": end.kind}
     if end.log_policy is None or end.kind == "wrong":
         words = f"{DIRECTIONS[int(np.sign(rate))]} at the shown policy"
         return Verdict("correct set", words, f"{at_first}; the end says no more", numbers=numbers)
@@ -90,12 +119,26 @@ def correct_set(flow: ExpectedFlow, end: End) -> Verdict:
     else:
         word, sign = ("sharpens", 1) if after > before else ("smooths", -1)
     later = "" if sign == np.sign(rate) else " in the end"
+    first_up = ""
+    if end.furthest is not None and rate > 0 and sign < 1:
+        numbers |= {"furthest": end.furthest[0], "furthest_at": end.furthest[1]}
+        first_up = f", first up to {end.furthest[0]:.4g} at Q = {end.furthest[1]:.4g}"
     detail = f"{at_first} ({DIRECTIONS[int(np.sign(rate))]}); log(p1/p2) goes from {before:.4g} to {_limit(after)}"
+    detail += first_up
     return Verdict("correct set", word + later, detail, numbers=numbers)
 
 
+def _finite(rate: float) -> float:
+    """The rate itself; raises ValueError if it is NaN."""
+    if not np.isfinite(rate):
+        raise ValueError(f"the rate at the shown policy is {rate}")
+    return rate
+
+
 def _limit(log_ratio: float) -> str:
-    if abs(log_ratio) < ends.CORNER / 2:
+    if abs(log_ratio) < ends.EVEN:
+        return "0"
+    if abs(log_ratio) < SINGLE_ANSWER:
         return f"{log_ratio:.4g}"
     return "infinity" if log_ratio > 0 else "-infinity"
 
@@ -105,7 +148,7 @@ def turning_point(flow: ExpectedFlow, strengths: tuple[str, ...]) -> Verdict:
 
     Source:   claim E3.
     """
-    shares = (motion.top_share(flow), *motion.TOP_SHARES)
+    shares = (motion.top_share(flow), *(motion.TOP_SHARES if flow.num_groups <= motion.MANY_GROUPS else ()))
     found = motion.onsets(flow, shares)
     others = "; ".join(f"top share {onset.top_share:g}: {_turns(onset)}" for onset in found[1:])
     numbers: dict[str, Any] = {"onsets": [dataclasses.asdict(onset) for onset in found]}
@@ -119,7 +162,7 @@ def _turns(onset: Onset) -> str:
     """In words: the direction from the smallest correctness to the largest."""
     sign, words = onset.sign, DIRECTIONS[onset.sign]
     if not onset.turns:
-        return f"{words} at every Q"
+        return f"{words} at all {onset.num_policies:,} Q probed"
     parts = []
     for turn in onset.turns:
         sign = -sign
@@ -154,6 +197,8 @@ def centring(flow: ExpectedFlow, strengths: tuple[str, ...], end: End) -> Verdic
     """
     if not strengths:
         return Verdict("centring", "not applicable", "no strength adds a term that differs between correct answers")
+    if flow.num_groups > motion.MANY_GROUPS:
+        return Verdict("centring", "undecided", end.evidence)
     centred = motion.centred_function(flow.function, strengths)
     changed = dataclasses.replace(flow, function=centred)
     share = (motion.top_share(flow),)
@@ -167,29 +212,35 @@ def centring(flow: ExpectedFlow, strengths: tuple[str, ...], end: End) -> Verdic
     return Verdict("centring", words, detail, numbers=numbers)
 
 
-def correctness(flow: ExpectedFlow) -> Verdict:
-    """Whether the expected step raises Q at the shown policy, and the nearest policy of a grid where it does not."""
+def correctness(flow: ExpectedFlow, rng: np.random.Generator) -> Verdict:
+    """Whether the expected step raises Q at the shown policy, and the nearest policy probed where it does not."""
     start = flow.problem.base_log_policy
-    rate = float(motion.correctness_rate(flow, start))
+    rate = _finite(float(motion.correctness_rate(flow, start)))
     word = {1: "raises", -1: "lowers", 0: "leaves"}[int(np.sign(rate))]
     detail = f"d logit Q/dt = {rate:.6g} at p = {ends.shown(start)}"
-    against = motion.lowers_correctness_at(flow, float(np.sign(rate)))
+    against, number = motion.lowers_correctness_at(flow, float(np.sign(rate)), rng)
+    numbers = {"rate": rate, "num_policies": number}
     if against is None:
-        return Verdict("correctness", word, f"{detail}; the same sign on a grid of policies", numbers={"rate": rate})
+        return Verdict("correctness", word, f"{detail}; nowhere the other way at {number:,} policies", numbers=numbers)
     there = float(motion.correctness_rate(flow, against))
     example = {"policy": np.exp(against).tolist(), "d logit Q/dt": there}
-    return Verdict("correctness", f"{word} at the shown policy, not everywhere", detail, example, {"rate": rate})
+    return Verdict("correctness", f"{word} at the shown policy, not everywhere", detail, example, numbers)
 
 
 def other_starts(flow: ExpectedFlow, least: int, end: End) -> Verdict:
     """The end from the shown policy, and whether another start and three correct answers agree."""
     second = dataclasses.replace(flow, problem=OTHER_START)
-    size = max(least, min(flow.group_size, LARGEST_OF_FIVE))
-    if flow.is_ordered:
-        size = min(size, LARGEST_NOISY)
+    size = max(least, min(flow.group_size, LARGEST_NOISY if flow.is_ordered else LARGEST_OF_FIVE))
     third = dataclasses.replace(flow, problem=THREE_CORRECT, group_size=size)
-    numbers = {"kind": end.kind, "policy": None if end.log_policy is None else np.exp(end.log_policy).tolist()}
-    details = [end.evidence]
+    numbers: dict[str, Any] = {"kind": end.kind, "policy": None}
+    numbers["policy"] = None if end.log_policy is None else np.exp(end.log_policy).tolist()
+    details, words = [end.evidence], end.words
+    if flow.num_groups > motion.MANY_GROUPS:
+        return Verdict("end", words, end.evidence, numbers=numbers)
+    if end.kind == "uniform on C":
+        times = ends.recovery(flow)
+        numbers["recovery"] = [list(pair) for pair in times]
+        words = f"{words} ({ends.recovery_words(times)})"
     example: dict[str, Any] = {}
     for problem, other in (
         (OTHER_START, ends.end_of(second, OTHER_START.base_log_policy)),
@@ -201,22 +252,28 @@ def other_starts(flow: ExpectedFlow, least: int, end: End) -> Verdict:
             details[-1] += f" ({other.evidence})"
         if other.kind != end.kind and not is_open:
             example = {"start": np.exp(problem.base_log_policy).tolist(), "ends": other.words}
-    return Verdict("end", end.words, "; ".join(details), example, numbers)
+    return Verdict("end", words, "; ".join(details), example, numbers)
 
 
 def _start(problem: Problem) -> str:
     return f"{int(problem.correct.sum())} correct of p = {ends.shown(problem.base_log_policy)}"
 
 
-def universality(flow: ExpectedFlow, outside: Any) -> Verdict:
+def universality(flow: ExpectedFlow, outside: Outside | str | None) -> Verdict:
     """Whether the expected step is c_G(Q) p_i (r_i - Q) with one factor for all answers, and if so c_G on a grid.
 
     Source:   claims B4 and E1.
     """
+    if isinstance(outside, str):
+        return Verdict("class of B4", "undecided", outside)
     if outside is not None:
-        log_policy, advantages = outside
-        example = {"policy": np.exp(log_policy).tolist(), "mean advantage of each answer": advantages.tolist()}
-        return Verdict("class of B4", "outside", "the step is not one factor times p_i (r_i - Q)", example)
+        policy, means = np.exp(outside.log_policy).tolist(), outside.advantages.tolist()
+        example = {"policy": policy, "mean advantage of each answer": means}
+        detail = "the step is not one factor times p_i (r_i - Q)"
+        if outside.num_tokens is not None:
+            example["num_tokens"] = list(outside.num_tokens)
+            detail += " where answers differ in length"
+        return Verdict("class of B4", "outside", detail, example)
     weights = list(motion.prompt_weights(flow))
     low, high = weights[0], weights[-1]
     detail = f"c_G(Q) goes from {low[1]:.4g} at Q = {low[0]:g} to {high[1]:.4g} at Q = {high[0]:g}"

@@ -1,7 +1,9 @@
 """Which way an advantage function moves a policy: direction inside C, where it turns, correctness, and claim B4.
 
 Everything is read off the exact expected step (`theory/groups/expected_flow.py`) on a problem with two correct answers,
-the first the likelier at the shown policy. A rate below `ROUND_OFF` times the largest advantage counts as 0.
+the first the likelier at the shown policy. A rate below the flow's round-off times the largest advantage counts as 0.
+What is said along Q, or of all policies, is said of the policies probed. Between them sign changes are hunted: at local
+minima of a rate, and inside windows of one answer's probability in which an advantage jumps or dips.
 
 Left out: what happens in the long run, which is `theory/diagnosis/ends.py`.
 """
@@ -14,18 +16,28 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
+from scipy.ndimage import median_filter
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit
 
 from sharpening.theory import policies
+from sharpening.theory.diagnosis import thresholds
 from sharpening.theory.groups import expected_flow
 from sharpening.theory.groups.expected_flow import ExpectedFlow
 from sharpening.theory.methods import table, terms
 from sharpening.theory.policies import Floats
 
-ROUND_OFF = 1e-12  # of a rate, relative to the largest advantage: sums of a few hundred float64 products
 SAME = 1e-9  # relative: advantages that differ by less are equal
-LOGITS = np.linspace(-20.0, 20.0, 81)  # of correctness, where turning points are searched
+FARTHEST_LOGIT = 20.0  # of correctness, where turning points are searched
+MOST_LOGITS, FEW_LOGITS, LEAST_LOGITS = 801, 201, 25
+MOST_ROWS = 150_000  # groups of all policies of one search, about
+MANY_GROUPS = 2_000  # of one policy: a search looks at few policies then
+MOST_TURNS = 40  # of one line, each found by bisection
+JUMP, WIDE, MOST_WINDOWS = 30.0, 101, 12  # times the median change over so many probabilities; windows looked into
+NUM_DRAWN = 24  # random policies beside the base policy
+LENGTHS = (3.0, 11.0, 7.0, 2.0)  # numbers of tokens of the four answers
+FINE = 2_000  # probabilities, and as many log-probabilities, at which an advantage is looked at for windows
+REFINED = 40  # policies on the way to a counterexample, each round
 TOP_SHARES = (0.55, 0.9, 0.99, 0.999)  # of the likelier correct answer, beside the shown policy's
 SCALES = np.concatenate([[0.0], np.logspace(-3.0, 4.0, 57)])  # of the strengths, where a turning strength is searched
 WEIGHT_GRID = (0.001, 0.01, 0.05, *(tenth / 10 for tenth in range(1, 10)), 0.95, 0.99, 0.999)
@@ -36,12 +48,13 @@ class Onset:
     """At which correctness the direction inside C turns, for one share of the likelier correct answer.
 
     `sign` is the direction at the smallest correctness: 1 sharpens, -1 smooths, 0 leaves the shares alone. It changes
-    at every entry of `turns`, in rising order.
+    at every entry of `turns`, in rising order. `num_policies` were probed.
     """
 
     top_share: float
     sign: int
     turns: tuple[float, ...]
+    num_policies: int = 0
 
     @property
     def last_sign(self) -> int:
@@ -68,8 +81,9 @@ def correctness_rate(flow: ExpectedFlow, log_policy: Floats) -> Floats:
 
 
 def _above_round_off(flow: ExpectedFlow, log_policy: Floats, rate: Floats) -> Floats:
+    """The rate, 0 within round-off; NaN stays NaN."""
     scale = np.abs(flow.advantages(log_policy)).max(axis=-1)
-    return np.where(np.abs(rate) > ROUND_OFF * scale, rate, 0.0)
+    return np.where(np.abs(rate) <= flow.round_off * scale, 0.0, rate)
 
 
 def with_shares(flow: ExpectedFlow, logit: float, top_share: float, top_wrong_share: float | None = None) -> Floats:
@@ -93,28 +107,105 @@ def top_share(flow: ExpectedFlow) -> float:
 def onsets(flow: ExpectedFlow, shares: tuple[float, ...]) -> list[Onset]:
     """At which correctness the direction inside C turns, for each share of the likelier correct answer.
 
-    Requires: two correct answers; turns closer than half a unit of logit Q are missed.
+    The first share is looked at most closely.
+    Requires: two correct answers.
     Source:   claim E3 for differential smoothing, where there is at most one.
     """
-    grid = np.array([[with_shares(flow, logit, share) for logit in LOGITS] for share in shares])
-    signs = np.sign(sharpening_rate(flow, grid))  # (num_shares, num_logits)
-    return [_onset(flow, share, row) for share, row in zip(shares, signs, strict=True)]
+    found = windows(flow)
+    return [_onset(flow, share, _logits(flow, share, found, place == 0)) for place, share in enumerate(shares)]
 
 
-def _onset(flow: ExpectedFlow, share: float, signs: Floats) -> Onset:
-    known = np.flatnonzero(signs)
+def _logits(flow: ExpectedFlow, share: float, found: Floats, is_first: bool) -> Floats:
+    """Where the line of a share is probed: an even grid, and where an answer's probability lies in a window."""
+    most = MOST_LOGITS if is_first else FEW_LOGITS
+    number = int(np.clip(MOST_ROWS // flow.num_groups, LEAST_LOGITS, most))
+    wrong = np.exp(policies.conditional(flow.problem.base_log_policy, flow.problem.correct, given_correct=False))
+    masses = np.concatenate([found / share, found / (1 - share), *(1 - found / part for part in wrong)])
+    masses = masses[(masses > 0) & (masses < 1)]
+    inside = np.log(masses) - np.log1p(-masses)
+    even = np.linspace(-FARTHEST_LOGIT, FARTHEST_LOGIT, number)
+    return np.unique(np.concatenate([even, inside[np.abs(inside) < FARTHEST_LOGIT]]))
+
+
+def _onset(flow: ExpectedFlow, share: float, logits: Floats) -> Onset:
+    rates = sharpening_rate(flow, _line(flow, logits, share))
+    if not np.isfinite(rates).any():
+        raise ValueError("no rate is finite along Q")
+    known = np.flatnonzero(np.isfinite(rates) & (rates != 0))
     if not known.size:
-        return Onset(share, 0, ())
-    turns = [
-        expit(brentq(lambda logit: _rate_at(flow, logit, share), LOGITS[left], LOGITS[right], xtol=1e-12))
-        for left, right in itertools.pairwise(known)
-        if signs[left] != signs[right]
-    ]
-    return Onset(share, int(signs[known[0]]), tuple(float(turn) for turn in turns))
+        return Onset(share, 0, (), len(logits))
+    places, signs = logits[known], np.sign(rates[known])
+    hunted = _hunted(flow, share, places, rates[known])
+    if hunted:
+        places, signs = np.concatenate([places, hunted]), np.concatenate([signs, _signs_at(flow, share, hunted)])
+        order = np.argsort(places)
+        places, signs = places[order], signs[order]
+    changes = np.flatnonzero(signs[:-1] != signs[1:])
+    if changes.size > MOST_TURNS:
+        raise ValueError(f"the direction turns {changes.size} times along Q: want at most {MOST_TURNS}")
+    turns = [_turn(flow, share, places[at], places[at + 1]) for at in changes]
+    return Onset(share, int(signs[0]), tuple(turns), len(logits) + len(hunted))
+
+
+def _line(flow: ExpectedFlow, logits: Floats, share: float) -> Floats:
+    """Policies of the given odds of correctness and one share, (num_logits, num_arms)."""
+    unit = with_shares(flow, 0.0, share)
+    shift = np.where(flow.problem.is_correct, logits[:, None], 0.0)
+    return policies.log_softmax(unit + shift)
+
+
+def _signs_at(flow: ExpectedFlow, share: float, logits: list[float]) -> list[float]:
+    return [float(np.sign(_rate_at(flow, logit, share))) for logit in logits]
+
+
+def _hunted(flow: ExpectedFlow, share: float, logits: Floats, rates: Floats) -> list[float]:
+    """Logits between neighbours of one sign at which the rate has the other: looked for where its size is least."""
+    size, sign = np.abs(rates), np.sign(rates)
+    low = (size[1:-1] < size[:-2]) & (size[1:-1] <= size[2:]) & (sign[1:-1] == sign[:-2]) & (sign[1:-1] == sign[2:])
+    found = []
+    for at in np.flatnonzero(low)[:MOST_TURNS] + 1:
+        best = minimize_scalar(
+            lambda logit, sign=sign[at]: sign * _rate_at(flow, float(logit), share),
+            bounds=(logits[at - 1], logits[at + 1]),
+            method="bounded",
+            options={"maxiter": 15},
+        )
+        if best.fun < 0:
+            found.append(float(best.x))
+    return found
+
+
+def _turn(flow: ExpectedFlow, share: float, low: float, high: float) -> float:
+    return float(expit(brentq(lambda logit: _rate_at(flow, logit, share), low, high, xtol=1e-12)))
 
 
 def _rate_at(flow: ExpectedFlow, logit: float, share: float) -> float:
     return float(sharpening_rate(flow, with_shares(flow, logit, share)))
+
+
+def windows(flow: ExpectedFlow) -> Floats:
+    """Probabilities of one answer inside windows in which an advantage of its group jumps or dips.
+
+    One answer of a group moves from probability 1 to e^-2000, finely, and what changes much faster than nearby is an
+    edge; the middles between neighbouring edges are given, the narrowest first.
+
+    Shapes:   returns (num_windows,), at most `MOST_WINDOWS`.
+    """
+    log_probs = thresholds.probabilities(FINE)
+    found: list[tuple[float, float]] = []
+    for is_correct in (True, False):
+        inputs = thresholds.one_moving(flow.group_size, log_probs, is_correct=is_correct)
+        values = np.asarray(expected_flow.call(flow.function, inputs, flow.parameters), dtype=np.float64)
+        expected_flow.require_shape(values, inputs["answer"])
+        with np.errstate(all="ignore"):
+            change = np.abs(np.diff(values, axis=0)).max(axis=1) / np.diff(log_probs)
+            floor = SAME * np.abs(values).max() / np.diff(log_probs)
+            change = np.where(np.isfinite(change), change, 0.0)
+            edges = np.flatnonzero((change > JUMP * median_filter(change, WIDE)) & (change > floor))
+        middles = [(log_probs[left + 1] + log_probs[right]) / 2 for left, right in itertools.pairwise(edges)]
+        widths = [log_probs[right] - log_probs[left + 1] for left, right in itertools.pairwise(edges)]
+        found += [(width, float(np.exp(middle))) for width, middle in zip(widths, middles, strict=True) if middle > -40]
+    return np.array([middle for _, middle in sorted(found)[:MOST_WINDOWS]])
 
 
 def turning_scale(flow_at: Callable[[float], ExpectedFlow], log_policy: Floats) -> float | None:
@@ -152,42 +243,96 @@ def centred_function(function: Callable[..., Any], strengths: tuple[str, ...]) -
     return centred
 
 
-def lowers_correctness_at(flow: ExpectedFlow, sign: float) -> Floats | None:
-    """The policy nearest to the base policy, on a grid, where correctness moves against `sign`; None if none.
+def lowers_correctness_at(flow: ExpectedFlow, sign: float, rng: np.random.Generator) -> tuple[Floats | None, int]:
+    """The policy nearest to the base policy, of those probed, where correctness moves against `sign`; None if none.
 
-    Near is the largest difference of log-probabilities. Requires: two correct and two wrong answers.
+    Probed are a grid, random policies, such with an answer inside a window, and what a search downhill meets from the
+    lowest of them. Near is the largest difference of log-probabilities. Returns also how many were probed.
+    Requires: two correct and two wrong answers.
     """
-    shares = (0.001, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999)
-    grid = np.array(
-        [
-            with_shares(flow, logit, right, wrong)
-            for logit in np.linspace(-7.0, 7.0, 15)
-            for right in shares
-            for wrong in shares
-        ]
-    )
-    against = grid[correctness_rate(flow, grid) * sign < 0]
+    probed = _anywhere(flow, rng)
+    rates = correctness_rate(flow, probed) * sign
+    for spread in (0.5, 0.2, 0.05) if flow.num_groups <= MANY_GROUPS else ():
+        if (rates < 0).any():
+            break
+        lowest = np.argsort(rates / _motion_unit(probed, flow))[: REFINED // 4]
+        near = np.repeat(probed[lowest], 4, axis=0)
+        near = policies.log_softmax(near + spread * rng.normal(size=near.shape))
+        probed, rates = np.concatenate([probed, near]), np.concatenate([rates, correctness_rate(flow, near) * sign])
+    against = probed[rates < 0]
     if not len(against):
-        return None
-    return np.asarray(against[np.abs(against - flow.problem.base_log_policy).max(axis=-1).argmin()])
+        return None, len(probed)
+    return against[np.abs(against - flow.problem.base_log_policy).max(axis=-1).argmin()], len(probed)
 
 
-def outside_the_class(flow: ExpectedFlow, rng: np.random.Generator) -> tuple[Floats, Floats] | None:
-    """A policy at which the step is not c(Q) p_i (r_i - Q), and the advantages there; None if none was found.
+def _motion_unit(log_policy: Floats, flow: ExpectedFlow) -> Floats:
+    """What a rate of the odds of correctness is proportional to at a corner: the shares squared."""
+    mass = np.exp(log_policy)
+    return np.asarray((mass**2).sum(axis=-1) * np.maximum(np.abs(flow.advantages(log_policy)).max(axis=-1), 1e-300))
+
+
+def _anywhere(flow: ExpectedFlow, rng: np.random.Generator) -> Floats:
+    """Policies all over: a grid of correctness and shares, random ones, and such with an answer inside a window."""
+    shares = (0.001, 0.1, 0.25, 0.5, 0.75, 0.9, 0.999)
+    grid = [
+        with_shares(flow, logit, right, wrong)
+        for logit in np.linspace(-7.0, 7.0, 15)
+        for right in shares
+        for wrong in shares
+    ]
+    drawn = np.log(rng.dirichlet(np.full(4, 0.7), 4 * MOST_LOGITS // 5) * 0.996 + 0.001)
+    inside = np.array([_with_one_at(rng, mass, arm) for mass in windows(flow) for arm in range(4) for _ in range(8)])
+    found = np.concatenate([np.array(grid), drawn, *([inside] if inside.size else [])])
+    most = max(LEAST_LOGITS, 2 * MOST_ROWS // flow.num_groups)
+    return policies.log_softmax(found if len(found) <= most else rng.permutation(found)[:most])
+
+
+def _with_one_at(rng: np.random.Generator, mass: float, arm: int) -> Floats:
+    """Log-probabilities of a policy with one answer at a probability, the others drawn."""
+    others = rng.dirichlet(np.ones(3)) * (1 - mass)
+    return np.asarray(np.log(np.insert(others, arm, mass) + 1e-12))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outside:
+    """A policy at which a step is not of the class of claim B4, the advantages there, and lengths if they do it."""
+
+    log_policy: Floats
+    advantages: Floats
+    num_tokens: tuple[float, ...] | None = None
+
+
+def outside_the_class(flow: ExpectedFlow, rng: np.random.Generator) -> Outside | None:
+    """A policy at which the step is not c(Q) p_i (r_i - Q); None if none was found.
 
     The class is that of claim B4: one advantage for all correct answers and one for all wrong ones, their difference
-    a function of Q alone. The base policy comes first, then 24 random policies of logits up to 3 spreads apart.
+    a function of Q alone, whatever the lengths. The base policy comes first, then random policies of logits up to 3
+    spreads apart, then such with an answer inside a window, last the first ones with answers of several lengths.
     """
-    drawn = policies.log_softmax(3 * rng.normal(size=(24, flow.problem.correct.size)))
-    tried = np.concatenate([flow.problem.base_log_policy[None], drawn])
-    logits = [policies.logit_correctness(log_policy, flow.problem.correct) for log_policy in tried]
-    even = np.array([with_shares(flow, logit, 0.5, 0.5) for logit in logits])
+    number = NUM_DRAWN if flow.num_groups <= MANY_GROUPS else 4
+    drawn = policies.log_softmax(3 * rng.normal(size=(number, len(LENGTHS))))
+    inside = [_with_one_at(rng, mass, arm) for mass in windows(flow) for arm in (0, 2)][: 2 * number]
+    tried = np.array([flow.problem.base_log_policy, *drawn, *map(policies.log_softmax, inside)])
+    for num_tokens, policies_tried in ((None, tried), (LENGTHS, tried[:3])):
+        found = _outside(dataclasses.replace(flow, num_tokens=num_tokens), policies_tried)
+        if found is not None:
+            return found
+    return None
+
+
+def _outside(flow: ExpectedFlow, tried: Floats) -> Outside | None:
+    even = np.empty_like(tried)  # of the same correctness
+    for mask in (flow.problem.is_correct, ~flow.problem.is_correct):
+        even[:, mask] = np.logaddexp.reduce(tried[:, mask], axis=1, keepdims=True) - np.log(mask.sum())
     found, want = flow.advantages(tried), flow.advantages(even)
+    if not (np.isfinite(found).all() and np.isfinite(want).all()):
+        raise ValueError("an advantage is not finite")
+    same = max(SAME, 10 * flow.round_off)
     for log_policy, here, there in zip(tried, found, want, strict=True):
-        if np.abs(_gaps(here) - _gaps(there)).max() > SAME * max(np.abs(here).max(), np.abs(there).max()):
-            return log_policy, here
-        if not _is_one_factor(here, flow.problem.is_correct):
-            return log_policy, here
+        size = max(np.abs(here).max(), np.abs(there).max())
+        is_of_q = np.abs(_gaps(here) - _gaps(there)).max() <= same * size
+        if not (is_of_q and _is_one_factor(here, flow.problem.is_correct, same)):
+            return Outside(log_policy, here, flow.num_tokens)
     return None
 
 
@@ -195,9 +340,9 @@ def _gaps(advantages: Floats) -> Floats:
     return np.asarray(advantages - advantages[..., :1])
 
 
-def _is_one_factor(advantages: Floats, is_right: Any) -> bool:
+def _is_one_factor(advantages: Floats, is_right: Any, same: float) -> bool:
     spread = max(np.ptp(advantages[is_right]), np.ptp(advantages[~is_right]))
-    return bool(spread <= SAME * np.abs(advantages).max())
+    return bool(spread <= same * np.abs(advantages).max())
 
 
 def prompt_weights(flow: ExpectedFlow) -> Iterator[tuple[float, float]]:
@@ -209,5 +354,5 @@ def prompt_weights(flow: ExpectedFlow) -> Iterator[tuple[float, float]]:
     advantages = flow.advantages(grid)
     is_right = flow.problem.is_correct
     weights = advantages[:, is_right].mean(axis=1) - advantages[:, ~is_right].mean(axis=1)
-    weights = np.where(np.abs(weights) > ROUND_OFF * np.abs(advantages).max(), weights, 0.0)
+    weights = np.where(np.abs(weights) > flow.round_off * np.abs(advantages).max(), weights, 0.0)
     yield from zip(WEIGHT_GRID, (float(weight) for weight in weights), strict=True)

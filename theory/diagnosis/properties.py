@@ -1,46 +1,38 @@
-"""Properties of an advantage function, group by group: 300 are drawn, Hypothesis makes what breaks one small.
+"""Properties of an advantage function, group by group, at every size that the flow uses and one above.
 
-A group is drawn as a table of up to four answers (correct or not, log-probabilities, tokens, format credit) and a
-choice among them, so that samples of one answer agree in everything. Which parameters are strengths is found by
-trying, never by name: a float parameter whose 0 is accepted and changes advantages by more than a thousandth.
+"no counterexample in N groups at G = ..." says how hard it was tried, and no more; a broken one has the smallest
+counterexample found and the sizes at which it is broken. Which parameters are strengths is found by trying, never by
+name: a float parameter whose 0 is accepted and changes advantages by more than a thousandth.
 
 Left out: what follows from the flow, which is in `theory/diagnosis/motion.py` and `theory/diagnosis/ends.py`.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import random
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-import hypothesis
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
 from numpy.typing import NDArray
-from scipy.optimize import brentq
 
-from sharpening.theory import hypothesis_storage
+from sharpening.theory.diagnosis import searching, thresholds
+from sharpening.theory.diagnosis import subject as diagnosis_subject
+from sharpening.theory.diagnosis.subject import Inputs, Subject, Tried, Verdict
 from sharpening.theory.groups import expected_flow
 from sharpening.theory.groups.expected_flow import Function
 from sharpening.theory.methods import baselines
-from sharpening.theory.methods import table as method_table
 from sharpening.theory.policies import Floats
 
-Inputs = Mapping[str, Any]
-Breaks = Callable[[dict[str, Any]], str]  # what is wrong with a group, "" if nothing is
-
-NUM_GROUPS = 300  # that are drawn for each property
-MOST_TRIES = 10_000  # of Hypothesis, to find one that breaks it again and make it small
-SHALLOW = 2  # nats: a third of the log-probabilities are this close to 0, where many formulas have their edge
-LONGEST_TEXT, MOST_ANSWERS, MORE_SAMPLES = 20, 4, 3
-EQUAL = 1e-9  # relative to the largest advantage of the group: float64 in another order of summation
 MATERIAL = 1e-3  # a strength set to 0 changes some advantage by more than this, relative
-FARTHEST = 1e4  # nats: surprisals beyond are not searched for a threshold
-POLICIES = {"log_prob": "sampling policy", "base_log_prob": "base policy"}
+ORDERS = 2  # random orders of a group that are tried beside all exchanges of neighbours
+OFTEN = 8  # the flow calls with many groups, many of them alike
+FEW = 6  # groups that are called alone, and in twos and threes, at each size
+ORDINARY = -60.0  # nats: a fault below this alone is one of where no policy goes
+REPEATABLE = "a second call gives other advantages"
+TOGETHER = "the groups of a batch are not apart"
 BASELINES: Mapping[str, Function] = MappingProxyType(
     {
         "the reward": baselines.reinforce,
@@ -53,170 +45,137 @@ BASELINES: Mapping[str, Function] = MappingProxyType(
 )
 
 
-@dataclasses.dataclass(frozen=True)
-class Verdict:
-    """What was found about one property: the verdict, the reason, the smallest counterexample, and numbers."""
-
-    property: str
-    verdict: str
-    detail: str = ""
-    counterexample: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    numbers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-
-@dataclasses.dataclass(frozen=True)
-class Subject:
-    """An advantage function with its parameters, the smallest group it takes, and the seed of the searches."""
-
-    function: Function
-    parameters: Mapping[str, Any]
-    least_group_size: int
-    seed: int = 0
-
-    def __call__(self, inputs: Inputs, **changed: Any) -> Floats:
-        """The advantages as a NumPy array; raises ValueError if the shape is not that of the inputs."""
-        found = np.asarray(expected_flow.call(self.function, inputs, {**self.parameters, **changed}))
-        if found.shape != inputs["reward"].shape:
-            raise ValueError(f"shape {found.shape} for inputs of shape {inputs['reward'].shape}")
-        return np.asarray(found, dtype=np.float64)
-
-
-class Groups(NamedTuple):
-    """What is drawn: the least size, the least log-probability, and credits of a reward beyond correctness."""
-
-    least_size: int
-    deepest: int = 60
-    credits: tuple[float, ...] = (0.0,)
-
-
-def drawn_group(rng: np.random.Generator, groups: Groups) -> dict[str, Any]:
-    """One group as inputs (1, group_size)."""
-    num_answers = rng.integers(2, MOST_ANSWERS + 1)
-    deepest = np.where(rng.random((num_answers, 2)) < 1 / 3, SHALLOW, groups.deepest)
-    table = np.column_stack(
-        [
-            rng.integers(0, 2, num_answers),
-            rng.choice(groups.credits, num_answers),
-            -rng.integers(0, deepest + 1),
-            rng.integers(1, LONGEST_TEXT + 1, num_answers),
-        ]
-    )
-    group_size = rng.integers(groups.least_size, groups.least_size + MORE_SAMPLES + 1)
-    return _inputs(table, rng.integers(0, num_answers, (1, group_size)))
-
-
-@st.composite
-def strategy_of(draw: st.DrawFn, groups: Groups) -> dict[str, Any]:
-    """A strategy of such groups, which Hypothesis makes small."""
-    num_answers = draw(st.integers(2, MOST_ANSWERS))
-    log_prob = st.integers(-groups.deepest, 0)
-    row = st.tuples(
-        st.sampled_from((0.0, 1.0)), st.sampled_from(groups.credits), log_prob, log_prob, st.integers(1, LONGEST_TEXT)
-    )
-    table = np.array(draw(st.lists(row, min_size=num_answers, max_size=num_answers)), dtype=np.float64)
-    group_size = draw(st.integers(groups.least_size, groups.least_size + MORE_SAMPLES))
-    members = st.lists(st.integers(0, num_answers - 1), min_size=group_size, max_size=group_size)
-    return _inputs(table, np.array([draw(members)]))
-
-
-def _inputs(table: Floats, answer: NDArray[np.int64]) -> dict[str, Any]:
-    """The group of these answers; a row of the table is an answer."""
-    correct, credit, log_probs, base_log_probs, num_tokens = np.moveaxis(table[answer], -1, 0)
-    return {
-        "reward": correct + credit,
-        "correct": correct,
-        "log_prob": log_probs,
-        "base_log_prob": base_log_probs,
-        "num_tokens": num_tokens,
-        "answer": answer,
-    }
-
-
-def smallest(breaks: Breaks, groups: Groups, seed: int) -> tuple[dict[str, Any], str] | None:
-    """A group that breaks a property, as small as Hypothesis makes it, and what is wrong; None if none was found."""
-    rng = np.random.default_rng(seed)
-    group = next((drawn for drawn in (drawn_group(rng, groups) for _ in range(NUM_GROUPS)) if breaks(drawn)), None)
-    if group is None:
-        return None
-    limits = hypothesis.settings(max_examples=MOST_TRIES, database=None, deadline=None, derandomize=False)
-    with hypothesis_storage.storage_elsewhere(), contextlib.suppress(NoSuchExample):
-        group = hypothesis.find(
-            strategy_of(groups), lambda drawn: bool(breaks(drawn)), settings=limits, random=random.Random(seed)
-        )
-    return group, breaks(group)
-
-
-def searched(name: str, subject: Subject, breaks: Breaks, groups: Groups) -> Verdict:
-    """The verdict "holds" if no group that breaks the property was found, else "fails" with the smallest."""
-    found = smallest(_without_exceptions(breaks), groups, subject.seed)
-    if found is None:
-        return Verdict(name, "holds", f"no counterexample in {NUM_GROUPS} groups")
-    return Verdict(name, "fails", found[1], as_lists(subject, found[0]))
-
-
-def _without_exceptions(breaks: Breaks) -> Breaks:
-    def reported(group: dict[str, Any]) -> str:
-        try:
-            return breaks(group)
-        except Exception as error:  # whatever the user's function raises is its answer
-            return f"raises {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
-
-    return reported
-
-
-def as_lists(subject: Subject, group: Inputs) -> dict[str, Any]:
-    """The inputs of one group that the function names, as lists, and its advantages where there are any."""
-    names = [name for name in expected_flow.named_inputs(subject.function) if name in group]
-    shown: dict[str, Any] = {name: np.asarray(group[name])[0].tolist() for name in names}
-    try:
-        return shown | {"advantage": subject(group)[0].tolist()}
-    except Exception:  # reported by the property itself
-        return shown
-
-
-def unequal(found: Floats, want: Floats) -> bool:
-    """Whether two arrays of advantages differ beyond the order of summation; two NaN are equal."""
-    scale = np.nanmax(np.abs(want), initial=1.0)
-    return not np.allclose(found, want, rtol=0, atol=EQUAL * float(scale), equal_nan=True)
-
-
 def finite(subject: Subject) -> Verdict:
-    """Finite advantages for finite inputs, log-probabilities down to -10,000 and any format credit."""
+    """Finite advantages of the right shape for finite inputs, log-probabilities to -2,000, and any format credit."""
+    name = "finite"
+    faults: dict[int, tuple[str, dict[str, Any] | None]] = {}
+    shallowest = -np.inf  # of what fails: its rarest sample
+    for each in subject.tried:
+        bad = [] if each.raised is None else [each.raised]
+        if each.found is not None:
+            is_bad = ~np.isfinite(each.found).all(axis=1)
+            bad += [diagnosis_subject.rows(each.inputs, [place]) for place in np.flatnonzero(is_bad).tolist()]
+        if each.found is None or bad:
+            faults[each.group_size] = (each.fault, bad[0] if bad else None)
+            depths = [min(one["log_prob"].min(), one["base_log_prob"].min()) for one in bad] or [0.0]
+            shallowest = max(shallowest, float(max(depths)))
+    if not faults:
+        return searching.unbroken(name, list(subject.sizes), sum(len(each.inputs["reward"]) for each in subject.tried))
+    least = min(faults)
+    fault, group = faults[least]
+    if group is None or (fault and not _not_finite(subject, group)):
+        return Verdict(name, "fails", f"{fault}; at {searching.numbers(list(faults))}", {}, {"sizes": list(faults)})
+    group, words = diagnosis_subject.simplified(
+        group, lambda one: _not_finite(subject, one), least if len(faults) < len(subject.sizes) else 1
+    )
+    deep = f", only with a log-probability of {shallowest:.4g} or less" if shallowest < ORDINARY else ""
+    shown = searching.as_lists(subject, group)
+    found = {"sizes": list(faults), "below": shallowest if deep else None}
+    return Verdict(name, "fails", f"{words}; at {searching.numbers(list(faults))}{deep}", shown, found)
 
-    def breaks(group: dict[str, Any]) -> str:
-        return "" if np.isfinite(subject(group)).all() else "an advantage is not finite"
 
-    groups = Groups(subject.least_group_size, 10_000, (0.0, 0.1, -0.5, 100.0))
-    return searched("finite", subject, breaks, groups)
+def _not_finite(subject: Subject, group: dict[str, Any]) -> str:
+    try:
+        found = subject(group)[0]
+    except expected_flow.WrongShapeError as error:
+        return f"its result has the {error}"
+    except Exception as error:
+        return f"raises {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+    if np.isfinite(found).all():
+        return ""
+    return "an advantage is NaN" if np.isnan(found).any() else "an advantage is infinite"
+
+
+def is_repeatable(subject: Subject) -> bool:
+    """Whether three calls on the same groups give the same advantages, at every size."""
+    calls = [each for each in subject.tried if each.found is not None] * 2
+    return not any(_differs(subject, each.inputs, each) for each in calls)
+
+
+def _differs(subject: Subject, inputs: Inputs, want: Tried) -> bool:
+    try:
+        found = subject(inputs)
+    except Exception:  # it took them before
+        return True
+    return want.found is None or bool(subject.unequal(found, want.found, want.inputs).any())
 
 
 def permutes(subject: Subject) -> Verdict:
-    """Reversing and rotating a group reverses and rotates its advantages."""
+    """Exchanging two neighbours of a group exchanges their advantages, and so with any order."""
+    rng = np.random.default_rng(subject.seed)
+
+    def moved_apart(inputs: dict[str, Any], want: Floats, order: NDArray[np.int64]) -> NDArray[np.bool_]:
+        moved = subject(diagnosis_subject.columns(inputs, order))
+        return subject.unequal(moved, want[:, order], inputs)
+
+    def broken(each: Tried, want: Floats) -> NDArray[np.bool_]:
+        found = np.zeros(len(want), dtype=bool)
+        for order in _orders(each.group_size, rng):
+            found |= moved_apart(each.inputs, want, order)
+        return found
 
     def breaks(group: dict[str, Any]) -> str:
         want = subject(group)
-        for order in (slice(None, None, -1), np.roll(np.arange(want.shape[-1]), 1)):
-            moved = subject({name: values[:, order] for name, values in group.items()})
-            if unequal(moved, want[:, order]):
+        for order in _orders(want.shape[-1], np.random.default_rng(0)):
+            if moved_apart(group, want, order).any():
+                moved = subject(diagnosis_subject.columns(group, order))
                 return f"in another order the advantages are {moved[0].tolist()}"
         return ""
 
-    return searched("permutes with the group", subject, breaks, Groups(subject.least_group_size))
+    return searching.searched("permutes with the group", subject, broken, breaks)
+
+
+def _orders(group_size: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    places = np.arange(group_size)
+    for place in range(group_size - 1):
+        order = places.copy()
+        order[[place, place + 1]] = place + 1, place
+        yield order
+    if group_size > 2:
+        yield places[::-1].copy()
+        yield from (rng.permutation(places) for _ in range(ORDERS))
 
 
 def keeps_groups_apart(subject: Subject) -> Verdict:
-    """The advantages of a group are the same alone, beside another group, and on a second call."""
+    """The advantages of a group are the same alone, in any place of any batch, and on a second call."""
+    name = "each group on its own"
+    if not is_repeatable(subject):
+        example = next(each for each in subject.tried if each.found is not None)
+        return Verdict(
+            name, "fails", REPEATABLE, searching.as_lists(subject, diagnosis_subject.rows(example.inputs, [0]))
+        )
+    rng = np.random.default_rng(subject.seed)
+
+    def broken(each: Tried, want: Floats) -> NDArray[np.bool_]:
+        found = np.zeros(len(want), dtype=bool)
+        for places in _batches(len(want), rng):
+            part = diagnosis_subject.rows(each.inputs, places)
+            np.logical_or.at(found, places, subject.unequal(subject(part), want[places], part))
+        return found
 
     def breaks(group: dict[str, Any]) -> str:
-        want = subject(group)
-        other = {name: values[:, ::-1] for name, values in group.items()}
+        alone = subject(group)
+        other = {key: values[:, ::-1] for key, values in group.items()}
         other["correct"], other["reward"] = 1 - other["correct"], 1 - other["reward"]
-        beside = subject({name: np.concatenate([group[name], other[name]]) for name in group})[:1]
-        if unequal(subject(group), want):
-            return "a second call gives other advantages"
-        return f"beside another group they are {beside[0].tolist()}" if unequal(beside, want) else ""
+        for batch, place in (((group, other), 0), ((other, group), 1), ((other, group, other), 1)):
+            beside = subject({key: np.concatenate([one[key] for one in batch]) for key in group})[place : place + 1]
+            if subject.unequal(beside, alone, group).any():
+                return f"beside another group they are {beside[0].tolist()}"
+        return ""
 
-    return searched("each group on its own", subject, breaks, Groups(subject.least_group_size))
+    return searching.searched(name, subject, broken, breaks)
+
+
+def _batches(number: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Places of groups that make up other batches: other orders, many times all, half, single ones, twos and threes."""
+    places = np.arange(number)
+    yield np.tile(places, OFTEN)
+    yield places[::-1].copy()
+    yield rng.permutation(places)
+    yield places[number // 2 :]
+    yield from (places[:1], places[-1:])
+    for size in (1, 2, 3):
+        yield from (rng.permutation(places)[:size] for _ in range(FEW // size))
 
 
 def strengths_of(subject: Subject, rng: np.random.Generator) -> tuple[str, ...]:
@@ -224,12 +183,13 @@ def strengths_of(subject: Subject, rng: np.random.Generator) -> tuple[str, ...]:
 
     One that changes nothing once the others are 0, as a floor under what they weigh, is left out.
     """
-    inputs = random_groups(subject.least_group_size + 3, rng)
+    sizes = sorted({min(subject.least_group_size + 3, subject.sizes[-1]), subject.sizes[-1]})
+    drawn = [diagnosis_subject.random_groups(size, rng) for size in sizes]
     named = [name for name, value in subject.parameters.items() if isinstance(value, float) and value != 0]
-    found = [name for name in named if _changes(subject, inputs, (), (name,))]
+    found = [name for name in named if any(_changes(subject, inputs, (), (name,)) for inputs in drawn)]
     for name in tuple(found):
         others = tuple(other for other in found if other != name)
-        if others and not _changes(subject, inputs, others, (*others, name)):
+        if others and not any(_changes(subject, inputs, others, (*others, name)) for inputs in drawn):
             found.remove(name)
     return tuple(found)
 
@@ -244,51 +204,56 @@ def _changes(subject: Subject, inputs: Inputs, zeros: tuple[str, ...], more_zero
     return bool(np.isfinite(change) and change > MATERIAL * np.abs(want).max())
 
 
-def random_groups(group_size: int, rng: np.random.Generator, num_groups: int = 200) -> dict[str, Any]:
-    """Groups with both correct and wrong samples on the average, as inputs (num_groups, group_size)."""
-    shape = (num_groups, group_size)
-    correct = (rng.random(shape) < 0.5).astype(np.float64)
-    return {
-        "reward": correct,
-        "correct": correct.copy(),
-        "log_prob": -rng.exponential(5.0, shape),
-        "base_log_prob": -rng.exponential(5.0, shape),
-        "num_tokens": rng.integers(1, 20, shape).astype(np.float64),
-        "answer": rng.integers(0, 3, shape) + 3 * correct.astype(np.int64),
-    }
-
-
 def zero_strength(subject: Subject, strengths: tuple[str, ...], rng: np.random.Generator) -> Verdict:
     """With all strengths 0 the reward alone counts: a higher one never gets less, and nothing else matters.
 
-    First with format credit beside correctness; if that fails, with reward = correct.
+    First with reward = correct, then with format credit beside correctness.
     """
     name = "zero strength is the identity"
     if not strengths:
         return Verdict(name, "not applicable", "no parameter is a strength")
     zeros = dict.fromkeys(strengths, 0.0)
 
-    def breaks(group: dict[str, Any]) -> str:
-        found = subject(group, **zeros)
-        plain = {key: np.ones_like(values) for key, values in group.items()}
-        if unequal(subject({**plain, "reward": group["reward"], "correct": group["correct"]}, **zeros), found):
-            return f"at strength 0 the advantages {found[0].tolist()} depend on more than the reward"
-        order = np.argsort(group["reward"][0] + group["correct"][0], kind="stable")
-        return "at strength 0 a higher reward gets less" if (np.diff(found[0][order]) < -EQUAL).any() else ""
+    def wrongs(inputs: dict[str, Any]) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+        found = subject(inputs, **zeros)
+        plain = {key: np.ones_like(values) for key, values in inputs.items()}
+        bare = subject({**plain, "reward": inputs["reward"], "correct": inputs["correct"]}, **zeros)
+        order = np.argsort(inputs["reward"] + inputs["correct"], axis=1, kind="stable")
+        falls = np.diff(np.take_along_axis(found, order, axis=1), axis=1) < -subject.slack(found, inputs)
+        return found, subject.unequal(bare, found, inputs), np.asarray(falls.any(axis=1))
 
-    credited = Groups(subject.least_group_size, credits=(0.0, 0.25))
-    graded = searched(name, subject, breaks, credited)
-    plain = searched(name, subject, breaks, Groups(subject.least_group_size))
-    what = f"{', '.join(strengths)} = 0 gives {_baseline_at_zero(subject, zeros, rng)}"
-    if plain.verdict == "fails":
+    def breaks(group: dict[str, Any]) -> str:
+        found, depends, falls = wrongs(group)
+        if depends.any():
+            return f"at strength 0 the advantages {found[0].tolist()} depend on more than the reward"
+        return "at strength 0 a higher reward gets less" if falls.any() else ""
+
+    verdicts = []
+    for is_credited in (False, True):
+        changed = dataclasses.replace(subject)  # with other rewards, the same at every size
+        rewarded = tuple(_rewarded(each, is_credited=is_credited) for each in subject.tried)
+        vars(changed)["tried"] = rewarded
+        verdicts.append(
+            searching.searched(name, changed, lambda each, _: np.logical_or(*wrongs(each.inputs)[1:]), breaks)
+        )
+    plain, graded = verdicts
+    if not plain.is_unbroken:
         return plain
-    if graded.verdict == "fails":
-        return dataclasses.replace(graded, verdict="holds if reward = correct", detail=f"{what}; else {graded.detail}")
+    what = f"{', '.join(strengths)} = 0 gives {_baseline_at_zero(subject, zeros, rng)}"
+    if not graded.is_unbroken:
+        words = f"{plain.verdict}, if reward = correct"
+        return dataclasses.replace(graded, verdict=words, detail=f"{what}; else {graded.detail}")
     return dataclasses.replace(plain, detail=what)
 
 
+def _rewarded(each: Tried, *, is_credited: bool) -> Tried:
+    """The groups with the reward of correctness alone, or with a quarter more for some samples of one answer."""
+    reward = each.inputs["correct"] + (0.25 * (each.inputs["answer"] % 2) if is_credited else 0.0)
+    return dataclasses.replace(each, inputs={**each.inputs, "reward": reward})
+
+
 def _baseline_at_zero(subject: Subject, zeros: Mapping[str, float], rng: np.random.Generator) -> str:
-    inputs = random_groups(subject.least_group_size + 3, rng)
+    inputs = diagnosis_subject.random_groups(min(subject.least_group_size + 3, subject.sizes[-1]), rng)
     found = subject(inputs, **zeros)
     if not found.any():
         return "0"
@@ -304,71 +269,129 @@ def same_in_tensors(subject: Subject, as_tensor: Callable[[Any], Any] | None) ->
     if as_tensor is None:
         return Verdict(name, "not applicable", "torch is not installed")
 
+    def in_tensors(inputs: dict[str, Any]) -> Floats:
+        tensors = {key: as_tensor(values.copy()) for key, values in inputs.items()}
+        return np.asarray(expected_flow.call(subject.function, tensors, subject.parameters))
+
+    def broken(each: Tried, want: Floats) -> NDArray[np.bool_]:
+        try:
+            return subject.unequal(in_tensors(each.inputs), want, each.inputs)
+        except Exception:  # reported by the group that is shown
+            return np.ones(len(want), dtype=bool)
+
+    def breaks(group: dict[str, Any]) -> str:
+        try:
+            found = in_tensors(group)
+        except Exception as error:
+            return f"raises {type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+        return f"tensors give {found[0].tolist()}" if subject.unequal(found, subject(group), group).any() else ""
+
+    return searching.searched(name, subject, broken, breaks)
+
+
+def same_at_any_length(subject: Subject) -> Verdict:
+    """The advantages are the same whatever the numbers of tokens."""
+
+    def others(inputs: Inputs) -> Iterator[dict[str, Any]]:
+        tokens = inputs["num_tokens"]
+        for changed in (
+            np.ones_like(tokens),
+            tokens[:, ::-1],
+            tokens + np.arange(1, 1 + tokens.shape[1]),
+            100 * tokens,
+        ):
+            yield {**inputs, "num_tokens": changed}
+
+    def broken(each: Tried, want: Floats) -> NDArray[np.bool_]:
+        parts = (subject.unequal(subject(other), want, each.inputs) for other in others(each.inputs))
+        return np.asarray(np.any(list(parts), axis=0))
+
     def breaks(group: dict[str, Any]) -> str:
         want = subject(group)
-        tensors = {key: as_tensor(values) for key, values in group.items()}
-        found = np.asarray(expected_flow.call(subject.function, tensors, subject.parameters))
-        return f"tensors give {found[0].tolist()}" if unequal(found, want) else ""
+        for other in others(group):
+            found = subject(other)
+            if subject.unequal(found, want, group).any():
+                return f"with {other['num_tokens'][0].astype(int).tolist()} tokens they are {found[0].tolist()}"
+        return ""
 
-    return searched(name, subject, breaks, Groups(subject.least_group_size))
+    return searching.searched("same at any length", subject, broken, breaks)
 
 
 def wrong_never_above_correct(subject: Subject) -> Verdict:
     """No wrong sample of a group has a larger advantage than a correct one; else from which surprisal on."""
+    name = "wrong never above correct"
+    rng = np.random.default_rng(subject.seed)
+
+    def excess(inputs: Inputs, found: Floats) -> Floats:
+        """By how much the best wrong sample is above the worst correct one, beyond rounding; -inf if unknown."""
+        is_right = inputs["correct"] == 1.0
+        is_known = (inputs["reward"] == inputs["correct"]).all(axis=1) & np.isfinite(found).all(axis=1)
+        top = np.where(is_right, -np.inf, found).max(axis=1)
+        low = np.where(is_right, found, np.inf).min(axis=1)
+        is_known &= np.isfinite(top) & np.isfinite(low)
+        slack = subject.slack(found, inputs)[:, 0]
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.where(is_known, (top - low - slack) / slack, -np.inf))
 
     def breaks(group: dict[str, Any]) -> str:
-        is_right = group["correct"][0] == 1.0
-        if is_right.all() or not is_right.any():
-            return ""
-        found = subject(group)[0]
-        excess = found[~is_right].max() - found[is_right].min()
-        return "a wrong answer is above a correct one" if excess > EQUAL * max(1.0, np.abs(found).max()) else ""
+        is_above = (excess(group, subject(group)) > 0).any()
+        return "a wrong answer is above a correct one" if is_above else ""
 
-    verdict = searched("wrong never above correct", subject, breaks, Groups(subject.least_group_size))
-    if verdict.verdict == "holds":
+    def broken(each: Tried, want: Floats) -> NDArray[np.bool_]:
+        return np.asarray(excess(each.inputs, want) > 0)
+
+    def nearer() -> Iterator[Tried]:
+        for each in subject.tried:
+            if each.found is not None:
+                yield thresholds.worse(subject, each, excess, rng)
+
+    more: list[Callable[[], tuple[Tried, ...]]] = [
+        lambda: subject.tried,
+        lambda: thresholds.along_probabilities(subject).tried,
+        lambda: tuple(nearer()),
+    ]
+    tried: list[Tried] = []
+    for groups in more:
+        changed = dataclasses.replace(subject)
+        vars(changed)["tried"] = groups()
+        verdict = searching.searched(name, changed, broken, breaks)
+        tried += [each for each in changed.tried if each.found is not None]
+        if not verdict.is_unbroken:
+            break
+    else:
+        sizes = [each.group_size for each in subject.tried if each.found is not None]
+        return searching.unbroken(name, sizes, sum(len(each.inputs["reward"]) for each in tried))
+    if verdict.verdict != "fails":
         return verdict
-    thresholds = dict(_thresholds(subject))
-    when = "; ".join(f"where the {words} by more than {nats:.6g} nats" for words, nats in thresholds.items())
-    detail = f"{verdict.detail}{': ' if when else ''}{when}"
-    return dataclasses.replace(verdict, detail=detail, numbers=thresholds)
+    found = dict(thresholds.thresholds(subject))
+    when = "; ".join(f"where the {words} by more than {nats:.6g} nats" for words, nats in found.items())
+    return dataclasses.replace(verdict, detail=f"{verdict.detail}{'; ' if when else ''}{when}", numbers=found)
 
 
-def _thresholds(subject: Subject) -> Iterator[tuple[str, float]]:
-    """By how much one answer of a group has to be rarer, the others being certain, in nats.
+def structure(
+    subject: Subject, as_tensor: Callable[[Any], Any] | None, strengths: tuple[str, ...], rng: np.random.Generator
+) -> tuple[Verdict, ...]:
+    """The verdicts about single groups; where calls or groups do not agree, what needs that is undecided."""
+    apart = keeps_groups_apart(subject)
+    is_alike = apart.detail != REPEATABLE
+    why = "" if apart.is_unbroken else TOGETHER if is_alike else REPEATABLE
+    steps: dict[str, Callable[[], Verdict]] = {
+        "zero strength is the identity": lambda: zero_strength(subject, strengths, rng),
+        "same numbers in NumPy and torch": lambda: same_in_tensors(subject, as_tensor),
+        "same at any length": lambda: same_at_any_length(subject),
+        "wrong never above correct": lambda: wrong_never_above_correct(subject),
+    }
+    order = permutes(subject) if is_alike else Verdict("permutes with the group", "undecided", REPEATABLE)
+    in_a_batch = ("same at any length",) if is_alike else ()  # may be asked of groups that are not apart
+    rest = (
+        Verdict(name, "undecided", why) if why and name not in in_a_batch else _guarded(name, step)
+        for name, step in steps.items()
+    )
+    return tuple(itertools.chain((finite(subject), order, apart), rest))
 
-    The group is one correct answer and a wrong one, as often as a group needs; where that says nothing, two correct
-    ones and a wrong one.
-    """
-    names = [name for name in expected_flow.named_inputs(subject.function) if name in POLICIES]
-    groups = ((1, (0, 1), ("correct answer", "wrong answer")), (2, (1,), ("", "other correct answer")))
-    is_found = False
-    for num_correct, rarer, words in groups:
-        for name in names if not is_found else ():
-            for member in rarer:
-                nats = _threshold(subject, name, num_correct, member)
-                if nats is not None:
-                    is_found = True
-                    yield f"{words[member]} is rarer under the {POLICIES[name]}", nats
 
-
-def _threshold(subject: Subject, name: str, num_correct: int, rarer: int) -> float | None:
-    """The surprisal of a member from which on the last, wrong one is above the first, correct one; None if none."""
-    group_size = max(num_correct + 1, subject.least_group_size)
-    correct = (np.arange(group_size) < num_correct).astype(np.float64)[None]
-    is_rarer = (np.arange(group_size) >= num_correct if rarer == num_correct else np.arange(group_size) == rarer)[None]
-    group = dict.fromkeys(method_table.INPUTS, np.zeros((1, group_size)))
-    group |= {"reward": correct, "correct": correct, "num_tokens": np.ones((1, group_size))}
-    group["answer"] = np.minimum(np.arange(group_size), num_correct)[None]
-
-    def excess(nats: float) -> float:
-        found = subject({**group, name: -nats * is_rarer})[0]
-        return float(found[-1] - found[0])
-
-    steps = np.concatenate([[0.0], np.geomspace(1e-3, FARTHEST, 71)])
-    values = [excess(float(nats)) for nats in steps]
-    first = next((index for index, value in enumerate(values) if value > EQUAL), None)
-    if first is None:
-        return None
-    if first == 0 or values[first - 1] >= 0:
-        return float(steps[max(first - 1, 0)])
-    return float(brentq(excess, steps[first - 1], steps[first], xtol=1e-12))
+def _guarded(name: str, step: Callable[[], Verdict]) -> Verdict:
+    try:
+        return step()
+    except Exception as error:  # the user's function, at a size or at strengths 0
+        return Verdict(name, "undecided", f"raises {type(error).__name__}: {error}")

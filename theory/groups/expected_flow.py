@@ -37,7 +37,9 @@ Geometry = str  # "softmax" | "natural"
 MAX_ROWS = 200_000  # groups that one call is given: about 100 MB of inputs
 MAX_STEPS = 2_000  # of the integrator
 STALLED_STEPS, STALLED_GROWTH = 100, 1e-3  # time grows by less where the flow slides along a discontinuity
-DEEPEST = -1e5  # log-probability below which an answer is extinct and the integration may stop
+DEEPEST = 1e5  # surprisal above which an answer is extinct and the integration may stop
+DEPTHS = (1e6, 1e4, 600.0, 300.0, 80.0, 30.0)  # nats: how far below the others an absent answer may be put
+ROUND_OFF = 1e-12  # of a rate, relative to the largest advantage: sums of a few hundred float64 products
 RELATIVE_TOLERANCE = 1e-7  # of the integrator, per step: ends are decided by candidates, mixtures contract errors
 ABSOLUTE_TOLERANCE = 1e-9
 
@@ -90,7 +92,8 @@ class ExpectedFlow:
 
     `problem` holds the base policy and the correct answers. The verifier marks wrong answers correct at
     `false_positive_rate` and correct ones wrong at `false_negative_rate`, each sample on its own. `kl_strength` adds
-    the exact gradient of -kl_strength KL(p||b).
+    the exact gradient of -kl_strength KL(p||b). Answers have one token unless `num_tokens` gives each its number. A
+    rate below `round_off` times the largest advantage is 0; a function of single precision has a coarser one.
     """
 
     function: Function
@@ -101,6 +104,29 @@ class ExpectedFlow:
     false_positive_rate: float = 0.0
     false_negative_rate: float = 0.0
     kl_strength: float = 0.0
+    num_tokens: tuple[float, ...] | None = None
+    round_off: float = ROUND_OFF
+
+    @property
+    def num_groups(self) -> int:
+        """How many groups one policy takes."""
+        return len(all_groups(self.symbols[0].size, self.group_size, self.is_ordered).members)
+
+    @functools.cached_property
+    def depth(self) -> float:
+        """How far below the others an absent answer may be put: the most of `DEPTHS` where advantages are finite.
+
+        Inverse probabilities overflow at 709 nats, where no policy goes.
+        """
+        for depth in DEPTHS:
+            if np.isfinite(self.advantages(_corners(self.problem, depth))).all():
+                return depth
+        return DEPTHS[-1]
+
+    @property
+    def corner(self) -> float:
+        """The log-ratio that stands for a single answer."""
+        return corner_of(self.depth)
 
     @functools.cached_property
     def symbols(self) -> tuple[NDArray[np.int64], Floats, Floats]:
@@ -127,7 +153,7 @@ class ExpectedFlow:
             "correct": correct.copy(),
             "log_prob": log_prob,
             "base_log_prob": self.problem.base_log_policy[answer],
-            "num_tokens": np.ones_like(correct),
+            "num_tokens": np.ones_like(correct) if self.num_tokens is None else np.array(self.num_tokens)[answer],
             "answer": answer,
         }
 
@@ -151,13 +177,16 @@ class ExpectedFlow:
     def _given_symbol(self, flat: Floats, groups: Groups) -> Floats:
         """The mean advantage of a sample given its answer and mark, (num_policies, num_symbols)."""
         arms, _, log_chances = self.symbols
-        advantage = np.asarray(call(self.function, self.group_inputs(flat), self.parameters), dtype=np.float64)
+        inputs = self.group_inputs(flat)
+        advantage = np.asarray(call(self.function, inputs, self.parameters), dtype=np.float64)
+        require_shape(advantage, inputs["answer"])
         by_group = advantage.reshape(len(flat), *groups.members.shape)
         log_symbol = flat[:, arms] + log_chances  # (num_policies, num_symbols)
         log_weight = log_symbol @ groups.counts.T + groups.log_ways  # (num_policies, num_groups)
         total = np.einsum("pgn,gns->pgs", by_group, groups.is_member)
         given = np.where(groups.counts > 0, log_weight[:, :, None] - log_symbol[:, None, :], -np.inf)
-        return np.asarray((np.exp(given) * total).sum(axis=1))
+        with np.errstate(invalid="ignore"):  # 0 times infinity, where a function overflows: NaN, which is asked for
+            return np.asarray((np.exp(given) * total).sum(axis=1))
 
     def pulls(self, log_policy: Floats) -> Floats:
         """a_i - sum_j p_j a_j, summed as differences so that near-ties keep their digits.
@@ -177,10 +206,39 @@ class ExpectedFlow:
         return np.asarray(np.exp(log_policy) * self.pulls(log_policy))
 
 
+def corner_of(depth: float) -> float:
+    """The log-ratio that stands for a single answer, well above the depth of an absent one."""
+    return min(1e3, depth / 2)
+
+
+def _corners(problem: Problem, depth: float) -> Floats:
+    """Policies of one answer, and of a right or a wrong pair at several log-ratios, the others at a depth."""
+    size = problem.correct.size
+    logits = [np.where(np.arange(size) == arm, 0.0, -depth) for arm in range(size)]
+    for mask in (problem.is_correct, ~problem.is_correct):
+        pair = np.flatnonzero(mask)[:2]
+        for ratio in (-corner_of(depth), 0.0, corner_of(depth)):
+            point = np.full(size, -depth)
+            point[pair] = 0.0, min(ratio, 0.0)
+            point[pair[0]] = -max(ratio, 0.0)
+            logits.append(point)
+    return policies.log_softmax(np.array(logits))
+
+
 def call(function: Function, inputs: Mapping[str, Any], parameters: Mapping[str, Any]) -> Any:
     """The function's result on those of the inputs that its signature names; floating-point warnings are silent."""
     with np.errstate(all="ignore"):
         return function(**{name: inputs[name] for name in named_inputs(function)}, **parameters)
+
+
+class WrongShapeError(ValueError):
+    """Advantages that have not the shape of the groups."""
+
+
+def require_shape(found: NDArray[Any], like: NDArray[Any]) -> None:
+    """Raises WrongShapeError, naming both, unless the advantages have the shape of the groups."""
+    if found.shape != like.shape:
+        raise WrongShapeError(f"shape {found.shape} for inputs of shape {like.shape}")
 
 
 @functools.lru_cache(maxsize=64)
@@ -213,25 +271,39 @@ def correctness_rate(flow: ExpectedFlow, log_policy: Floats) -> Floats:
     return np.asarray((inside * rates[..., is_right]).sum(axis=-1) - (outside * rates[..., ~is_right]).sum(axis=-1))
 
 
-def follow(flow: ExpectedFlow, log_policy: Floats, time: float, geometry: Geometry = "softmax") -> tuple[float, Floats]:
-    """The policy after `time` along the flow, and the time that was reached, by SciPy's LSODA.
+def path(
+    flow: ExpectedFlow, log_policy: Floats, time: float, geometry: Geometry = "softmax"
+) -> Iterator[tuple[float, Floats]]:
+    """Times and policies along the flow, the start first and every step of SciPy's LSODA.
 
     The natural geometry moves logits by the pulls alone: the same rest points, reached exponentially fast. It stops
     early after `MAX_STEPS` steps, where it slides along a discontinuity, where a step fails, and as soon as an answer
-    has a log-probability below -1e5.
-    Shapes:   log_policy: (num_arms,). Returns (time, (num_arms,)).
+    has a surprisal above 1e5, or above what the function takes.
+    Shapes:   log_policy: (num_arms,). Yields (time, (num_arms,)).
     """
     move = flow.rates if geometry == "softmax" else flow.pulls
 
     def rate(_: float, logits: Floats) -> Floats:
         return move(policies.log_softmax(logits))
 
-    tolerances = {"rtol": RELATIVE_TOLERANCE, "atol": ABSOLUTE_TOLERANCE}
-    solver = LSODA(rate, 0.0, np.array(log_policy), time, **tolerances)
+    solver = LSODA(rate, 0.0, np.array(log_policy), time, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE)
     times = [0.0]
-    while solver.status == "running" and len(times) <= MAX_STEPS and policies.log_softmax(solver.y).min() > DEEPEST:
+    yield 0.0, policies.log_softmax(solver.y)
+    deepest = -min(DEEPEST, flow.depth)
+    while solver.status == "running" and len(times) <= MAX_STEPS and policies.log_softmax(solver.y).min() > deepest:
         solver.step()
+        if not np.isfinite(solver.y).all():
+            return
         times.append(solver.t)
+        yield float(solver.t), policies.log_softmax(solver.y)
         if len(times) > STALLED_STEPS and times[-1] < (1 + STALLED_GROWTH) * times[-STALLED_STEPS]:
             break
-    return float(solver.t), policies.log_softmax(solver.y)
+
+
+def follow(flow: ExpectedFlow, log_policy: Floats, time: float, geometry: Geometry = "softmax") -> tuple[float, Floats]:
+    """The policy after `time` along the flow, and the time that was reached: the end of its `path`.
+
+    Shapes:   log_policy: (num_arms,). Returns (time, (num_arms,)).
+    """
+    *_, last = path(flow, log_policy, time, geometry)
+    return last
