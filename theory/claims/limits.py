@@ -106,7 +106,7 @@ def uniform_on_correct_is_the_maximum(rng: np.random.Generator) -> Evidence:
     "correct logits down to -8, where it can take 1e25 (F7)",
     source=OURS,
     kind="numeric",
-    tolerance=1.01 * NEAR,
+    tolerance=NEAR,
     mutant=Mutant("sharpening.theory.shaping:differential_smoothing", "= -gamma_correct", "= gamma_correct"),
 )
 def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
@@ -130,8 +130,7 @@ def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
             return float(np.abs(np.exp(log_policy) - problem.correct / num_correct).max())
 
         flow = _smoothing(problem, g_c, g_w)
-        end = late.late_flow(problem.base_log_policy, flow, [LATEST], lambda now: distance(now) - NEAR)
-        return distance(end[-1])
+        return distance(late.until(problem.base_log_policy, flow, LATEST, lambda now: distance(now) - NEAR)[1])
 
     return ledger.worst(violation(1 + k % 8, 1 + k % 3, k % 2 == 1) for k in range(16))
 
@@ -198,7 +197,7 @@ def bonus_has_a_ceiling(rng: np.random.Generator) -> Evidence:
     hypotheses="g > 0, single prompt, full support; checked for g in [.1, 3] and logits down to -8",
     source=OURS,
     kind="numeric",
-    tolerance=1.01 * NEAR,
+    tolerance=NEAR,
     mutant=Mutant(
         "sharpening.theory.flow.dynamics:entropy_ceiling",
         "num_correct * boost + num_wrong",
@@ -221,11 +220,11 @@ def flows_meet_the_ceiling(rng: np.random.Generator) -> Evidence:
 
         def end(gamma_incorrect: float, distance: Callable[[Floats], float]) -> float:
             flow = _smoothing(problem, strength, gamma_incorrect)
-            return failure(late.late_flow(problem.base_log_policy, flow, [LATEST], distance)[-1])
+            return failure(late.until(problem.base_log_policy, flow, LATEST, distance)[1])
 
         bonus = end(-strength, lambda now: _unevenness(now, problem) + abs(failure(now) / (1 - ceiling) - 1) - NEAR)
         passed = end(0.0, lambda now: failure(now) / (1 - ceiling) - 1e-3)
-        return float(max(abs(bonus / (1 - ceiling) - 1), passed / (1 - ceiling) - 1.001e-3))
+        return float(max(abs(bonus / (1 - ceiling) - 1), passed / (1 - ceiling) - 1e-3))
 
     drawn = (_moderate(rng, 1 + k % 3, 1 + k % 4) for k in range(8))
     rare = ((np.append(p.base_log_policy, -8.0), np.append(p.correct, 1.0)) for p in drawn)
@@ -271,7 +270,7 @@ def base_reference_picks_the_rarest(rng: np.random.Generator) -> Evidence:
     "[0, 2] and correct answers down to e^-8",
     source=OURS,
     kind="numeric",
-    tolerance=1.01 * NEAR,
+    tolerance=NEAR,
     mutant=Mutant(
         "sharpening.theory.flow.dynamics:base_reference_limit",
         "base_log_policy, np.inf).argmin",
@@ -295,8 +294,7 @@ def base_reference_flow_ends_on_the_rarest(rng: np.random.Generator) -> Evidence
         def elsewhere(log_policy: Floats) -> float:
             return float(np.exp(log_policy[others]).sum())
 
-        end = late.late_flow(base, lambda _: score, [LATEST], lambda now: elsewhere(now) - NEAR)
-        return elsewhere(end[-1])
+        return elsewhere(late.until(base, lambda _: score, LATEST, lambda now: elsewhere(now) - NEAR)[1])
 
     return ledger.worst(violation(2 + k % 3, 1 + k % 3) for k in range(12))
 

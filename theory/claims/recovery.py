@@ -176,4 +176,4 @@ def _recovery(problem: Problem, gamma: float) -> float:
     def advantage_of(log_policy: Floats) -> Floats:
         return np.asarray(dynamics.smoothing_advantage(log_policy, problem.correct, gamma, 0.0))
 
-    return late.log_time_until(problem.base_log_policy, advantage_of, LATEST, lambda now: float(goal - now[rare]))
+    return late.until(problem.base_log_policy, advantage_of, LATEST, lambda now: float(goal - now[rare]))[0]
