@@ -21,6 +21,11 @@ Advantage = Callable[[Floats], Floats]  # log-probabilities -> advantages, (num_
 Distance = Callable[[Floats], float]  # log-probabilities -> how far they are from where they should go
 
 
+def fixed(advantage: Floats) -> Advantage:
+    """An advantage that does not depend on the policy."""
+    return lambda log_policy: advantage
+
+
 def late_flow(log_policy: Floats, advantage_of: Advantage, log_times: ArrayLike) -> Floats:
     """Log-probabilities along the exact softmax flow of an advantage, at increasing logarithms of time.
 
@@ -35,18 +40,20 @@ def late_flow(log_policy: Floats, advantage_of: Advantage, log_times: ArrayLike)
     return policies.log_softmax(solution.y.T)
 
 
-def until(log_policy: Floats, advantage_of: Advantage, latest: float, distance: Distance) -> tuple[float, Floats]:
-    """The log time at which the flow has come to a distance of 0, and the policy at the end of that step.
+def until(
+    log_policy: Floats, advantage_of: Advantage, latest: float, distance: Distance, within: float = 0.0
+) -> tuple[float, Floats]:
+    """The log time at which the flow has come within that distance, and the policy at the end of that step.
 
     Infinite, and the policy at the log time `latest`, if it does not come so far.
     """
     tolerances = {"rtol": RELATIVE_TOLERANCE, "atol": ABSOLUTE_TOLERANCE}
     solver = LSODA(_rate(advantage_of), EARLY, np.array(log_policy), latest, **tolerances)
-    log_time, left = EARLY, distance(log_policy)
+    log_time, left = EARLY, distance(log_policy) - within
     while solver.status == "running" and left > 0:
         before, was = solver.t, left
         solver.step()
-        left = distance(policies.log_softmax(solver.y))
+        left = distance(policies.log_softmax(solver.y)) - within
         log_time = before + (solver.t - before) * was / (was - left) if left <= 0 else float("inf")
     if solver.status == "failed":
         raise RuntimeError(f"the integrator stopped at a log time of {solver.t:g}")

@@ -130,7 +130,7 @@ def smoothing_ends_uniform(rng: np.random.Generator) -> Evidence:
             return float(np.abs(np.exp(log_policy) - problem.correct / num_correct).max())
 
         flow = _smoothing(problem, g_c, g_w)
-        return distance(late.until(problem.base_log_policy, flow, LATEST, lambda now: distance(now) - NEAR)[1])
+        return distance(late.until(problem.base_log_policy, flow, LATEST, distance, NEAR)[1])
 
     return ledger.worst(violation(1 + k % 8, 1 + k % 3, k % 2 == 1) for k in range(16))
 
@@ -294,7 +294,7 @@ def base_reference_flow_ends_on_the_rarest(rng: np.random.Generator) -> Evidence
         def elsewhere(log_policy: Floats) -> float:
             return float(np.exp(log_policy[others]).sum())
 
-        return elsewhere(late.until(base, lambda _: score, LATEST, lambda now: elsewhere(now) - NEAR)[1])
+        return elsewhere(late.until(base, lambda _: score, LATEST, elsewhere, NEAR)[1])
 
     return ledger.worst(violation(2 + k % 3, 1 + k % 3) for k in range(12))
 

@@ -178,7 +178,7 @@ def _largest(rng: np.random.Generator, solves: Floats, share: float, k: int) -> 
         )
         for _ in range(4)
     ]
-    return max(-result.fun for result in found)
+    return float(max(-result.fun for result in found))
 
 
 def _rival(score: Floats, start: Floats, solves: Floats, k: int) -> float:

@@ -114,13 +114,10 @@ def flow_under_noise_ends_where_claimed(rng: np.random.Generator) -> Evidence:
             def advantage_of(log_policy: Floats, s: Floats = marked, g_w: float = float(ratio)) -> Floats:
                 return np.asarray(smoothing.noisy_advantage(log_policy, s, 1.0, g_w))
 
-            def distance(log_policy: Floats, goal: Floats = correct / num_correct) -> float:
-                return float(np.abs(np.exp(log_policy) - goal).sum() / 2)
-
+            distance = _distance_from(correct / num_correct)
             start = policies.log_softmax(logits)
             if low <= ratio < high:
-                end = late.until(start, advantage_of, LATEST, lambda now, d=distance: d(now) - UNIFORM)[1]  # type: ignore[misc]
-                violations.append(distance(end))
+                violations.append(distance(late.until(start, advantage_of, LATEST, distance, UNIFORM)[1]))
             else:
                 end = dynamics.integrate(start, advantage_of, [0.0, 1e5])
                 violations.append(float(distance(end[-1]) < NOT_UNIFORM))
@@ -307,6 +304,11 @@ def token_mean_follows_surprisal_per_token(rng: np.random.Generator) -> Evidence
     derived = _optimal_log_ratio(-d_i * n_i, -d_j * n_j, -d_i, -d_j) - (d_j * n_j - d_i * n_i)
     change = smoothing.log_ratio_change((-d_i * n_i, -d_j * n_j), (n_i, n_j), g / beta, is_token_mean=True)
     return ledger.symbolic([derived - change, change - g / beta * (d_i - d_j)], rng)
+
+
+def _distance_from(goal: Floats) -> late.Distance:
+    """The total variation of a policy from another."""
+    return lambda log_policy: float(np.abs(np.exp(log_policy) - goal).sum() / 2)
 
 
 def _uniform_attracts(
