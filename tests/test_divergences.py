@@ -158,3 +158,24 @@ def test_kl_estimators_by_hand():
     assert divergences.k1(2.0, math.log(2)) == -math.log(2)
     assert divergences.k3(2.0, math.log(2)) == pytest.approx(1 - math.log(2), rel=FLOAT64)
     assert divergences.k3(1.0, 0.0) == 0
+
+
+def test_score_weights_have_the_gradient_of_their_divergence():
+    """sum p w grad log p in softmax logits against differences of KL(p||b) and KL(b||p); k1 as a loss gives none."""
+    logits, log_base = np.array([0.3, -1.0, 0.4]), policies.log_softmax([0.0, 0.5, -0.7])
+
+    def forward(z):
+        return float(divergences.kl(policies.log_softmax(z), log_base))
+
+    def reverse(z):
+        return float(divergences.kl(log_base, policies.log_softmax(z)))
+
+    log_policy = policies.log_softmax(logits)
+    policy, log_ratio = np.exp(log_policy), log_base - log_policy
+    placements = {"k3_loss": reverse, "k3_times_ratio": forward, "k1_reward": forward, "k1_loss": lambda _: 0.0}
+    for placement, value in placements.items():
+        weight = divergences.kl_score_weight(placement, np.exp(log_ratio), log_ratio)
+        found = policy * (weight - policy @ weight)
+        steps = 1e-6 * np.eye(3)
+        wanted = [(value(logits + step) - value(logits - step)) / 2e-6 for step in steps]
+        np.testing.assert_allclose(found, wanted, atol=1e-8)

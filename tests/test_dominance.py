@@ -149,3 +149,8 @@ def test_bonus_exponent_is_that_of_its_optimum(form):
     log_policy = dominance.bonus_optimum(problem, 0.8, 0.3, form)
     np.testing.assert_allclose(log_policy[0] - log_policy[1], exponent * np.log(3), rtol=FLOAT64)
     np.testing.assert_allclose(log_policy[2] - log_policy[3], exponent * np.log(2), rtol=FLOAT64)
+
+
+def test_a_distance_that_never_exceeds_the_budget_allows_every_correctness():
+    problem = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
+    assert dominance.logit_at_budget(problem, problem.base_log_policy, lambda p, b: np.float64(0.0)) == np.inf

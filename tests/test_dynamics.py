@@ -151,3 +151,21 @@ def test_an_integrator_that_gives_up_is_an_error(monkeypatch):
     monkeypatch.setattr(dynamics, "solve_ivp", lambda *_, **__: failed)
     with pytest.raises(RuntimeError, match=r"stopped before t = 5\.0: step size too small"):
         dynamics.integrate(PROBLEM.base_log_policy, lambda _: PROBLEM.correct, TIMES)
+
+
+@pytest.mark.parametrize("geometry", ["softmax", "natural"])
+def test_the_effect_of_a_global_term_is_a_difference_of_logits(geometry):
+    """Move the logits along what the term adds, by 1e-6 to either side: unequal answers on both sides."""
+    log_policy, correct = np.log([0.35, 0.05, 0.4, 0.15, 0.05]), np.array([1.0, 1.0, 0.0, 0.0, 0.0])
+    flow = getattr(dynamics, f"{geometry}_flow")
+    moved = 0.7 * flow(np.exp(log_policy), -log_policy)
+    ends = [policies.logit_correctness(log_policy + step * moved, correct) for step in (-1e-6, 1e-6)]
+    found = dynamics.global_term_effect(np.exp(log_policy), log_policy, correct, 0.7, geometry)
+    assert found == pytest.approx((ends[1] - ends[0]) / 2e-6, rel=1e-7)
+
+
+def test_graded_limits_share_among_the_likeliest_of_the_best():
+    log_policy = policies.log_softmax([0.0, 0.0, -1.0, 3.0])
+    found = dynamics.graded_limit(log_policy, np.array([0.7, 0.7, 0.7, 0.2]))
+    assert found.tolist() == [0.5, 0.5, 0.0, 0.0]
+    assert dynamics.graded_limit(log_policy, np.array([0.1, 0.2, 0.3, 0.0])).tolist() == [0.0, 0.0, 1.0, 0.0]

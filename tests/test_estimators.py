@@ -373,3 +373,17 @@ def test_retained_mass_ends():
     assert estimators.retained_mass(base, [TINY, 0.0, 1.0], [1, 1, 0]) == pytest.approx(2 * TINY, rel=FLOAT64)
     with pytest.raises(ValueError, match="correct mass of base_policy"):
         estimators.retained_mass(base, base, [0, 0, 0])
+
+
+@pytest.mark.parametrize(("n", "c", "k"), [(100, 40, 34), (400, 34, 33), (5000, 40, 40), (20000, 50, 35)])
+def test_many_correct_and_many_drawn_against_integers(n, c, k):
+    """Above 32 of both, where nothing is multiplied out."""
+    wanted = 1 - Fraction(math.comb(n - c, k), math.comb(n, k))
+    assert estimators.pass_at_k(n, c, k) == pytest.approx(float(wanted), rel=FLOAT64)
+
+
+def test_edges_of_what_is_accepted():
+    with pytest.raises(ValueError, match=r"^correctness is 1\.5: it must be a probability in \[0, 1\]$"):
+        estimators.exact_pass_at_k(1.5, 1)
+    rng = np.random.default_rng(0)
+    assert estimators.sampled_maj_at_k([5], [1], [2, 3], rng=rng, num_subsets=4).tolist() == [1, 1]

@@ -188,3 +188,13 @@ def test_lists_of_groups_are_complete_and_bounded():
     assert len(expected_flow.all_groups(3, 4, is_ordered=True).members) == 81
     with pytest.raises(ValueError, match="group_size is 40: groups of 8 symbols are more than"):
         expected_flow.all_groups(8, 40)
+
+
+def test_a_flow_stops_where_an_answer_is_extinct():
+    """The natural gradient sheds wrong answers by a nat per unit of time: at -1e5 nats there is no more to follow."""
+    problem = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
+    time, end = expected_flow.follow(
+        ExpectedFlow(baselines.reinforce, problem, group_size=2), problem.base_log_policy, 1e9, "natural"
+    )
+    assert 1e5 < time < 1e8
+    assert end.min() < expected_flow.DEEPEST

@@ -273,3 +273,47 @@ def test_simulated_points_lie_on_the_curve_and_off_the_rival():
         assert abs(last["rival_standard_errors"]) > 2 * MONTE_CARLO_Z
     again = list(bandit_rows.theory_and_simulation(**SHOWN, strength=0.1, **setting))
     assert again == rows
+
+
+def test_the_grids_are_those_of_the_captions():
+    """Ends and steps of every grid that a figure is drawn on."""
+    grids = {
+        "FIELD_LOGITS": (-3.0, 7.0, 41), "FIELD_LOG_RATIOS": (0.0, 5.0, 31), "LEANS": (0.0, 1.0, 81),
+        "WRONG_SHARES": (0.0, 1.0, 71), "FRONTIER_RISES": (0.0, 8.0, 81), "SLOPE_LOGITS": (-4.6, 4.6, 47),
+        "WEIGHT_GRID": (0.0, 1.0, 101),
+    }  # fmt: skip
+    for name, (first, last, number) in grids.items():
+        np.testing.assert_allclose(
+            getattr(figure_rows, name), first + (last - first) / (number - 1) * np.arange(number)
+        )
+    logarithmic = {"MULTIPLICITIES": (0.0, 3.0, 46), "PATH_TIMES": (-2.0, 5.0, 141), "LINE_TIMES": (-1.5, 4.0, 111)}
+    for name, (first, last, number) in logarithmic.items():
+        grid = getattr(figure_rows, name)
+        assert name == "MULTIPLICITIES" or grid[0] == 0
+        wanted = 10 ** (first + (last - first) / (number - 1) * np.arange(number))
+        np.testing.assert_allclose(grid[grid > 0], wanted)
+    assert figure_rows.RATIOS == (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 0.7, 0.85, 1.0, 1.5, 2.0, 3.0)
+
+
+def test_optima_ask_for_the_gap_of_one_over_the_kl_strength(frontier):
+    """And methods whose fixed point needs a strength below that of the KL term have none beyond it."""
+    rows = select(list(figure_rows.dominance_frontier(PROBLEM, 0.25, (0.5,))), section="optimum")
+    assert {row["needed_tilt"] for row in rows} == {4.0}
+    reached = {method: max(row["strength"] for row in select(rows, method=method)) for method in figure_rows.SIGNS}
+    assert reached["vanilla"] == 0
+    assert reached["ds"] == reached["entropy_bonus"] == 0.75
+    assert reached["entropy_penalty"] == reached["ds_with_charge"] == pytest.approx(0.85 * 0.25)
+
+
+def test_rates_on_the_triangle_are_those_of_the_flow():
+    """Of one policy, worked out by hand: p_i (z_i' - sum p z'), z_i' = p_i (r_i - Q) without a term."""
+    policy = np.array([0.5, 0.2, 0.3])
+    row = figure_rows._triangle_row(policy, lambda _: np.array([1.0, 1.0, 0.0]), section="field", time=0.0)
+    moved = [0.5 * 0.3, 0.2 * 0.3, -0.3 * 0.7]
+    mean = 0.5 * moved[0] + 0.2 * moved[1] + 0.3 * moved[2]
+    wanted = [share * (move - mean) for share, move in zip(policy, moved, strict=True)]
+    np.testing.assert_allclose([row[f"rate_{arm}"] for arm in range(3)], wanted, rtol=FLOAT64)
+
+
+def test_a_field_has_no_time(triangle):
+    assert {row["time"] for row in triangle if row["section"] == "field"} == {0.0}

@@ -182,7 +182,8 @@ def test_what_is_said_of_shared_strategies() -> None:
     assert not any(row["is_above"] for row in shared)
     for stated in (
         f"with both at 1 pass@64 ends at {short(both['other'])}, below plain RL's {short(plain['other'])}.",
-        f"PKPO has at best {pkpo[0]} times its pass@8 (at pass@1 {pkpo[1]}), IPS {ips[0]} ({ips[1]}) and DS {ds[0]} ({ds[1]}).",
+        f"PKPO has at best {pkpo[0]} times its pass@8 (at pass@1 {pkpo[1]}), IPS {ips[0]} ({ips[1]}) and "
+        f"DS {ds[0]} ({ds[1]}).",
         f"from {short(weak['other'])} at strength .01 to {short(strong['other'])} at 1; pass@1 falls from "
         f"{short(weak['correctness'])} to {short(strong['correctness'])} on the way.",
     ):

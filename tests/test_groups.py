@@ -298,3 +298,17 @@ def test_presence_bounds_enclose_the_ratio():
 def test_expected_share_shift_vanishes_at_one_half_and_favours_the_rarer():
     assert sampling.expected_share_shift(0.5, 1.0) == 0
     assert sampling.expected_share_shift(0.2, 1.0) > 0 > sampling.expected_share_shift(0.8, 1.0)
+
+
+def test_natural_steps_at_full_correctness_have_neither_mean_nor_noise():
+    assert sampling.natural_drift(0.6, 0.4, 1.0, 8, 0.1) == (0.0, 0.0)
+
+
+def test_a_mixture_weighs_like_its_parts():
+    """A third of REINFORCE and the rest PKPO of order 3, from the tables of both, in Fractions."""
+    share, mass = Fraction(1, 3), Fraction(2, 5)
+    parts = [
+        expectations.prompt_weight(expectations.advantage_table(method, 5, is_exact=True, **own), mass)
+        for method, own in ((baselines.reinforce, {}), (baselines.pkpo, {"k": 3}))
+    ]
+    assert expectations.mixture_weight(mass, 3, share) == share * parts[0] + (1 - share) * parts[1]

@@ -369,3 +369,17 @@ def test_dynamic_sampling_drops_the_term_of_uniform_groups(spec):
 def test_dynamic_sampling_is_no_matter_for_methods_without_a_term():
     assert calls.caveats(calls.resolve("grpo"), is_dynamic_sampling=True) == ()
     assert calls.caveats(calls.resolve("entropy_bonus"), {"form": "loss"}, is_dynamic_sampling=True) == ()
+
+
+def test_numbers_in_methods_of_the_table_end_at_a_million():
+    values = calls.parameter_values(calls.resolve("ds"), {"gamma_correct": 1e6})
+    assert values["gamma_correct"] == 1e6
+    with pytest.raises(ValueError, match=r"^gamma_correct is 1500000\.0: it must be from -1e\+06 to 1e\+06$"):
+        calls.parameter_values(calls.resolve("ds"), {"gamma_correct": 1.5e6})
+
+
+def test_which_methods_divide_by_the_standard_deviation():
+    normalised = {spec: calls.resolve(spec).is_normalised(calls.parameter_values(calls.resolve(spec))) for spec in IDS}
+    assert normalised["grpo"]
+    assert not normalised["dr_grpo"] | normalised["ds"]
+    assert calls.resolve("ds").is_normalised({"normalise": "std"})

@@ -179,3 +179,14 @@ def test_errors_name_the_argument_its_value_and_what_is_allowed(optimum, kl_stre
     with pytest.raises(ValueError, match="kl_strength") as caught:
         optimum(problem, kl_strength, Strengths(*strengths))
     assert str(caught.value) == f"{message}: it must be a finite number above 0"
+
+
+def test_the_gap_is_one_unless_another_is_given():
+    problem = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
+    strengths = Strengths(0.3, 0.2)
+    usual, multiplier = optima.sampling_fixed_point(problem, 0.5, strengths)
+    advantage = (
+        problem.correct - np.where(problem.is_correct, 0.3, -0.2) * usual - 0.5 * (usual - problem.base_log_policy)
+    )  # reward 1 on C, the term of DS, the KL term: one number at the fixed point
+    np.testing.assert_allclose(advantage, multiplier, rtol=LARGE_LOG)
+    assert optima.sampling_fixed_point(problem, 0.5, strengths, 2.0)[1] - multiplier > 0.1

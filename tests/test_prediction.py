@@ -236,3 +236,23 @@ def test_the_shipped_example_is_predicted_in_seconds(record_property):
     record_property("summary", f"predict, {table.problem.correct.size} answers: {len(rows)} rows in {seconds:.1f} s")
     assert len(rows) > 2000
     assert seconds < 20
+
+
+def test_the_strengths_are_those_of_the_page():
+    found = dict.fromkeys(row["strength"] / 2.0 for row in ROWS if row["method"] == "ds" and row["kl_strength"] == 2.0)
+    np.testing.assert_allclose(list(found), [0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0], rtol=FLOAT64)
+
+
+def test_half_of_the_solutions_are_lost_when_the_path_says_so():
+    """2.6 answers alive at the start, 1.3 then; and a correctness that is all but reached is reached soon."""
+    (time_to_half,) = only("milestone", "time_to_half_diversity")
+    start, half = (
+        float(np.exp(policies.entropy(policies.conditional(log_policy, PROBLEM.correct, given_correct=True))))
+        for log_policy in vanilla_path.vanilla_path(PROBLEM, [0.0, time_to_half])
+    )
+    assert half == pytest.approx(start / 2, rel=LARGE_LOG)
+    near = policies.problem_from_probabilities([0.5, 0.3995, 0.1005], [1, 1, 0])
+    rows = {row["quantity"]: row["value"] for row in prediction.predict(near, ()) if row["section"] == "milestone"}
+    reached = vanilla_path.vanilla_path(near, [rows["time_to_correctness_0.9"]])[0]
+    assert policies.correctness(reached, near.correct) == pytest.approx(0.9, rel=LARGE_LOG)
+    assert rows["time_to_correctness_0.9"] < 0.1

@@ -244,3 +244,11 @@ def test_bins_are_averages_over_halves(affine: tuple[Data, Counts, dict[str, Fit
     np.testing.assert_allclose(expit(found.before), sums[1] / sums[0], rtol=OF_DRAWS, atol=SHARE_DRAWN)
     np.testing.assert_allclose(expit(found.after), sums[2] / sums[0], rtol=OF_DRAWS, atol=SHARE_DRAWN)
     assert (np.diff(found.before) > 0).all()
+
+
+def test_a_path_ends_at_log_odds_of_thirty():
+    """However long it is followed, and backwards at minus thirty; from beyond, it starts there."""
+    path = rate_path.RatePath(rate_path.natural_speed(np.ones_like))
+    starts = np.array([-40.0, 0.0, 29.0])
+    assert path.after(starts, 1e3)[0].tolist() == [30.0, 30.0, 30.0]
+    assert path.after(starts, -1e3)[0].tolist() == [-30.0, -30.0, -30.0]

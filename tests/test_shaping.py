@@ -154,3 +154,8 @@ def test_token_mean_divides_by_the_length():
     log_prob, num_tokens = np.array([-6.0, -8.0]), np.array([3, 2])
     assert shaping.per_answer_log_prob(log_prob, num_tokens, is_token_mean=True).tolist() == [-2.0, -4.0]
     assert shaping.per_answer_log_prob(log_prob, num_tokens, is_token_mean=False).tolist() == [-6.0, -8.0]
+
+
+def test_the_kl_penalty_is_proportional_to_the_log_ratio():
+    assert shaping.kl_penalty(1.0, -2.0, -5.0, strength=0.5) == -0.5
+    assert shaping.kl_penalty(0.0, -5.0, -2.0, strength=0.5) == 1.5

@@ -150,3 +150,7 @@ def test_length_effects():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_marks_are_lost_and_given_at_the_two_rates():
+    assert smoothing.marked_correct(np.array([1.0, 0.0]), 0.2, 0.1).tolist() == [0.9, 0.2]

@@ -165,3 +165,7 @@ def test_the_matched_policy_starts_at_the_base_and_not_below():
     np.testing.assert_allclose(matched.log_policy_at_logit(PROBLEM, start), PROBLEM.base_log_policy, rtol=FLOAT64)
     with pytest.raises(ValueError, match=r"logit is -5\.0"):
         matched.log_policy_at_logit(PROBLEM, -5.0)
+
+
+def test_balance_orders_have_their_published_defaults():
+    assert (strategies.balance_order("f_grpo"), strategies.balance_order("pkpo")) == (1.0, 1.0)

@@ -6,6 +6,7 @@ from types import ModuleType
 
 from sharpening.theory.claims import (
     budget,
+    collapse,
     coverage,
     dominance,
     drift,
@@ -36,6 +37,7 @@ MODULES: tuple[ModuleType, ...] = (
     failures,
     references,
     flow,
+    collapse,
     limits,
     steps,
     rivals,

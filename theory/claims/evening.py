@@ -19,7 +19,7 @@ from sharpening.theory.policies import Floats, Problem
 OURS = "ours"
 SMALL = 1e-4  # log-ratio at which a first order is taken, from both sides
 FIRST_ORDER = 1e-6  # relative; what the second order leaves of that
-LARGE_GROUPS = (32, 64)
+LARGE_GROUPS = (64, 128)
 EXTRAPOLATED = 5e-3  # what two groups of that size leave of a limit whose error falls as 1/G
 
 
@@ -248,7 +248,7 @@ def shares_of_the_reward(rng: np.random.Generator) -> Evidence:
     "The exact step of the method tends to that rate like 1/G; at finite G a lone correct sample keeps its reward, so "
     "even a = 1 sharpens below some Q: .35 at G = 8 and p_C = (3/4, 1/4).",
     latex=r"\tfrac{d}{dt}\log\tfrac{p_i}{p_j}\Big|_G=Q(s_i-s_j)-Q(p_i-p_j)+O(1/G)",
-    hypotheses="every answer above .08; groups of 32 and 64, extrapolated in 1/G",
+    hypotheses="every answer above .12; groups of 64 and 128, extrapolated in 1/G",
     source=OURS,
     kind="numeric",
     tolerance=EXTRAPOLATED,
@@ -257,13 +257,13 @@ def shares_of_the_reward(rng: np.random.Generator) -> Evidence:
 def shares_in_finite_groups(rng: np.random.Generator) -> Evidence:
     """The mean weight over the drawn correct samples differs from that on C by order 1/sqrt(G), in the mean by 1/G.
 
-    All multisets of 32 and of 64 samples from two correct and one wrong answer are listed with the method's own
-    function, and 2 r_64 - r_32 compared with the claimed rate. The turning point at G = 8 lies between Q = .345 and
+    All multisets of 64 and of 128 samples from two correct and one wrong answer are listed with the method's own
+    function, and 2 r_128 - r_64 compared with the claimed rate. The turning point at G = 8 lies between Q = .345 and
     .355.
     """
     violations = []
     for exponent in (0.3, 1.0, 1.7):
-        problem = _drawn(rng, 2, 1, 0.08)
+        problem = _drawn(rng, 2, 1, 0.12)
         policy = np.exp(problem.base_log_policy)
         rates = [_rate(problem, exponent, group_size) for group_size in LARGE_GROUPS]
         share = evening.escort_share(policy[:2], exponent)

@@ -136,12 +136,12 @@ def literal_dominance_fails_in_every_divergence(rng: np.random.Generator) -> Evi
         costs = []
         for exponent in np.linspace(-EXPONENT, EXPONENT, 31):
             inside = policies.tempered(right, exponent)
-            least = policies.log_partition(right, exponent) - policies.log_partition(base[~problem.is_correct])
+            lowest = policies.log_partition(right, exponent) - policies.log_partition(base[~problem.is_correct])
 
             def cost(logit: float, inside: Floats = inside, divergence: divergences.Divergence = divergence) -> float:
                 return float(divergence(policies.compose(logit, inside, wrong, problem.correct), base))
 
-            start = max(least, wanted)
+            start = max(lowest, wanted)
             found = minimize_scalar(cost, bounds=(start, start + 20.0), method="bounded")
             costs.append(min(cost(start), found.fun) / float(divergence(bonus, base)))
         ratios[name] = min(costs) - float(np.abs(np.diff(costs)).max())

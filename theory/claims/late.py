@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.integrate import solve_ivp
+from scipy.integrate import LSODA, solve_ivp
 
 from sharpening.theory import policies
 from sharpening.theory.policies import Floats, Problem
@@ -21,29 +21,47 @@ Advantage = Callable[[Floats], Floats]  # log-probabilities -> advantages, (num_
 Distance = Callable[[Floats], float]  # log-probabilities -> how far they are from where they should go
 
 
-def _never(log_policy: Floats) -> float:
-    """The distance of a policy that goes nowhere in particular."""
-    return 1.0
+def fixed(advantage: Floats) -> Advantage:
+    """An advantage that does not depend on the policy."""
+    return lambda log_policy: advantage
 
 
-def late_flow(log_policy: Floats, advantage_of: Advantage, log_times: ArrayLike, distance: Distance = _never) -> Floats:
+def late_flow(log_policy: Floats, advantage_of: Advantage, log_times: ArrayLike) -> Floats:
     """Log-probabilities along the exact softmax flow of an advantage, at increasing logarithms of time.
 
-    With a `distance` of a policy from where it should go, only the first policy at which it is 0 or less, or the last.
     Shapes:   log_policy: (num_arms,), log_times: (num_times,). Returns (num_times, num_arms), nats.
     """
-    return _followed(log_policy, advantage_of, np.asarray(log_times, dtype=np.float64), distance)[1]
+    at = np.asarray(log_times, dtype=np.float64)
+    tolerances = {"rtol": RELATIVE_TOLERANCE, "atol": ABSOLUTE_TOLERANCE}
+    rate = _rate(advantage_of)
+    solution = solve_ivp(rate, (EARLY, at[-1]), np.array(log_policy), t_eval=at, method="LSODA", **tolerances)
+    if not solution.success:
+        raise RuntimeError(f"the integrator stopped before a log time of {at[-1]:g}: {solution.message}")
+    return policies.log_softmax(solution.y.T)
 
 
-def log_time_until(log_policy: Floats, advantage_of: Advantage, latest: float, distance: Distance) -> float:
-    """The logarithm of the time at which the distance has come down to 0; infinite if not by `latest`."""
-    return _followed(log_policy, advantage_of, np.array([latest]), distance)[0]
-
-
-def _followed(
-    log_policy: Floats, advantage_of: Advantage, log_times: Floats, distance: Distance
+def until(
+    log_policy: Floats, advantage_of: Advantage, latest: float, distance: Distance, within: float = 0.0
 ) -> tuple[float, Floats]:
-    """The log time at which the distance was 0, infinite if it never was, and the policies."""
+    """The log time at which the flow has come within that distance, and the policy at the end of that step.
+
+    Infinite, and the policy at the log time `latest`, if it does not come so far.
+    """
+    tolerances = {"rtol": RELATIVE_TOLERANCE, "atol": ABSOLUTE_TOLERANCE}
+    solver = LSODA(_rate(advantage_of), EARLY, np.array(log_policy), latest, **tolerances)
+    log_time, left = EARLY, distance(log_policy) - within
+    while solver.status == "running" and left > 0:
+        before, was = solver.t, left
+        solver.step()
+        left = distance(policies.log_softmax(solver.y)) - within
+        log_time = before + (solver.t - before) * was / (was - left) if left <= 0 else float("inf")
+    if solver.status == "failed":
+        raise RuntimeError(f"the integrator stopped at a log time of {solver.t:g}")
+    return float(log_time), policies.log_softmax(solver.y)
+
+
+def _rate(advantage_of: Advantage) -> Callable[[float, Floats], Floats]:
+    """The velocity of the logits in the logarithm of time."""
 
     def rate(log_time: float, logits: Floats) -> Floats:
         now = policies.log_softmax(logits)
@@ -51,20 +69,7 @@ def _followed(
         pull = (advantage[:, None] - advantage) @ np.exp(now)
         return np.asarray(np.exp(now + log_time) * pull)
 
-    def there(_: float, logits: Floats) -> float:
-        return distance(policies.log_softmax(logits))
-
-    there.terminal = True  # type: ignore[attr-defined]
-    solution = solve_ivp(
-        *(rate, (EARLY, log_times[-1]), np.array(log_policy)),
-        **{"t_eval": log_times, "method": "LSODA", "events": there},
-        **{"rtol": RELATIVE_TOLERANCE, "atol": ABSOLUTE_TOLERANCE},
-    )
-    if not solution.success:
-        raise RuntimeError(f"the integrator stopped before a log time of {log_times[-1]:g}: {solution.message}")
-    if len(solution.t_events[0]):
-        return float(solution.t_events[0][-1]), policies.log_softmax(solution.y_events[0][-1:])
-    return float("inf"), policies.log_softmax(solution.y.T if distance is _never else solution.y.T[-1:])
+    return rate
 
 
 def vanilla_at_logit(problem: Problem, logit: float) -> Floats:

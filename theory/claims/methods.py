@@ -241,7 +241,7 @@ def collapse_is_a_power_law(rng: np.random.Generator) -> Evidence:
     """
     violations = []
     for problem, num_top, num_wrong in _tied_problems(rng, 12):
-        log_policy = late.late_flow(problem.base_log_policy, lambda _, r=problem.correct: r, [DEEP, 2 * DEEP])
+        log_policy = late.late_flow(problem.base_log_policy, late.fixed(problem.correct), [DEEP, 2 * DEEP])
         rarest = int(np.where(problem.is_correct, problem.base_log_policy, np.inf).argmin())
         top = int(np.where(problem.is_correct, problem.base_log_policy, -np.inf).argmax())
         log_failure = [policies.log_partition(row[~problem.is_correct]) for row in log_policy]
@@ -346,7 +346,7 @@ def _enumerated_step(policy: Any, correct: Any, scores: Any, table: Any, group_s
     return total
 
 
-def _without_epsilon(method: Callable[..., Any]) -> dict[str, float]:
+def _without_epsilon(method: Callable[..., Any]) -> dict[str, Any]:
     """Epsilon 0, for a method that has one."""
     return {"epsilon": 0.0} if method is baselines.grpo else {}
 

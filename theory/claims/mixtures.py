@@ -161,7 +161,7 @@ def _flow(log_policy: Floats, solves: Floats, share: float, k: int) -> Floats:
         advantage = advantage_of(now)
         return float(advantage.max() - np.exp(now) @ advantage) - OPTIMISER / 10
 
-    return late.late_flow(log_policy, advantage_of, [LATEST], is_still)[-1]
+    return late.until(log_policy, advantage_of, LATEST, is_still)[1]
 
 
 def _largest(rng: np.random.Generator, solves: Floats, share: float, k: int) -> float:
@@ -178,7 +178,7 @@ def _largest(rng: np.random.Generator, solves: Floats, share: float, k: int) -> 
         )
         for _ in range(4)
     ]
-    return max(-result.fun for result in found)
+    return float(max(-result.fun for result in found))
 
 
 def _rival(score: Floats, start: Floats, solves: Floats, k: int) -> float:

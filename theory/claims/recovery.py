@@ -93,7 +93,7 @@ def graded_rewards_end_on_the_largest(rng: np.random.Generator) -> Evidence:
         logits = np.concatenate([np.zeros(num_top), [-rng.uniform(0.1, 3.0)], rng.normal(size=num_wrong)])
         log_policy = policies.log_softmax(logits)
         log_time = np.log(1e6) * (num_wrong + num_top) / min(num_wrong, num_top)
-        end = late.late_flow(log_policy, lambda _, r=grades: r, [log_time])[-1]
+        end = late.late_flow(log_policy, late.fixed(grades), [log_time])[-1]
         short = np.log(np.exp(end) @ (1.0 - grades)) + log_time
         limit = dynamics.graded_limit(log_policy, grades)
         violations.append(float(np.abs(np.exp(end) - limit).max()))
@@ -176,4 +176,4 @@ def _recovery(problem: Problem, gamma: float) -> float:
     def advantage_of(log_policy: Floats) -> Floats:
         return np.asarray(dynamics.smoothing_advantage(log_policy, problem.correct, gamma, 0.0))
 
-    return late.log_time_until(problem.base_log_policy, advantage_of, LATEST, lambda now: float(goal - now[rare]))
+    return late.until(problem.base_log_policy, advantage_of, LATEST, lambda now: float(goal - now[rare]))[0]

@@ -14,11 +14,8 @@ from sharpening.theory.groups import expected_flow
 from sharpening.theory.methods import baselines, diversity, terms
 
 NAMED = policies.problem_from_probabilities([0.8, 0.15, 0.05], [1, 1, 0])
-LIFTING: dict[Callable[..., Any], dict[str, Any]] = {
-    terms.ds: {"gamma_correct": 1.0},
-    diversity.ips: {},
-    diversity.unlikeliness: {},
-}
+LIFTING = (terms.ds, diversity.ips, diversity.unlikeliness)
+TRIED: tuple[Callable[..., Any], ...] = (*LIFTING, diversity.ucpo, baselines.dr_grpo)
 
 
 @ledger.claim(
@@ -43,7 +40,8 @@ def answer_dependent_methods_lift_the_rare(rng: np.random.Generator) -> Evidence
     """
     violations, at_named = [], []
     for problem, group_size in _policies(rng):
-        for method, parameters in {**LIFTING, diversity.ucpo: {}, baselines.dr_grpo: {}}.items():
+        for method in TRIED:
+            parameters = {"gamma_correct": 1.0} if method is terms.ds else {}
             flow = expected_flow.ExpectedFlow(method, problem, parameters, group_size)
             push = flow.pulls(problem.base_log_policy)[:2]
             move = float(expected_flow.log_ratio_rate(flow, problem.base_log_policy, (0, 1)))

@@ -1,0 +1,146 @@
+"""What evens out correct answers, and what prompts that share parameters do to one another: loops and differences."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+
+from sharpening.theory import policies
+from sharpening.theory.flow import evening, transfer
+from sharpening.theory.methods import sharing
+from tests.tolerances import ADVANTAGE32, ADVANTAGE64, DIFFERENCE, FLOAT64
+
+GROUPS = [group for size in (2, 3, 5) for group in itertools.product((0.0, 1.0), repeat=size)]
+
+
+def drawn(group: tuple[float, ...]) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(len(group))
+    log_prob = -rng.integers(1, 64 * 6, (1, len(group))) / 64  # exact in float32
+    return {"reward": np.array([group]), "correct": np.array([group]), "log_prob": log_prob}
+
+
+def looped_evened(inputs: dict[str, np.ndarray], num_solutions: int, strength: float) -> list[float]:
+    """Sample by sample, from the others' rewards."""
+    rewards, logs = inputs["reward"][0].tolist(), inputs["log_prob"][0].tolist()
+    found = []
+    for i, reward in enumerate(rewards):
+        others = math.fsum(rewards[:i] + rewards[i + 1 :]) / (len(rewards) - 1)
+        bonus = strength * (1 - others) / (num_solutions * math.exp(logs[i])) if reward else 0.0
+        found.append(reward - others + bonus)
+    return found
+
+
+def looped_shared_out(inputs: dict[str, np.ndarray], exponent: float) -> list[float]:
+    """Sample by sample, from the group's weights as they are."""
+    rewards, logs = inputs["reward"][0].tolist(), inputs["log_prob"][0].tolist()
+    weights = [math.exp(-exponent * log) if reward else 0.0 for reward, log in zip(rewards, logs, strict=True)]
+    number, total = sum(rewards), math.fsum(weights)
+    shares = [weight / total * number if total else 0.0 for weight in weights]
+    return [share - math.fsum(shares) / len(shares) for share in shares]
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_advantages_are_those_of_the_loops(group):
+    inputs = drawn(group)
+    narrow = {name: values.astype(np.float32) for name, values in inputs.items()}
+    cases = (
+        (sharing.evened, {"num_solutions": 3}, looped_evened(inputs, 3, 2.0)),
+        (sharing.evened, {"num_solutions": 4, "strength": 0.5}, looped_evened(inputs, 4, 0.5)),
+        (sharing.shared_out, {}, looped_shared_out(inputs, 1.0)),
+        (sharing.shared_out, {"exponent": 0.3}, looped_shared_out(inputs, 0.3)),
+    )
+    for function, parameters, wanted in cases:
+        np.testing.assert_allclose(function(**inputs, **parameters)[0], wanted, rtol=ADVANTAGE64, atol=ADVANTAGE64)
+        found = function(**narrow, **parameters)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found[0], wanted, rtol=ADVANTAGE32, atol=ADVANTAGE32)
+
+
+@pytest.mark.parametrize("library", ["array_api_strict", "torch"])
+def test_other_array_libraries_give_the_same(library):
+    xp = pytest.importorskip(library)
+    inputs = drawn((1.0, 0.0, 1.0, 1.0))
+    given = {name: xp.asarray(values.tolist(), dtype=xp.float64) for name, values in inputs.items()}
+    for function, parameters in ((sharing.evened, {"num_solutions": 3}), (sharing.shared_out, {"exponent": 0.7})):
+        found = np.from_dlpack(function(**given, **parameters))
+        np.testing.assert_allclose(found, function(**inputs, **parameters), rtol=ADVANTAGE64)
+
+
+def test_escort_shares_run_from_the_policy_to_its_reverse():
+    policy = np.array([0.3, 0.1])
+    for exponent, wanted in ((0, [0.75, 0.25]), (1, [0.5, 0.5]), (2, [0.25, 0.75])):
+        np.testing.assert_allclose(evening.escort_share(policy, exponent), wanted, rtol=FLOAT64)
+    assert evening.shared_out_log_ratio_rate(0.5, 0.2, 0.4) == pytest.approx(0.12, rel=FLOAT64)
+
+
+def test_rates_of_the_evened_step_at_a_policy_worked_out_by_hand():
+    """p = (.3, .1 | .6), rho = 1.5, m = 2: dz = .6 (.75 - .5 p) on C and -.6 (.4 + 1.5 .6) on W."""
+    policy, correct = np.array([0.3, 0.1, 0.6]), np.array([1.0, 1.0, 0.0])
+    moves = [0.6 * (0.75 - 0.15), 0.6 * (0.75 - 0.05), -0.6 * (0.4 + 0.9)]
+    logit = 0.75 * moves[0] + 0.25 * moves[1] - moves[2]
+    assert evening.evened_logit_rate(policy, correct, 1.5) == pytest.approx(logit, rel=FLOAT64)
+    assert evening.evened_log_ratio_rate(0.3, 0.1, 0.4, 1.5) == pytest.approx(moves[0] - moves[1], rel=FLOAT64)
+    assert evening.largest_evening_strength(3) == 1.5
+
+
+def test_the_mean_square_of_a_centred_log_ratio_by_counting_heads():
+    """Two answers, six draws: the factor is 1 - h (1 - ((2n - G)/G)^2), n binomial."""
+    rate, gamma, size = 0.4, 1.2, 6
+    factors = [1 - rate * gamma / 2 * (1 - ((2 * heads - size) / size) ** 2) for heads in range(size + 1)]
+    chances = [math.comb(size, heads) / 2**size for heads in range(size + 1)]
+    mean, square = (
+        math.fsum(c * factor**power for c, factor in zip(chances, factors, strict=True)) for power in (1, 2)
+    )
+    assert evening.centred_consensus_factor(rate, gamma, 2, size) == pytest.approx(mean, rel=FLOAT64)
+    assert evening.centred_square_factor(rate, gamma, size) == pytest.approx(square, rel=FLOAT64)
+
+
+def test_recovery_takes_the_measured_time():
+    """Integrated elsewhere at Q = 1/2, DS 1 beside one answer and two wrong ones: 4.2e6 from 1e-4, 7.8e11 from 1e-6."""
+    for share, measured, room in ((1e-4, 4.2e6, 0.6), (1e-6, 7.8e11, 0.31)):
+        problem = policies.problem_from_probabilities([(1 - share) / 2, share / 2, 0.3, 0.2], [1, 1, 0, 0])
+        assert 0 < measured / evening.recovery_time(problem, 1.0) - 1 < room
+    assert evening.recovery_exponent(2, 3) == 2.5
+
+
+@pytest.mark.parametrize("gamma", [0.0, -1.0])
+def test_recovery_asks_for_tied_answers_and_a_strength(gamma):
+    rare = policies.problem_from_probabilities([0.4, 0.1, 0.5], [1, 1, 0])
+    uneven = policies.problem_from_probabilities([0.3, 0.2, 0.1, 0.4], [1, 1, 1, 0])
+    for problem, strength in (
+        (rare, gamma),
+        (uneven, 1.0),
+        (policies.problem_from_probabilities([0.5, 0.5], [1, 0]), 1),
+    ):
+        with pytest.raises(ValueError, match=r"^problem: want gamma_correct above 0, and one rare correct answer"):
+            evening.recovery_time(problem, strength)
+
+
+def test_transfers_are_differences_of_one_prompt_trained_alone():
+    """Move u of one prompt and v along the gradient of that prompt's correctness, and look at both prompts."""
+    log_policy = policies.log_softmax([[0.5, -0.3, 0.2, -1.0], [0.1, 0.9, -0.2, 0.4]])
+    correct, style = np.array([[1.0, 1.0, 0.0, 0.0]] * 2), np.array([[0, 1, 2, 0], [1, 1, 0, 2]])
+    weight, step = 0.7, 1e-5
+    slope, logit = transfer.transfers(transfer.Styles(log_policy, correct, style, weight))
+    for trained in range(2):
+        policy = np.exp(log_policy[trained])
+        push = policy * (correct[trained] - policy @ correct[trained])
+        shared = np.array([weight * push[style[trained] == kind].sum() for kind in range(3)])
+        for seen in range(2):
+            ends = []
+            for sign in (-1, 1):
+                own = push if seen == trained else 0.0
+                after = policies.log_softmax(log_policy[seen] + sign * step * (own + weight * shared[style[seen]]))
+                before = log_policy[seen][:2]
+                fitted = np.polyfit(before, after[:2], 1)[0]
+                ends.append((fitted, policies.logit_correctness(after, correct[seen])))
+            wanted = (np.array(ends[1]) - ends[0]) / (2 * step)
+            np.testing.assert_allclose([slope[seen, trained], logit[seen, trained]], wanted, atol=DIFFERENCE)
+
+
+def test_factors_of_transfers_by_hand():
+    assert transfer.cross_over_own(np.array([[2.0, 1.0], [0.5, 4.0]])) == pytest.approx(0.25, rel=FLOAT64)
+    assert transfer.amplification(5, 0.5, 0.25) == 1.5
