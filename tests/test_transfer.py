@@ -105,7 +105,8 @@ def matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 @cache
 def two_passes() -> tuple[transfer.Vector, list[Transfer]]:
     chosen = audited(small_model(), drawn("train", NUM_TRAINED))
-    mean = transfer.mean_gradient(of(small_model()), chosen, plain)
+    mean, number = transfer.mean_gradient(of(small_model()), chosen, plain)
+    assert number == NUM_TRAINED
     found = [transfer.transfer_of(of(small_model()), one, mean, plain) for one in chosen]
     return mean, [one for one in found if one is not None]
 
@@ -206,7 +207,7 @@ def test_a_table_with_a_parameter_for_each_answer_is_the_theory_of_single_prompt
     lm = LanguageModel(Tables(tokenizer, list(zip(prompts, listed, strict=True))), tokenizer, torch.device("cpu"))
     before = audited(lm, chosen)
     assert before[0].log_prob == pytest.approx(torch.log_softmax(lm.model.blocks[0], 0)[:-1].tolist())
-    mean = transfer.mean_gradient(of(lm), before, plain)
+    mean, _ = transfer.mean_gradient(of(lm), before, plain)
     found = [transfer.transfer_of(of(lm), one, mean, plain) for one in before]
     for one in found:
         assert one is not None
@@ -295,7 +296,10 @@ def test_an_interval_is_over_problems_and_missing_where_a_divisor_has_both_signs
 def test_prompts_without_a_correct_answer_are_left_out_and_none_at_all_is_refused() -> None:
     one, other = audited(small_model(), drawn("test", 2))
     never = other._replace(correct=np.zeros(len(other.tokens)))
-    alone, both = (transfer.mean_gradient(of(small_model()), audits, plain) for audits in ([one], [one, never]))
+    (alone, _), (both, number) = (
+        transfer.mean_gradient(of(small_model()), audits, plain) for audits in ([one], [one, never])
+    )
+    assert number == 1
     assert flat(alone).tolist() == flat(both).tolist()
     assert transfer.transfer_of(of(small_model()), never, alone, plain) is None
     with pytest.raises(ValueError, match=r"^--transfer: none of the training prompts has a correct answer: want"):
@@ -309,5 +313,5 @@ def test_training_prompts_need_their_correct_answers_alone() -> None:
     )
     assert len(part.tokens) == whole.correct.sum() == part.correct.sum()
     assert part.log_prob == pytest.approx(whole.log_prob[whole.correct == 1])
-    means = [flat(transfer.mean_gradient(of(small_model()), [one], plain)) for one in (whole, part)]
+    means = [flat(transfer.mean_gradient(of(small_model()), [one], plain)[0]) for one in (whole, part)]
     assert np.abs(means[0] - means[1]).max() < FLOAT32_GRADIENT * np.abs(means[0]).max()

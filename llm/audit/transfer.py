@@ -1,13 +1,14 @@
 """Exact gradients of correctness and of the sharpening slope, and what a step on training prompts does to each problem.
 
 Two passes over problems: the first keeps one vector of weights, the mean training gradient; the second takes, of each
-problem, its inner products with that mean and with the problem's own training gradient. So memory is four vectors of
-the trained weights beside the model's, whatever the number of problems.
+problem, its inner products with that mean and with the problem's own training gradient. So memory is the weights,
+four vectors of the trained ones and the activations of a batch, whatever the number of problems.
 
 The training gradient is the expected step of a correctness-only method, c_G(Q) grad Q, mean over training prompts
 (claims B4, E1); all of the model's weights are trained, of an adapter those of the adapter.
 
-Departs: plain gradient ascent, where trainers take Adam's step; to first order, from the first model.
+Departs: (1) plain gradient ascent, where trainers take Adam's step; to first order, from the first model. (2) Where not
+every spelling of an answer is listed, Q is that of the listed ones, as in `exact`.
 """
 
 from __future__ import annotations
@@ -60,8 +61,8 @@ class Transfer(NamedTuple):
     spread: float
 
 
-def mean_gradient(of: Differentiated, audits: Iterable[Audited], prompt_weight: PromptWeight) -> Vector:
-    """The first pass: the mean of the training gradients of the prompts that have a correct answer.
+def mean_gradient(of: Differentiated, audits: Iterable[Audited], prompt_weight: PromptWeight) -> tuple[Vector, int]:
+    """The first pass: the mean of the training gradients of the prompts that have a correct answer, and their number.
 
     Raises ValueError where none has.
     """
@@ -75,7 +76,7 @@ def mean_gradient(of: Differentiated, audits: Iterable[Audited], prompt_weight: 
             number += 1
     if not number:
         raise ValueError("--transfer: none of the training prompts has a correct answer: want at least one")
-    return [one / number for one in mean]
+    return [one.div_(number) for one in mean], number
 
 
 def transfer_of(of: Differentiated, audited: Audited, mean: Vector, prompt_weight: PromptWeight) -> Transfer | None:

@@ -11,7 +11,7 @@ denominator has both signs in the resamples; differences, on which verdicts rest
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -133,7 +133,7 @@ def _measured(sums: Sums, num_prompts: float) -> dict[str, _Quotient]:
 def _rows(
     name: str,
     suffix: str,
-    statistics: Any,
+    statistics: Callable[[Sums, float], dict[str, _Quotient]],
     columns: Mapping[str, Floats],
     num_prompts: float,
     rng: np.random.Generator,

@@ -133,13 +133,13 @@ def rows(
                 only_correct=only_correct,
             )
 
-    mean = transfer.mean_gradient(
+    mean, num_prompts = transfer.mean_gradient(
         of, audited(training.problems, "mean gradient", only_correct=True), training.prompt_weight
     )
     some = training.problems[: len(audits[first])]
     trained_on = list(audited(some, "training prompts", only_correct=False))
     found: list[Row] = []
-    for given, size in ((audits, np.inf), ({first: trained_on}, len(training.problems))):
+    for given, size in ((audits, np.inf), ({first: trained_on}, num_prompts)):
         bar = tqdm(given[first], unit=" problems", desc="transfer", disable=None, leave=False)
         each = [transfer.transfer_of(of, one, mean, training.prompt_weight) for one in bar]
         found += transfer_rows.rows(given, each, size, rng=rng)
