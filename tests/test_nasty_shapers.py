@@ -194,6 +194,13 @@ def test_recovery_takes_the_time_of_f7():
     assert "0.01: t = 1.2e+02" in ends.recovery_words(list(times.items()))
 
 
+def test_a_recovery_that_the_integrator_leaves_at_its_last_fast_step_is_timed():
+    """From a share of 1e-4 it is back before 1e10, by the law of F7 from the two times before."""
+    times = dict(ends.recovery(flow_of(terms.ds, {"gamma_correct": 0.1}, group_size=4)))
+    assert None not in times.values()
+    assert 3 * np.log10(times[1e-3] / times[1e-2]) / 2.5 < np.log10(times[1e-4] / times[1e-3]) < 3
+
+
 def test_how_far_it_sharpens_first_is_the_largest_ratio_on_the_way():
     flow = flow_of(terms.ds, {"gamma_correct": 0.3}, group_size=4)
     end = ends.end_of(flow, diagnose.SHOWN.base_log_policy)

@@ -7,6 +7,7 @@ Each is a `Verdict` about the flow from the base policy of a problem with two co
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -50,11 +51,12 @@ def motions(
     end = _end(flow)
     outside = _outside(flow, rng)
     centring_strengths = () if outside is None else strengths
+    first = functools.cache(lambda: motion.onsets(flow, (motion.top_share(flow),))[0])
     noisy_size = max(least, min(flow.group_size, LARGEST_NOISY))
     steps: dict[str, Callable[[], Verdict]] = {
         "correct set": lambda: correct_set(flow, end),
-        "turning point": lambda: turning_point(flow, strengths),
-        "centring": lambda: centring(flow, centring_strengths, end),
+        "turning point": lambda: turning_point(flow, strengths, first()),
+        "centring": lambda: centring(flow, centring_strengths, end, first()),
         "correctness": lambda: correctness(flow, rng),
         "end": lambda: other_starts(flow, least, end),
         "class of B4": lambda: universality(flow, outside),
@@ -143,18 +145,20 @@ def _limit(log_ratio: float) -> str:
     return "infinity" if log_ratio > 0 else "-infinity"
 
 
-def turning_point(flow: ExpectedFlow, strengths: tuple[str, ...]) -> Verdict:
+def turning_point(flow: ExpectedFlow, strengths: tuple[str, ...], first: Onset) -> Verdict:
     """From which correctness on the direction inside C changes, and at which strength it does at the shown policy.
+
+    `first` is the onset at the shares of the shown policy.
 
     Source:   claim E3.
     """
-    shares = (motion.top_share(flow), *(motion.TOP_SHARES if flow.num_groups <= motion.MANY_GROUPS else ()))
-    found = motion.onsets(flow, shares)
+    more = motion.TOP_SHARES if flow.num_groups <= motion.MANY_GROUPS else ()
+    found = [first, *motion.onsets(flow, more, motion.FEW_LOGITS)]
     others = "; ".join(f"top share {onset.top_share:g}: {_turns(onset)}" for onset in found[1:])
     numbers: dict[str, Any] = {"onsets": [dataclasses.asdict(onset) for onset in found]}
     strength = turning_strength(flow, strengths)
     numbers["turning_scale"] = strength[0]
-    at = f"top share {shares[0]:g} as at the shown policy"
+    at = f"top share {first.top_share:g} as at the shown policy"
     return Verdict("turning point", _turns(found[0]), f"{at}; {others}; {strength[1]}", numbers=numbers)
 
 
@@ -190,7 +194,7 @@ def turning_strength(flow: ExpectedFlow, strengths: tuple[str, ...]) -> tuple[fl
     return scale, f"at the shown policy it turns at {at_values}"
 
 
-def centring(flow: ExpectedFlow, strengths: tuple[str, ...], end: End) -> Verdict:
+def centring(flow: ExpectedFlow, strengths: tuple[str, ...], end: End, before: Onset) -> Verdict:
     """What changes if the term of the strengths is centred within the correct samples of each group.
 
     Source:   claim E3.
@@ -201,8 +205,7 @@ def centring(flow: ExpectedFlow, strengths: tuple[str, ...], end: End) -> Verdic
         return Verdict("centring", "undecided", end.evidence)
     centred = motion.centred_function(flow.function, strengths)
     changed = dataclasses.replace(flow, function=centred)
-    share = (motion.top_share(flow),)
-    before, after = (motion.onsets(each, share)[0] for each in (flow, changed))
+    (after,) = motion.onsets(changed, (before.top_share,), motion.FEW_LOGITS)
     strength = turning_strength(changed, strengths)
     new_end = ends.end_of(changed, flow.problem.base_log_policy)
     words = "the same turning point" if _turns(after) == _turns(before) else _turns(after)
