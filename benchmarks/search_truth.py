@@ -250,7 +250,7 @@ def motion(function: Function, group_size: int, policies: Floats, precision: str
     inside, outside = (part / part.sum(axis=1, keepdims=True) for part in (inside, outside))
     rates = (step[:, 0] - step[:, 1], (step * (inside - outside)).sum(axis=1))
     scales = (size[:, 0] + size[:, 1], (size * (inside + outside)).sum(axis=1))
-    floor, least = (1e-4, 1e-3) if precision == "float32" else (1e-12, 1e-8)
+    floor, least = (3e-7, 1e-3) if precision == "float32" else (1e-12, 1e-8)
     return tuple(  # type: ignore[return-value]
         np.where(np.abs(rate) > least * scale, np.sign(rate), np.where(np.abs(rate) < floor * scale, 0.0, np.nan))
         for rate, scale in zip(rates, scales, strict=True)
