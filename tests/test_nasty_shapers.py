@@ -230,3 +230,12 @@ def test_what_has_no_motion_or_turns_too_often_is_refused():
         motion.onsets(wild, (0.75,))
     with pytest.raises(ValueError, match=r"shape \(10, 1\) for inputs of shape \(10, 2\)"):
         flow_of(lambda reward: reward[:, :1], group_size=2).advantages(np.log([[1.0, 1e-9, 1e-9, 1e-9]]))
+
+
+def test_centring_what_does_not_turn_says_that_it_does_not():
+    """The two are probed at different numbers of Q, which makes no difference."""
+    flow = flow_of(terms.ds, {"gamma_correct": -0.1}, group_size=3)
+    end = ends.end_of(flow, diagnose.SHOWN.base_log_policy)
+    (first,) = motion.onsets(flow, (0.75,))
+    found = diagnosis_flow.centring(flow, ("gamma_correct",), end, first)
+    assert (first.turns, found.verdict) == ((), "the same turning point")

@@ -29,6 +29,7 @@ NO_NOISE, ANY_NOISE = 5e-4, 0.999  # largest rates below and above which "none" 
 DIRECTIONS = {1: "sharpens", -1: "smooths", 0: "preserves"}
 RATES = {"false positives": True, "false negatives": False}
 SINGLE_ANSWER = 14.0  # a log-ratio above it is said to be infinite: half the least that stands for one answer
+SAME_TURN = 5e-6  # of Q: turns are shown with five digits
 NO_FLOW = "there is no expected step"
 MOTIONS = (
     "correct set",
@@ -208,7 +209,9 @@ def centring(flow: ExpectedFlow, strengths: tuple[str, ...], end: End, before: O
     (after,) = motion.onsets(changed, (before.top_share,), motion.FEW_LOGITS)
     strength = turning_strength(changed, strengths)
     new_end = ends.end_of(changed, flow.problem.base_log_policy)
-    words = "the same turning point" if _turns(after) == _turns(before) else _turns(after)
+    is_alike = after.sign == before.sign and len(after.turns) == len(before.turns)
+    is_same = is_alike and np.allclose(after.turns, before.turns, atol=SAME_TURN, rtol=0)
+    words = "the same turning point" if is_same else _turns(after)
     ending = "the same end" if new_end.kind == end.kind else f"ends {new_end.words}"
     numbers = {"onset": dataclasses.asdict(after), "turning_scale": strength[0], "kind_of_end": new_end.kind}
     detail = f"centred, {strength[1]}; without it: {_turns(before)}; {ending}"
@@ -280,6 +283,7 @@ def universality(flow: ExpectedFlow, outside: Outside | str | None) -> Verdict:
     weights = list(motion.prompt_weights(flow))
     low, high = weights[0], weights[-1]
     detail = f"c_G(Q) goes from {low[1]:.4g} at Q = {low[0]:g} to {high[1]:.4g} at Q = {high[0]:g}"
+    detail += f"; one factor at {motion.NUM_DRAWN + 1} policies, the start and random ones, and at other lengths"
     negative = [mass for mass, weight in weights if weight < 0]
     if negative:
         detail += f"; negative at Q = {', '.join(f'{mass:g}' for mass in negative)}"
