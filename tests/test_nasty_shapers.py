@@ -234,8 +234,12 @@ def test_what_has_no_motion_or_turns_too_often_is_refused():
 
 def test_centring_what_does_not_turn_says_that_it_does_not():
     """The two are probed at different numbers of Q, which makes no difference."""
-    flow = flow_of(terms.ds, {"gamma_correct": -0.1}, group_size=3)
+
+    def pays_the_likely(reward, correct, log_prob, s):
+        return reward - reward.mean(1, keepdims=True) + s * correct * np.exp(log_prob)
+
+    flow = flow_of(pays_the_likely, {"s": 0.5}, group_size=3)
     end = ends.end_of(flow, diagnose.SHOWN.base_log_policy)
     (first,) = motion.onsets(flow, (0.75,))
-    found = diagnosis_flow.centring(flow, ("gamma_correct",), end, first)
+    found = diagnosis_flow.centring(flow, ("s",), end, first)
     assert (first.turns, found.verdict) == ((), "the same turning point")
