@@ -84,7 +84,11 @@ def called(function: Function, inputs: Inputs) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _named(function: Function) -> frozenset[str]:
-    return frozenset(inspect.signature(function).parameters)
+    """The inputs that a function takes: those that it names, or all."""
+    arguments = inspect.signature(function).parameters
+    if any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values()):
+        return frozenset(("reward", "correct", "log_prob", "base_log_prob", "num_tokens", "answer"))
+    return frozenset(arguments)
 
 
 class Differences:
@@ -195,7 +199,7 @@ def breaks(name: str, function: Function, group: Mapping[str, Any], precision: s
     filled = {"num_tokens": 1.0, "base_log_prob": 0.0, "log_prob": 0.0, "answer": 0}
     size = len(group["reward"])
     inputs = {key: np.array([group.get(key, [default] * size)]) for key, default in filled.items()}
-    inputs |= {key: np.array([group[key]]) for key in ("reward", "correct")}
+    inputs |= {"reward": np.array([group["reward"]]), "correct": np.array([group.get("correct", group["reward"])])}
     found, gaps = called(function, inputs), Differences()
     if name == "finite":
         return found is None or not np.isfinite(found).all()
