@@ -121,9 +121,9 @@ class Differences:
 def least_size(function: Function, group_size: int) -> int | None:
     """The smallest group that it takes and gives a finite advantage to all samples of some group."""
     for size in range(1, group_size + 1):
-        found = called(function, groups_of(table(np.random.default_rng(0), 4, 0), ordered(4, min(size, 5))[:, :size]))
-        if size > 5:
-            found = called(function, groups_of(table(np.random.default_rng(0), 3, 0), ordered(3, min(size, 7))))
+        num_symbols = MOST_SYMBOLS[size]
+        answers = table(np.random.default_rng(0), num_symbols, 0)
+        found = called(function, groups_of(answers, ordered(num_symbols, size)))
         if found is not None and np.isfinite(found).all(axis=1).any():
             return size
     return None
@@ -208,7 +208,7 @@ def breaks(name: str, function: Function, group: Mapping[str, Any], precision: s
     if name == "ordered":
         return _excess(inputs, found, precision) > ROUND_OFF
     if name == "length":
-        changed = (np.ones_like(inputs["num_tokens"]), np.arange(1.0, size + 1)[None], 7 + 0 * inputs["num_tokens"])
+        changed = (np.ones_like(inputs["num_tokens"]), np.arange(1.0, size + 1)[None], 100 * inputs["num_tokens"])
         for tokens in changed:
             gaps.add(called(function, {**inputs, "num_tokens": tokens}), found, inputs)
     if name == "permutes":
