@@ -84,7 +84,11 @@ def called(function: Function, inputs: Inputs) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _named(function: Function) -> frozenset[str]:
-    return frozenset(inspect.signature(function).parameters)
+    """The inputs that a function takes: those that it names, or all."""
+    arguments = inspect.signature(function).parameters
+    if any(argument.kind is argument.VAR_KEYWORD for argument in arguments.values()):
+        return frozenset(("reward", "correct", "log_prob", "base_log_prob", "num_tokens", "answer"))
+    return frozenset(arguments)
 
 
 class Differences:
@@ -117,9 +121,9 @@ class Differences:
 def least_size(function: Function, group_size: int) -> int | None:
     """The smallest group that it takes and gives a finite advantage to all samples of some group."""
     for size in range(1, group_size + 1):
-        found = called(function, groups_of(table(np.random.default_rng(0), 4, 0), ordered(4, min(size, 5))[:, :size]))
-        if size > 5:
-            found = called(function, groups_of(table(np.random.default_rng(0), 3, 0), ordered(3, min(size, 7))))
+        num_symbols = MOST_SYMBOLS[size]
+        answers = table(np.random.default_rng(0), num_symbols, 0)
+        found = called(function, groups_of(answers, ordered(num_symbols, size)))
         if found is not None and np.isfinite(found).all(axis=1).any():
             return size
     return None
@@ -195,7 +199,7 @@ def breaks(name: str, function: Function, group: Mapping[str, Any], precision: s
     filled = {"num_tokens": 1.0, "base_log_prob": 0.0, "log_prob": 0.0, "answer": 0}
     size = len(group["reward"])
     inputs = {key: np.array([group.get(key, [default] * size)]) for key, default in filled.items()}
-    inputs |= {key: np.array([group[key]]) for key in ("reward", "correct")}
+    inputs |= {"reward": np.array([group["reward"]]), "correct": np.array([group.get("correct", group["reward"])])}
     found, gaps = called(function, inputs), Differences()
     if name == "finite":
         return found is None or not np.isfinite(found).all()
@@ -204,7 +208,7 @@ def breaks(name: str, function: Function, group: Mapping[str, Any], precision: s
     if name == "ordered":
         return _excess(inputs, found, precision) > ROUND_OFF
     if name == "length":
-        changed = (np.ones_like(inputs["num_tokens"]), np.arange(1.0, size + 1)[None], 7 + 0 * inputs["num_tokens"])
+        changed = (np.ones_like(inputs["num_tokens"]), np.arange(1.0, size + 1)[None], 100 * inputs["num_tokens"])
         for tokens in changed:
             gaps.add(called(function, {**inputs, "num_tokens": tokens}), found, inputs)
     if name == "permutes":
@@ -250,7 +254,7 @@ def motion(function: Function, group_size: int, policies: Floats, precision: str
     inside, outside = (part / part.sum(axis=1, keepdims=True) for part in (inside, outside))
     rates = (step[:, 0] - step[:, 1], (step * (inside - outside)).sum(axis=1))
     scales = (size[:, 0] + size[:, 1], (size * (inside + outside)).sum(axis=1))
-    floor, least = (1e-4, 1e-3) if precision == "float32" else (1e-12, 1e-8)
+    floor, least = (3e-7, 1e-3) if precision == "float32" else (1e-12, 1e-8)
     return tuple(  # type: ignore[return-value]
         np.where(np.abs(rate) > least * scale, np.sign(rate), np.where(np.abs(rate) < floor * scale, 0.0, np.nan))
         for rate, scale in zip(rates, scales, strict=True)

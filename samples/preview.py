@@ -22,6 +22,7 @@ from scipy.optimize import brentq
 
 from sharpening.samples.rollouts import Mask, Rollouts
 from sharpening.theory.diagnosis import properties
+from sharpening.theory.diagnosis.subject import Subject
 from sharpening.theory.methods import calls, table
 from sharpening.theory.methods.table import Method
 from sharpening.theory.policies import Floats
@@ -127,7 +128,7 @@ def strengths_of(rollouts: Rollouts, method: Method, values: Values) -> tuple[st
     if method.id in table.METHODS or method.id in table.PRESETS:
         return tuple(name for name in STRENGTHS if values.get(name, 0) != 0)
     least = max(size for _, size in rollouts.shapes)
-    subject = properties.Subject(method.advantage, values, least)
+    subject = Subject(method.advantage, values, least)
     return properties.strengths_of(subject, np.random.default_rng(0))
 
 

@@ -194,6 +194,13 @@ def test_recovery_takes_the_time_of_f7():
     assert "0.01: t = 1.2e+02" in ends.recovery_words(list(times.items()))
 
 
+def test_a_recovery_that_the_integrator_leaves_at_its_last_fast_step_is_timed():
+    """From a share of 1e-4 it is back before 1e10: the exponents rise towards 3, as F7 says."""
+    times = dict(ends.recovery(flow_of(terms.ds, {"gamma_correct": 0.1}, group_size=4)))
+    assert None not in times.values()
+    assert 2 < np.log10(times[1e-3] / times[1e-2]) < np.log10(times[1e-4] / times[1e-3]) < 3
+
+
 def test_how_far_it_sharpens_first_is_the_largest_ratio_on_the_way():
     flow = flow_of(terms.ds, {"gamma_correct": 0.3}, group_size=4)
     end = ends.end_of(flow, diagnose.SHOWN.base_log_policy)
@@ -208,3 +215,31 @@ def test_how_far_it_sharpens_first_is_the_largest_ratio_on_the_way():
     rate, first = (abs(float(motion.sharpening_rate(flow, at))) for at in (there, diagnose.SHOWN.base_log_policy))
     assert ratio > np.log(3)
     assert rate < first / 10  # it turns there
+
+
+def test_what_has_no_motion_or_turns_too_often_is_refused():
+    never = flow_of(lambda reward: reward * np.nan, group_size=2)
+    with pytest.raises(ValueError, match="no rate is finite along Q"):
+        motion.onsets(never, (0.75,))
+    with pytest.raises(ValueError, match="an advantage is not finite"):
+        motion.outside_the_class(never, np.random.default_rng(0))
+    with pytest.raises(ValueError, match="the rate at the shown policy is nan"):
+        diagnosis_flow.correct_set(never, ends.End("undecided", ""))
+    wild = flow_of(lambda correct, log_prob: correct * np.sin(9 * log_prob), group_size=2)
+    with pytest.raises(ValueError, match=r"turns .* times along Q: want at most 40"):
+        motion.onsets(wild, (0.75,))
+    with pytest.raises(ValueError, match=r"shape \(10, 1\) for inputs of shape \(10, 2\)"):
+        flow_of(lambda reward: reward[:, :1], group_size=2).advantages(np.log([[1.0, 1e-9, 1e-9, 1e-9]]))
+
+
+def test_centring_what_does_not_turn_says_that_it_does_not():
+    """The two are probed at different numbers of Q, which makes no difference."""
+
+    def pays_the_likely(reward, correct, log_prob, s):
+        return reward - reward.mean(1, keepdims=True) + s * correct * np.exp(log_prob)
+
+    flow = flow_of(pays_the_likely, {"s": 0.5}, group_size=3)
+    end = ends.end_of(flow, diagnose.SHOWN.base_log_policy)
+    (first,) = motion.onsets(flow, (0.75,))
+    found = diagnosis_flow.centring(flow, ("s",), end, first)
+    assert (first.turns, found.verdict) == ((), "the same turning point")

@@ -7,6 +7,7 @@ Each is a `Verdict` about the flow from the base policy of a problem with two co
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -28,6 +29,7 @@ NO_NOISE, ANY_NOISE = 5e-4, 0.999  # largest rates below and above which "none" 
 DIRECTIONS = {1: "sharpens", -1: "smooths", 0: "preserves"}
 RATES = {"false positives": True, "false negatives": False}
 SINGLE_ANSWER = 14.0  # a log-ratio above it is said to be infinite: half the least that stands for one answer
+SAME_TURN = 5e-6  # of Q: turns are shown with five digits
 NO_FLOW = "there is no expected step"
 MOTIONS = (
     "correct set",
@@ -50,11 +52,12 @@ def motions(
     end = _end(flow)
     outside = _outside(flow, rng)
     centring_strengths = () if outside is None else strengths
+    first = functools.cache(lambda: motion.onsets(flow, (motion.top_share(flow),))[0])
     noisy_size = max(least, min(flow.group_size, LARGEST_NOISY))
     steps: dict[str, Callable[[], Verdict]] = {
         "correct set": lambda: correct_set(flow, end),
-        "turning point": lambda: turning_point(flow, strengths),
-        "centring": lambda: centring(flow, centring_strengths, end),
+        "turning point": lambda: turning_point(flow, strengths, first()),
+        "centring": lambda: centring(flow, centring_strengths, end, first()),
         "correctness": lambda: correctness(flow, rng),
         "end": lambda: other_starts(flow, least, end),
         "class of B4": lambda: universality(flow, outside),
@@ -143,18 +146,20 @@ def _limit(log_ratio: float) -> str:
     return "infinity" if log_ratio > 0 else "-infinity"
 
 
-def turning_point(flow: ExpectedFlow, strengths: tuple[str, ...]) -> Verdict:
+def turning_point(flow: ExpectedFlow, strengths: tuple[str, ...], first: Onset) -> Verdict:
     """From which correctness on the direction inside C changes, and at which strength it does at the shown policy.
+
+    `first` is the onset at the shares of the shown policy.
 
     Source:   claim E3.
     """
-    shares = (motion.top_share(flow), *(motion.TOP_SHARES if flow.num_groups <= motion.MANY_GROUPS else ()))
-    found = motion.onsets(flow, shares)
+    more = motion.TOP_SHARES if flow.num_groups <= motion.MANY_GROUPS else ()
+    found = [first, *motion.onsets(flow, more, motion.FEW_LOGITS)]
     others = "; ".join(f"top share {onset.top_share:g}: {_turns(onset)}" for onset in found[1:])
     numbers: dict[str, Any] = {"onsets": [dataclasses.asdict(onset) for onset in found]}
     strength = turning_strength(flow, strengths)
     numbers["turning_scale"] = strength[0]
-    at = f"top share {shares[0]:g} as at the shown policy"
+    at = f"top share {first.top_share:g} as at the shown policy"
     return Verdict("turning point", _turns(found[0]), f"{at}; {others}; {strength[1]}", numbers=numbers)
 
 
@@ -190,7 +195,7 @@ def turning_strength(flow: ExpectedFlow, strengths: tuple[str, ...]) -> tuple[fl
     return scale, f"at the shown policy it turns at {at_values}"
 
 
-def centring(flow: ExpectedFlow, strengths: tuple[str, ...], end: End) -> Verdict:
+def centring(flow: ExpectedFlow, strengths: tuple[str, ...], end: End, before: Onset) -> Verdict:
     """What changes if the term of the strengths is centred within the correct samples of each group.
 
     Source:   claim E3.
@@ -201,11 +206,12 @@ def centring(flow: ExpectedFlow, strengths: tuple[str, ...], end: End) -> Verdic
         return Verdict("centring", "undecided", end.evidence)
     centred = motion.centred_function(flow.function, strengths)
     changed = dataclasses.replace(flow, function=centred)
-    share = (motion.top_share(flow),)
-    before, after = (motion.onsets(each, share)[0] for each in (flow, changed))
+    (after,) = motion.onsets(changed, (before.top_share,), motion.FEW_LOGITS)
     strength = turning_strength(changed, strengths)
     new_end = ends.end_of(changed, flow.problem.base_log_policy)
-    words = "the same turning point" if _turns(after) == _turns(before) else _turns(after)
+    is_alike = after.sign == before.sign and len(after.turns) == len(before.turns)
+    is_same = is_alike and np.allclose(after.turns, before.turns, atol=SAME_TURN, rtol=0)
+    words = "the same turning point" if is_same else _turns(after)
     ending = "the same end" if new_end.kind == end.kind else f"ends {new_end.words}"
     numbers = {"onset": dataclasses.asdict(after), "turning_scale": strength[0], "kind_of_end": new_end.kind}
     detail = f"centred, {strength[1]}; without it: {_turns(before)}; {ending}"
@@ -277,6 +283,7 @@ def universality(flow: ExpectedFlow, outside: Outside | str | None) -> Verdict:
     weights = list(motion.prompt_weights(flow))
     low, high = weights[0], weights[-1]
     detail = f"c_G(Q) goes from {low[1]:.4g} at Q = {low[0]:g} to {high[1]:.4g} at Q = {high[0]:g}"
+    detail += f"; one factor at {motion.NUM_DRAWN + 1} policies, the start and random ones, and at other lengths"
     negative = [mass for mass, weight in weights if weight < 0]
     if negative:
         detail += f"; negative at Q = {', '.join(f'{mass:g}' for mass in negative)}"

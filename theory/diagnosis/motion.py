@@ -68,8 +68,8 @@ def sharpening_rate(flow: ExpectedFlow, log_policy: Floats) -> Floats:
     Shapes:   log_policy: (..., num_arms). Returns (...).
     """
     first, second = np.flatnonzero(flow.problem.is_correct)[:2]
-    rate = expected_flow.log_ratio_rate(flow, log_policy, (int(first), int(second)))
-    return _above_round_off(flow, log_policy, rate)
+    rates, sizes = flow.rates_and_sizes(log_policy)
+    return _above_round_off(flow, rates[..., first] - rates[..., second], sizes)
 
 
 def correctness_rate(flow: ExpectedFlow, log_policy: Floats) -> Floats:
@@ -77,13 +77,13 @@ def correctness_rate(flow: ExpectedFlow, log_policy: Floats) -> Floats:
 
     Shapes:   log_policy: (..., num_arms). Returns (...).
     """
-    return _above_round_off(flow, log_policy, expected_flow.correctness_rate(flow, log_policy))
+    rates, sizes = flow.rates_and_sizes(log_policy)
+    return _above_round_off(flow, expected_flow.correctness_of(rates, log_policy, flow.problem.is_correct), sizes)
 
 
-def _above_round_off(flow: ExpectedFlow, log_policy: Floats, rate: Floats) -> Floats:
-    """The rate, 0 within round-off; NaN stays NaN."""
-    scale = np.abs(flow.advantages(log_policy)).max(axis=-1)
-    return np.where(np.abs(rate) <= flow.round_off * scale, 0.0, rate)
+def _above_round_off(flow: ExpectedFlow, rate: Floats, size: Floats) -> Floats:
+    """The rate, 0 within round-off of the largest advantage; NaN stays NaN."""
+    return np.where(np.abs(rate) <= flow.round_off * size, 0.0, rate)
 
 
 def with_shares(flow: ExpectedFlow, logit: float, top_share: float, top_wrong_share: float | None = None) -> Floats:
@@ -104,20 +104,19 @@ def top_share(flow: ExpectedFlow) -> float:
     return float(np.exp(inside[0]))
 
 
-def onsets(flow: ExpectedFlow, shares: tuple[float, ...]) -> list[Onset]:
+def onsets(flow: ExpectedFlow, shares: tuple[float, ...], most: int = MOST_LOGITS) -> list[Onset]:
     """At which correctness the direction inside C turns, for each share of the likelier correct answer.
 
-    The first share is looked at most closely.
+    At most so many odds of correctness are probed, evenly spaced, and a few more inside windows.
     Requires: two correct answers.
     Source:   claim E3 for differential smoothing, where there is at most one.
     """
-    found = windows(flow)
-    return [_onset(flow, share, _logits(flow, share, found, place == 0)) for place, share in enumerate(shares)]
+    found = windows(flow) if shares else np.array([])
+    return [_onset(flow, share, _logits(flow, share, found, most)) for share in shares]
 
 
-def _logits(flow: ExpectedFlow, share: float, found: Floats, is_first: bool) -> Floats:
+def _logits(flow: ExpectedFlow, share: float, found: Floats, most: int) -> Floats:
     """Where the line of a share is probed: an even grid, and where an answer's probability lies in a window."""
-    most = MOST_LOGITS if is_first else FEW_LOGITS
     number = int(np.clip(MOST_ROWS // flow.num_groups, LEAST_LOGITS, most))
     wrong = np.exp(policies.conditional(flow.problem.base_log_policy, flow.problem.correct, given_correct=False))
     masses = np.concatenate([found / share, found / (1 - share), *(1 - found / part for part in wrong)])

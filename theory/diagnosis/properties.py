@@ -65,9 +65,7 @@ def finite(subject: Subject) -> Verdict:
     fault, group = faults[least]
     if group is None or (fault and not _not_finite(subject, group)):
         return Verdict(name, "fails", f"{fault}; at {searching.numbers(list(faults))}", {}, {"sizes": list(faults)})
-    group, words = diagnosis_subject.simplified(
-        group, lambda one: _not_finite(subject, one), least if len(faults) < len(subject.sizes) else 1
-    )
+    group, words = diagnosis_subject.simplified(group, lambda one: _not_finite(subject, one), subject.least_group_size)
     deep = f", only with a log-probability of {shallowest:.4g} or less" if shallowest < ORDINARY else ""
     shown = searching.as_lists(subject, group)
     found = {"sizes": list(faults), "below": shallowest if deep else None}
@@ -230,9 +228,7 @@ def zero_strength(subject: Subject, strengths: tuple[str, ...], rng: np.random.G
 
     verdicts = []
     for is_credited in (False, True):
-        changed = dataclasses.replace(subject)  # with other rewards, the same at every size
-        rewarded = tuple(_rewarded(each, is_credited=is_credited) for each in subject.tried)
-        vars(changed)["tried"] = rewarded
+        changed = subject.with_groups(tuple(_rewarded(each, is_credited=is_credited) for each in subject.tried))
         verdicts.append(
             searching.searched(name, changed, lambda each, _: np.logical_or(*wrongs(each.inputs)[1:]), breaks)
         )
@@ -352,8 +348,7 @@ def wrong_never_above_correct(subject: Subject) -> Verdict:
     ]
     tried: list[Tried] = []
     for groups in more:
-        changed = dataclasses.replace(subject)
-        vars(changed)["tried"] = groups()
+        changed = subject.with_groups(groups())
         verdict = searching.searched(name, changed, broken, breaks)
         tried += [each for each in changed.tried if each.found is not None]
         if not verdict.is_unbroken:

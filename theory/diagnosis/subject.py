@@ -88,6 +88,12 @@ class Subject:
         expected_flow.require_shape(found, inputs["reward"])
         return found
 
+    def with_groups(self, tried: tuple[Tried, ...]) -> Subject:
+        """The same function, with these groups to be tried."""
+        changed = dataclasses.replace(self)
+        vars(changed)["tried"] = tried
+        return changed
+
     @property
     def sizes(self) -> range:
         """The group sizes that are tried."""

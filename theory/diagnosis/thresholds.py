@@ -6,7 +6,6 @@ probabilities, or far down, is not met by groups that are drawn.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -54,12 +53,10 @@ def along_probabilities(subject: Subject) -> Subject:
     size, log_probs = subject.sizes[-2] if len(subject.sizes) > 1 else subject.sizes[-1], probabilities()
     parts = [one_moving(size, log_probs, is_correct=is_correct) for is_correct in (True, False)]
     inputs = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    changed = dataclasses.replace(subject)
     try:
-        vars(changed)["tried"] = (Tried(size, inputs, subject(inputs)),)
+        return subject.with_groups((Tried(size, inputs, subject(inputs)),))
     except Exception:  # reported by "finite"
-        vars(changed)["tried"] = subject.tried
-    return changed
+        return subject
 
 
 def worse(subject: Subject, each: Tried, excess: Callable[[Inputs, Floats], Floats], rng: Any) -> Tried:

@@ -193,9 +193,7 @@ class ExpectedFlow:
 
         Shapes:   (..., num_arms). Returns the same shape.
         """
-        mean = self.advantages(log_policy)
-        gaps = mean[..., :, None] - mean[..., None, :]
-        return np.asarray((gaps * np.exp(log_policy)[..., None, :]).sum(axis=-1))
+        return pulls_of(self.advantages(log_policy), log_policy)
 
     def rates(self, log_policy: Floats) -> Floats:
         """dz/dt: the expected logit step at learning rate 1, in softmax logits.
@@ -204,6 +202,23 @@ class ExpectedFlow:
         Source:   policy-gradient theorem; claim B4.
         """
         return np.asarray(np.exp(log_policy) * self.pulls(log_policy))
+
+    def rates_and_sizes(self, log_policy: Floats) -> tuple[Floats, Floats]:
+        """The rates, and the largest mean advantage of each policy, which their round-off is relative to.
+
+        Shapes:   (..., num_arms). Returns the same shape, and (...).
+        """
+        mean = self.advantages(log_policy)
+        return np.asarray(np.exp(log_policy) * pulls_of(mean, log_policy)), np.asarray(np.abs(mean).max(axis=-1))
+
+
+def pulls_of(mean: Floats, log_policy: Floats) -> Floats:
+    """What `ExpectedFlow.pulls` makes of mean advantages.
+
+    Shapes:   (..., num_arms). Returns the same shape.
+    """
+    gaps = mean[..., :, None] - mean[..., None, :]
+    return np.asarray((gaps * np.exp(log_policy)[..., None, :]).sum(axis=-1))
 
 
 def corner_of(depth: float) -> float:
@@ -264,8 +279,14 @@ def correctness_rate(flow: ExpectedFlow, log_policy: Floats) -> Floats:
 
     Shapes:   log_policy: (..., num_arms). Returns (...).
     """
-    is_right = flow.problem.is_correct
-    rates = flow.rates(log_policy)
+    return correctness_of(flow.rates(log_policy), log_policy, flow.problem.is_correct)
+
+
+def correctness_of(rates: Floats, log_policy: Floats, is_right: NDArray[np.bool_]) -> Floats:
+    """The rate d logit Q/dt that rates of the logits make.
+
+    Shapes:   rates, log_policy: (..., num_arms). Returns (...).
+    """
     inside = np.exp(policies.log_softmax(log_policy[..., is_right]))
     outside = np.exp(policies.log_softmax(log_policy[..., ~is_right]))
     return np.asarray((inside * rates[..., is_right]).sum(axis=-1) - (outside * rates[..., ~is_right]).sum(axis=-1))
