@@ -171,3 +171,67 @@ def ips(group: Group, exponent: float = 1.0, normalise: str = "none", floor: flo
         frequency = group.answers.count(answer) / group.size
         rewards.append(reward / max(frequency, floor) ** exponent)
     return baseline(rewards, normalise)
+
+
+def qae(group: Group, quantile: Fraction = Fraction(2, 5)) -> list[float]:
+    """(r - b)/std, b the least reward with at least a share `quantile` of the group at or below it."""
+    values = sorted(group.rewards)
+    bottom = next(v for v in values if Fraction(sum(other <= v for other in values), group.size) >= quantile)
+    share = sum(group.rewards) / group.size
+    spread = math.sqrt(share * (1 - share)) + EPSILON
+    return [(reward - bottom) / spread for reward in group.rewards]
+
+
+def a_grae(group: Group, batch_mean: float = 0.5) -> list[float]:
+    """A (M .5/sqrt(mu) + (1-M) .5/(1 - sqrt(mu))), times M where above 0."""
+    found = []
+    for reward, value in zip(group.rewards, plain(group.rewards, "std", 0), strict=True):
+        if 0 < sum(group.rewards) < group.size:
+            root = math.sqrt(sum(group.rewards) / group.size)
+            value *= batch_mean * 0.5 / root + (1 - batch_mean) * 0.5 / (1 - root)
+        found.append(value * batch_mean if reward and value > 0 else value)
+    return found
+
+
+def entropic(group: Group, control: float = 0.1) -> list[float]:
+    """A (1 + a) on correct samples, A (1 - a) on wrong ones."""
+    pairs = zip(group.rewards, plain(group.rewards, "std", 0), strict=True)
+    return [value * (1 + control) if reward else value * (1 - control) for reward, value in pairs]
+
+
+def cue_grpo(group: Group, exponent: float = 0.8, least: float = 0.3, most: float = 3.0) -> list[float]:
+    """A times n_c size^-a / sum over correct of size^-a, clipped, on correct samples."""
+    right = [answer for answer, reward in zip(group.answers, group.rewards, strict=True) if reward]
+    total = math.fsum(right.count(answer) ** -exponent for answer in right)
+    found = []
+    for reward, answer, value in zip(group.rewards, group.answers, plain(group.rewards, "std", 0), strict=True):
+        if reward:
+            value *= min(max(len(right) * right.count(answer) ** -exponent / total, least), most)
+        found.append(value)
+    return found
+
+
+def uarl(group: Group, exponent: float = 1.0) -> list[float]:
+    """A / size^a, size the samples of the group with the same answer."""
+    pairs = zip(group.answers, plain(group.rewards, "std", 0), strict=True)
+    return [value / group.answers.count(answer) ** exponent for answer, value in pairs]
+
+
+def edas(group: Group, spread: float = 0.4, collapse: float = 0.2, cap: float = 2.0) -> list[float]:
+    """A plus, on wrong samples, spread S (I - H)/ln N_w, or -collapse S for one kind of error; capped."""
+    advantages = list(plain(group.rewards, "std", 0))
+    wrong = [i for i in range(group.size) if not group.rewards[i]]
+    if not wrong:
+        return advantages
+    size = mean([abs(advantages[i]) for i in wrong])
+    kinds = [group.answers[i] for i in wrong]
+    shares = {kind: kinds.count(kind) / len(kinds) for kind in kinds}
+    entropy = -math.fsum(share * math.log(share) for share in shares.values())
+    for i in wrong:
+        if len(shares) == 1:
+            term = -collapse * size
+        else:
+            term = spread * size * (-math.log(shares[group.answers[i]]) - entropy) / math.log(len(wrong))
+        most = abs(advantages[i]) / cap
+        advantages[i] += min(max(term, -most), most)
+    return advantages

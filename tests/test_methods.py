@@ -14,7 +14,8 @@ from tests.tolerances import ADVANTAGE64
 IDS = [
     "reinforce", "rloo", "grpo", "dr_grpo", "dapo",
     "maxrl", "psr", "nsr", "w_reinforce", "pass_at_k_training",
-    "pkpo", "f_grpo", "unlikeliness", "ucpo", "mara",
+    "pkpo", "f_grpo", "qae", "a_grae", "entropic",
+    "cue_grpo", "uarl", "edas", "unlikeliness", "ucpo", "mara",
     "ips", "entropy_bonus", "entropy_penalty", "kl_penalty", "ds",
 ]  # fmt: skip
 TOKEN_IDS = [
@@ -89,6 +90,12 @@ STATED = {
     "pass_at_k_training": {"k": 2, "epsilon": 1e-6},
     "pkpo": {"k": 2},
     "f_grpo": {"gamma": 1.0},
+    "qae": {"quantile": 0.4, "ddof": 0, "epsilon": 1e-6},
+    "a_grae": {"batch_mean": 0.5, "ddof": 0, "epsilon": 1e-6},
+    "entropic": {"control": 0.1, "ddof": 0, "epsilon": 1e-6},
+    "cue_grpo": {"exponent": 0.8, "least_weight": 0.3, "most_weight": 3.0, "ddof": 0, "epsilon": 1e-6},
+    "uarl": {"exponent": 1.0, "ddof": 0, "epsilon": 1e-6},
+    "edas": {"spread_strength": 0.4, "collapse_strength": 0.2, "cap": 2.0, "ddof": 0, "epsilon": 1e-6},
     "unlikeliness": {"rank_strength": 0.25, "ddof": 1, "epsilon": 1e-6},
     "ucpo": {"uniform_weight": 0.2, "floor": 1e-6, "ddof": 1, "epsilon": 1e-6},
     "mara": {"strength": 0.1, "normalise": "none"},
@@ -124,6 +131,10 @@ def test_needs_follow_the_options():
         "ucpo": ("reward", "correct", "log_prob", "num_tokens"),
         "mara": ("reward", "correct", "base_log_prob"),
         "ips": ("reward", "answer"),
+        "qae": ("reward",),
+        "cue_grpo": ("reward", "correct", "answer"),
+        "uarl": ("reward", "answer"),
+        "edas": ("reward", "correct", "answer"),
         "entropy_bonus": ("reward", "log_prob"),
         "kl_penalty": ("reward", "log_prob", "base_log_prob"),
         "ds": ("reward", "correct", "log_prob"),
@@ -290,6 +301,11 @@ def test_names_shapes_and_types_of_inputs_are_checked():
         ("ds", {"gamma_correct": NAN}, "gamma_correct is nan: it must be a finite number"),
         ("ds", {"gamma_correct": True}, "gamma_correct is True: it must be a finite number"),
         ("pkpo", {"k": 2.0}, "k is 2.0: it must be an integer"),
+        ("qae", {"quantile": 0.0}, "quantile is 0.0: it must be above 0 and at most 1"),
+        ("qae", {"quantile": 1.1}, "quantile is 1.1: it must be above 0 and at most 1"),
+        ("a_grae", {"batch_mean": 1.5}, "batch_mean is 1.5: it must lie between 0 and 1"),
+        ("cue_grpo", {"least_weight": 4.0}, "least_weight is 4.0: it must lie between 0 and most_weight, 3.0"),
+        ("edas", {"cap": 0.0}, "cap is 0.0: it must be above 0"),
     ],
 )
 def test_bad_parameters_are_named(spec, parameters, message):

@@ -11,6 +11,7 @@ EXACT_POWER = 1000.0  # a mutant of a symbolic or enumerated claim errs by this 
 SAMPLED_POWER = 10.0  # a mutant of a numeric or searched claim errs by this many tolerances
 PATH_LIMIT = 1e-3  # what the power laws of the shared-strategy flow leave to be moved at t = 1e8
 PRINTED_THREE = 5.001e-4  # three printed decimals
+TABLED = 6e-4  # the same of numbers that another epsilon was used for
 SECOND_ORDER = 1e-3  # the size of the second order of an expansion that is compared with its first order
 ROOT = 1e-9  # a logit of at most 500 found by root search to a relative 1e-14 in another variable
 FINITE_DIFFERENCE = 1e-6  # central differences of step 1e-5 or 1e-6: step squared, or rounding over the step

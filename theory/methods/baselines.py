@@ -17,6 +17,7 @@ resampling until a batch is full, which needs a sampler; its filter alone is her
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,7 @@ from array_api_compat import array_namespace
 
 Array = Any  # an array of NumPy, torch or any array-API library
 Advantage = Callable[..., Array]
+ROUNDING = 1e-12  # relative: a share times a group size is not rounded up beyond its integer
 
 
 def required_inputs(advantage: Advantage) -> tuple[str, ...]:
@@ -198,6 +200,62 @@ def pkpo(*, correct: Array, k: int = 2) -> Array:
     require_order(k, group_size)
     num_wrong = group_size - array_namespace(correct).sum(correct, axis=-1, keepdims=True)  # (..., 1)
     return k * (1 - (1 - correct) * all_wrong(num_wrong - 1, group_size - 1, k - 1))
+
+
+def qae(*, reward: Array, quantile: float = 0.4, ddof: int = 0, epsilon: float = 1e-6) -> Array:
+    """GRPO with a quantile of the group in place of its mean.
+
+    While at most a share 1 - quantile is correct it reinforces the correct samples alone, above it pushes down the
+    wrong ones alone.
+
+    Shapes:   (..., group_size), group_size >= 2. Returns the same shape.
+    Requires: 0 < quantile <= 1.      Raises ValueError otherwise.
+    Source:   arXiv 2509.22611, by secondary sources; the quantile is the least reward that a share of at least
+              `quantile` of the group does not exceed.
+    """
+    require_baseline(reward)
+    require_non_negative(epsilon, "epsilon")
+    if not 0 < quantile <= 1:
+        raise ValueError(f"quantile is {quantile!r}: it must be above 0 and at most 1")
+    xp = array_namespace(reward)
+    place = math.ceil(quantile * reward.shape[-1] * (1 - ROUNDING)) - 1
+    baseline = xp.sort(reward, axis=-1)[..., place : place + 1]
+    spread = xp.std(reward, axis=-1, correction=ddof, keepdims=True)  # (..., 1)
+    scale = spread + epsilon
+    return (reward - baseline) / xp.where(scale > 0, scale, xp.ones_like(scale))
+
+
+def a_grae(*, reward: Array, batch_mean: float = 0.5, ddof: int = 0, epsilon: float = 1e-6) -> Array:
+    """GRPO times a mean of .5/sqrt(mu) and .5/(1 - sqrt(mu)), mu the group's mean; positives times the batch's mean.
+
+    The first factor has the weight of the batch's mean reward, the second the rest. That mean belongs to a batch of
+    many prompts; here it is a parameter.
+
+    Shapes:   (..., group_size), group_size >= 2. Returns the same shape.
+    Requires: rewards from 0 to 1, 0 <= batch_mean <= 1.      Raises ValueError otherwise.
+    Source:   code of A-GRAE (Yu7-code/A-GRAE), as summarised.
+    """
+    if not 0 <= batch_mean <= 1:
+        raise ValueError(f"batch_mean is {batch_mean!r}: it must lie between 0 and 1")
+    advantage = grpo(reward=reward, ddof=ddof, epsilon=epsilon)
+    xp = array_namespace(reward)
+    root = xp.sqrt(xp.mean(reward, axis=-1, keepdims=True))  # (..., 1)
+    has_signal = (root > 0) & (root < 1)
+    inside = xp.where(has_signal, root, xp.ones_like(root) / 2)
+    factor = 0.5 * (batch_mean / inside + (1 - batch_mean) / (1 - inside))
+    scaled = xp.where(has_signal, factor, xp.ones_like(factor)) * advantage
+    return xp.where(scaled > 0, batch_mean * scaled, scaled)
+
+
+def entropic(*, reward: Array, correct: Array, control: float = 0.1, ddof: int = 0, epsilon: float = 1e-6) -> Array:
+    """GRPO times 1 + control on correct samples and 1 - control on wrong ones.
+
+    The method's controller sets `control` anew at every step, from the policy's entropy and a target; here it is fixed.
+
+    Shapes:   (..., group_size) each, group_size >= 2. Returns the same shape.
+    Source:   arXiv 2511.15248.
+    """
+    return grpo(reward=reward, ddof=ddof, epsilon=epsilon) * (1 + control * (2 * correct - 1))
 
 
 def all_wrong(num_wrong: Array, num_total: int, num_drawn: int) -> Array:

@@ -15,7 +15,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sharpening.theory.methods import baselines, caveats, diversity, terms, token_weights
+from sharpening.theory.methods import baselines, caveats, clusters, diversity, terms, token_weights
 
 Function = Callable[..., Any]
 LARGEST = 1e6  # of a number in a method here: far beyond it an exact flow is too stiff to be followed
@@ -213,6 +213,42 @@ _ROWS = (
         baselines.f_grpo,
         "arXiv 2602.06717",
         sources={"gamma": "arXiv 2602.06717 (.5 or 1 chosen)", **STD},
+    ),
+    _group(
+        "qae",
+        baselines.qae,
+        "arXiv 2509.22611 by secondary sources",
+        sources={"quantile": "arXiv 2509.22611 by secondary sources", **STD},
+    ),
+    _group(
+        "a_grae",
+        baselines.a_grae,
+        "code of A-GRAE as summarised",
+        sources={"batch_mean": "ours: the method takes it from its batch", **STD},
+    ),
+    _group(
+        "entropic",
+        baselines.entropic,
+        "arXiv 2511.15248",
+        sources={"control": "ours: the method's controller sets it at every step", **STD},
+    ),
+    _group(
+        "cue_grpo",
+        clusters.cue_grpo,
+        "arXiv 2608.03467 by a re-implementation",
+        sources={**dict.fromkeys(("exponent", "least_weight", "most_weight"), "a re-implementation"), **STD},
+    ),
+    _group(
+        "uarl",
+        clusters.uarl,
+        "arXiv 2601.08763 by secondary sources",
+        sources={"exponent": "ours: no value is published", **STD},
+    ),
+    _group(
+        "edas",
+        clusters.edas,
+        "arXiv 2605.17333",
+        sources={**dict.fromkeys(("spread_strength", "collapse_strength", "cap"), "arXiv 2605.17333"), **STD},
     ),
     _group(
         "unlikeliness",
