@@ -289,6 +289,7 @@ def test_the_command_of_a_committed_run_makes_its_configuration(id: str) -> None
     options = model(**given).model_dump(mode="json", by_alias=True)
     if words[0] == "llm":
         changes = {key: given[key] for key in ("method", "seed") if key in given}
+        changes |= dict(text.split("=") for text in given.get("set", ()))
         options = configs.named_or_read(given["config"], changes).model_dump(mode="json")
     if words[0] in ("samples", "rates"):
         options["files"] += [options.pop(key) for key in ("training", "curves") if options.get(key)]
@@ -301,5 +302,8 @@ def test_the_command_of_a_committed_run_makes_its_configuration(id: str) -> None
         assert sorted([*options.pop("models"), *options["model"]]) == sorted(stored["models"])
         assert bool(options.pop("check")) == ("check" in stored)
         assert options.pop("problems") is None  # drawn: what is stored is their kind
+        trained = stored.get("transfer")
+        assert options.pop("transfer") == (trained is not None)
+        assert trained is None or all(options[name] == trained[name] for name in ("train_method", "group_size"))
     shared = options.keys() & stored.keys()
     assert {key: options[key] for key in shared} == {key: stored[key] for key in shared}
