@@ -172,9 +172,15 @@ def structure(function: Function, group_size: int, precision: str, seed: int) ->
 
 
 def _apart(function: Function, inputs: Inputs, want: Floats, apart: Differences) -> None:
-    """Groups alone, in pairs, and the batch backwards and in parts."""
+    """Groups alone, in pairs, and the batch backwards, in parts and ten times over."""
     number = len(want)
-    for rows in (np.arange(number)[::-1], np.arange(number // 2, number), np.array([0]), np.array([number - 1])):
+    for rows in (
+        np.tile(np.arange(number), 10),
+        np.arange(number)[::-1],
+        np.arange(number // 2, number),
+        np.array([0]),
+        np.array([number - 1]),
+    ):
         part = {name: values[rows] for name, values in inputs.items()}
         apart.add(called(function, part), want[rows], part)
     for first in range(0, number, max(1, number // 4)):

@@ -243,3 +243,13 @@ def test_centring_what_does_not_turn_says_that_it_does_not():
     (first,) = motion.onsets(flow, (0.75,))
     found = diagnosis_flow.centring(flow, ("s",), end, first)
     assert (first.turns, found.verdict) == ((), "the same turning point")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "truth"), [("window", "one mode", "1"), ("capped", "uniform on C", "uniform")]
+)
+def test_where_some_log_ratios_tie_the_next_order_decides_at_those_alone(name: str, kind: str, truth: str):
+    """Inside the window correct answers differ in the limit, elsewhere only beside it."""
+    flow = flow_named(name, 3)
+    assert ends.end_of(flow, diagnose.SHOWN.base_log_policy).kind == kind
+    assert search_truth.end(FUNCTIONS[name], 3) == truth

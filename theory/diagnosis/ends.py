@@ -179,11 +179,12 @@ def edge_rates(flow: ExpectedFlow, face: tuple[int, int], log_ratios: Floats) ->
     unit = size_of(flow)
     rates = np.where(np.abs(gaps) > _tie(flow) * np.maximum(np.abs(advantages).max(axis=1), unit), gaps, 0.0)
     for mass in NEAR_MASSES:
-        if rates.any():
+        tied = np.flatnonzero(rates == 0)  # a capped term ties at some points, a window unties some
+        if not tied.size:
             break
-        near = np.array([on_edge(flow, face, ratio, -np.log(mass)) for ratio in log_ratios])
-        rates = expected_flow.log_ratio_rate(flow, near, face)
-        rates = np.where(np.abs(rates) > max(TIE * mass, flow.round_off) * unit, rates, 0.0)
+        near = np.array([on_edge(flow, face, ratio, -np.log(mass)) for ratio in log_ratios[tied]])
+        slower = expected_flow.log_ratio_rate(flow, near, face)
+        rates[tied] = np.where(np.abs(slower) > max(TIE * mass, flow.round_off) * unit, slower, 0.0)
     return np.asarray(rates)
 
 
