@@ -293,7 +293,8 @@ def main() -> None:
     if given.out.exists():
         said = {row["mutant"]: row["said"] for row in map(json.loads, given.out.read_text().splitlines())}
     chosen = all_mutants()[: given.count]
-    todo = [m for m in chosen if (said.get(m.key) == "survived" if given.again else m.key not in said)]
+    left = {key for key, word in said.items() if word == "survived"} - set(equivalents())
+    todo = [mutant for mutant in chosen if (mutant.key in left if given.again else mutant.key not in said)]
     stop, notes, cache = time.monotonic() + 60 * given.minutes, *(given.out.with_suffix(e) for e in (".one", ".tests"))
     known: dict[str, tuple[list[str], float]] = json.loads(cache.read_text()) if cache.exists() else {}
     for mutant in todo:
