@@ -10,7 +10,7 @@ import pytest
 from sharpening.theory import policies
 from sharpening.theory.claims import late
 from sharpening.theory.flow import vanilla_path
-from tests.tolerances import INTEGRATOR
+from tests.tolerances import INSIDE_A_STEP, INTEGRATOR
 
 WORKED = policies.problem_from_probabilities([0.3, 0.1, 0.4, 0.2], [1, 1, 0, 0])
 
@@ -33,7 +33,7 @@ def test_a_flow_is_followed_until_it_is_near():
     log_time, end = late.until(WORKED.base_log_policy, late.fixed(WORKED.correct), 50.0, failure, 1e-3)
     assert failure(end) <= 1e-3
     there = vanilla_path.vanilla_path(WORKED, [np.exp(log_time)])[0]
-    assert failure(there) == pytest.approx(1e-3, rel=1e-2)  # the time is interpolated inside a step
+    assert failure(there) == pytest.approx(1e-3, rel=INSIDE_A_STEP)
     never, _ = late.until(WORKED.base_log_policy, late.fixed(WORKED.correct), 5.0, failure, 1e-6)
     assert never == np.inf
 
