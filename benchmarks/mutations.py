@@ -91,18 +91,11 @@ NAMES = {
 
 @dataclass(frozen=True)
 class Mutant:
-    """One edit: the file below `theory/`, the function, what stood there and what stands there now."""
+    """One edit of a file below `theory/`: what the mutant is known by, and the source with it, if asked for."""
 
     file: str
-    function: str
-    edit: str
-    number: int
+    key: str
     source: str
-
-    @property
-    def key(self) -> str:
-        """What the mutant is known by."""
-        return f"{self.file}: {self.function}: {self.edit} #{self.number}"
 
 
 def _edited(node: ast.AST) -> Iterator[ast.AST]:
@@ -161,22 +154,28 @@ def _words(node: ast.AST) -> str:
     return ast.unparse(ast.fix_missing_locations(copy.deepcopy(shown)))
 
 
-def mutants(file: str, source: str) -> Iterator[Mutant]:
-    """Every mutant of a file, in the order of the text."""
+def mutants(file: str, source: str, wanted: str = "") -> Iterator[Mutant]:
+    """Every mutant of a file, in the order of the text; the one of the key that is wanted with its source."""
     tree, seen = ast.parse(source), dict[tuple[str, str], int]()
     for parent, field, index, child, function in list(_places(tree)):
         for edited in _edited(child):
             edit = f"{_words(child)} -> {_words(edited)}"
             number = seen[function, edit] = seen.get((function, edit), -1) + 1
-            _put(parent, field, index, edited)
-            yield Mutant(file, function, edit, number, ast.unparse(ast.fix_missing_locations(tree)))
-            _put(parent, field, index, child)
+            key, text = f"{file}: {function}: {edit} #{number}", ""
+            if key == wanted:
+                _put(parent, field, index, edited)
+                text = ast.unparse(ast.fix_missing_locations(tree))
+                _put(parent, field, index, child)
+            yield Mutant(file, key, text)
+
+
+def _source(file: str) -> str:
+    return (ROOT / "theory" / file).read_text(encoding="utf-8")
 
 
 def all_mutants() -> list[Mutant]:
     """The mutants of every file that has tests, in the order in which a campaign tries them."""
-    files = [file for file in TESTS if (ROOT / "theory" / file).exists()]
-    found = [mutant for file in files for mutant in mutants(file, (ROOT / "theory" / file).read_text("utf-8"))]
+    found = [mutant for file in TESTS for mutant in mutants(file, _source(file))]
     return sorted(found, key=lambda mutant: hashlib.sha256(mutant.key.encode()).digest())
 
 
@@ -294,7 +293,8 @@ def main() -> None:
     if given.out.exists():
         said = {row["mutant"]: row["said"] for row in map(json.loads, given.out.read_text().splitlines())}
     chosen = all_mutants()[: given.count]
-    todo = [m for m in chosen if (said.get(m.key) == "survived" if given.again else m.key not in said)]
+    left = {key for key, word in said.items() if word == "survived"} - set(equivalents())
+    todo = [mutant for mutant in chosen if (mutant.key in left if given.again else mutant.key not in said)]
     stop, notes, cache = time.monotonic() + 60 * given.minutes, *(given.out.with_suffix(e) for e in (".one", ".tests"))
     known: dict[str, tuple[list[str], float]] = json.loads(cache.read_text()) if cache.exists() else {}
     for mutant in todo:
@@ -304,7 +304,8 @@ def main() -> None:
             known[mutant.file] = baseline(mutant.file, notes)
             cache.write_text(json.dumps(known))
         left_out, seconds = known[mutant.file]
-        word, spent = in_child(mutant.file, mutant.source, PATIENCE * seconds + LEAST_PATIENCE, left_out)
+        source = next(one.source for one in mutants(mutant.file, _source(mutant.file), mutant.key) if one.source)
+        word, spent = in_child(mutant.file, source, PATIENCE * seconds + LEAST_PATIENCE, left_out)
         said[mutant.key] = word
         with given.out.open("a", encoding="utf-8") as lines:
             lines.write(json.dumps({"mutant": mutant.key, "said": word, "seconds": round(spent, 2)}) + "\n")

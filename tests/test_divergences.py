@@ -14,7 +14,7 @@ from sharpening.theory import policies
 from sharpening.theory.claims import instances
 from sharpening.theory.optimum import divergences
 from tests.strategies import policy_pairs
-from tests.tolerances import DIFFERENCE_STEP, DIFFERS, FLOAT64, LARGE_LOG, ROUND_OFF, SEPARATED
+from tests.tolerances import DIFFERENCE_STEP, DIFFERS, FINITE_DIFFERENCE, FLOAT64, LARGE_LOG, ROUND_OFF, SEPARATED
 
 P, B = np.log([0.5, 0.25, 0.25]), np.log([0.25, 0.25, 0.5])
 ORDERS = (0.1, 0.5, 0.9, 1.0, 1.1, 2.0, 5.0, np.inf)
@@ -178,4 +178,4 @@ def test_score_weights_have_the_gradient_of_their_divergence():
         found = policy * (weight - policy @ weight)
         steps = 1e-6 * np.eye(3)
         wanted = [(value(logits + step) - value(logits - step)) / 2e-6 for step in steps]
-        np.testing.assert_allclose(found, wanted, atol=1e-8)
+        np.testing.assert_allclose(found, wanted, atol=FINITE_DIFFERENCE)

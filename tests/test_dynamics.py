@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sharpening.theory import policies
 from sharpening.theory.flow import dynamics
 from tests.strategies import problems
-from tests.tolerances import FLOAT64, INTEGRATOR, ROUND_OFF
+from tests.tolerances import FINITE_DIFFERENCE, FLOAT64, INTEGRATOR, ROUND_OFF
 
 PROBLEM = policies.problem_from_probabilities([0.28, 0.02, 0.1, 0.35, 0.2, 0.05], [1, 1, 1, 0, 0, 0])
 TIMES = [0.0, 0.5, 2.0, 5.0]
@@ -161,7 +161,7 @@ def test_the_effect_of_a_global_term_is_a_difference_of_logits(geometry):
     moved = 0.7 * flow(np.exp(log_policy), -log_policy)
     ends = [policies.logit_correctness(log_policy + step * moved, correct) for step in (-1e-6, 1e-6)]
     found = dynamics.global_term_effect(np.exp(log_policy), log_policy, correct, 0.7, geometry)
-    assert found == pytest.approx((ends[1] - ends[0]) / 2e-6, rel=1e-7)
+    assert found == pytest.approx((ends[1] - ends[0]) / 2e-6, rel=FINITE_DIFFERENCE)
 
 
 def test_graded_limits_share_among_the_likeliest_of_the_best():

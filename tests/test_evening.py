@@ -106,17 +106,16 @@ def test_recovery_takes_the_measured_time():
     assert evening.recovery_exponent(2, 3) == 2.5
 
 
-@pytest.mark.parametrize("gamma", [0.0, -1.0])
-def test_recovery_asks_for_tied_answers_and_a_strength(gamma):
+def test_recovery_asks_for_tied_answers_and_a_strength():
     rare = policies.problem_from_probabilities([0.4, 0.1, 0.5], [1, 1, 0])
     uneven = policies.problem_from_probabilities([0.3, 0.2, 0.1, 0.4], [1, 1, 1, 0])
-    for problem, strength in (
-        (rare, gamma),
-        (uneven, 1.0),
-        (policies.problem_from_probabilities([0.5, 0.5], [1, 0]), 1),
-    ):
-        with pytest.raises(ValueError, match=r"^problem: want gamma_correct above 0, and one rare correct answer"):
-            evening.recovery_time(problem, strength)
+    alone = policies.problem_from_probabilities([0.5, 0.5], [1, 0])
+    for strength in (0.0, -1.0):
+        with pytest.raises(ValueError, match=r"^gamma_correct is -?\d: it must be above 0$"):
+            evening.recovery_time(rare, strength)
+    for problem, shown in ((uneven, r"0\.1, 0\.2, 0\.3"), (alone, r"0\.5")):
+        with pytest.raises(ValueError, match=rf"^problem has correct answers of {shown}: want a rare one beside"):
+            evening.recovery_time(problem, 1.0)
 
 
 def test_transfers_are_differences_of_one_prompt_trained_alone():

@@ -48,8 +48,12 @@ def test_every_edit_of_a_small_file() -> None:
         "a.py: f: 2 -> 3 #1",
         "a.py: A.h: f'{1}' == '1' -> f'{1}' != '1' #0",
     ]
-    assert len({mutant.source for mutant in found}) == len(found)
-    assert "Twice 2." in found[0].source
+    sources = [
+        next(one.source for one in mutations.mutants("a.py", SOURCE, mutant.key) if one.source) for mutant in found
+    ]
+    assert len(set(sources)) == len(found)
+    assert "if x <= 2 and (not x):" in sources[4]
+    assert all("Twice 2." in source for source in sources)
 
 
 def test_every_file_of_theory_outside_claims_and_diagnosis_is_mutated() -> None:

@@ -33,6 +33,7 @@ FLOAT32_SUM = 2e-5  # nats; up to 30 log-probabilities from float32 logits of si
 FLOAT32_MASS = 1e-5  # relative; a probability from float32 log-probabilities of 10 nats
 OTHER_MASS = 0.1  # relative; what a wrong way to score an answer changes at least
 BRIDGE = 1e-6  # two float32 updates of logits of size 1 against float64; measured below 5e-7
+INSIDE_A_STEP = 1e-2  # relative; a time read off a line between the ends of one step of an integrator
 SPLIT = 1e-6  # relative; float32 sums over 40 completions in another order
 FLOAT32_GRADIENT = 1e-4  # relative; sums of 1e5 float32 products, some of which cancel
 SMALL_STEP = (

@@ -12,6 +12,7 @@ import numpy as np
 from scipy.integrate import solve_ivp
 from scipy.optimize import brentq
 
+from sharpening.theory import policies
 from sharpening.theory.policies import Floats, Problem
 
 NEGLIGIBLE, FAR = 1e-6, 1e6  # t g p L where a rare answer has no say yet, and where it is on its way back
@@ -127,8 +128,10 @@ def recovery_time(problem: Problem, gamma_correct: float) -> float:
     right = np.sort(problem.base_log_policy[problem.is_correct])
     wrong = problem.base_log_policy[~problem.is_correct]
     num_top, num_wrong = right.size - 1, wrong.size
-    if num_top < 1 or not np.isclose(right[1], right[-1]) or not gamma_correct > 0:
-        raise ValueError("problem: want gamma_correct above 0, and one rare correct answer beside others that are tied")
+    policies.refuse(gamma_correct, not gamma_correct > 0, "gamma_correct", "above 0")
+    if num_top < 1 or not np.isclose(right[1], right[-1]):
+        shown = ", ".join(f"{chance:.3g}" for chance in np.exp(right))
+        raise ValueError(f"problem has correct answers of {shown}: want a rare one beside one or more that are tied")
     fall, goal = num_wrong / (num_wrong + num_top), np.log(recovery_threshold(num_top, num_wrong))
     start = (
         right[0] - right[-1] + fall * (2 * np.log(num_top) + right[-1] - np.log(num_top + num_wrong) - wrong.mean())
