@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from sharpening.theory import policies
-from sharpening.theory.flow import evening, transfer
+from sharpening.theory.claims import late
+from sharpening.theory.flow import dynamics, evening, transfer
 from sharpening.theory.methods import sharing
 from tests.tolerances import ADVANTAGE32, ADVANTAGE64, DIFFERENCE, FLOAT64
 
@@ -34,11 +35,14 @@ def looped_evened(inputs: dict[str, np.ndarray], num_solutions: int, strength: f
 
 
 def looped_shared_out(inputs: dict[str, np.ndarray], exponent: float) -> list[float]:
-    """Sample by sample, from the group's weights as they are."""
-    rewards, logs = inputs["reward"][0].tolist(), inputs["log_prob"][0].tolist()
-    weights = [math.exp(-exponent * log) if reward else 0.0 for reward, log in zip(rewards, logs, strict=True)]
-    number, total = sum(rewards), math.fsum(weights)
-    shares = [weight / total * number if total else 0.0 for weight in weights]
+    """Sample by sample, from the group's weights as they are; a wrong sample keeps what reward it has."""
+    rewards, marks, logs = (inputs[name][0].tolist() for name in ("reward", "correct", "log_prob"))
+    weights = [math.exp(-exponent * log) if mark else 0.0 for mark, log in zip(marks, logs, strict=True)]
+    number, total = sum(marks), math.fsum(weights)
+    shares = [
+        weight / total * number * reward if mark else reward
+        for mark, weight, reward in zip(marks, weights, rewards, strict=True)
+    ]
     return [share - math.fsum(shares) / len(shares) for share in shares]
 
 
@@ -67,6 +71,12 @@ def test_other_array_libraries_give_the_same(library):
     for function, parameters in ((sharing.evened, {"num_solutions": 3}), (sharing.shared_out, {"exponent": 0.7})):
         found = np.from_dlpack(function(**given, **parameters))
         np.testing.assert_allclose(found, function(**inputs, **parameters), rtol=ADVANTAGE64)
+
+
+def test_wrong_samples_keep_a_credit():
+    inputs = drawn((1.0, 0.0, 1.0, 0.0)) | {"reward": np.array([[1.0, 0.25, 1.0, 0.5]])}
+    found = sharing.shared_out(**inputs, exponent=0.5)[0]
+    np.testing.assert_allclose(found, looped_shared_out(inputs, 0.5), rtol=ADVANTAGE64)
 
 
 def test_escort_shares_run_from_the_policy_to_its_reverse():
@@ -104,6 +114,20 @@ def test_recovery_takes_the_measured_time():
         problem = policies.problem_from_probabilities([(1 - share) / 2, share / 2, 0.3, 0.2], [1, 1, 0, 0])
         assert 0 < measured / evening.recovery_time(problem, 1.0) - 1 < room
     assert evening.recovery_exponent(2, 3) == 2.5
+
+
+@pytest.mark.parametrize(("num_top", "num_wrong", "gamma"), [(2, 1, 1.0), (3, 2, 2.0)])
+def test_recovery_beside_tied_answers_takes_the_integrated_time(num_top, num_wrong, gamma):
+    """Until the rare answer has half of what it will have, from a share of 1e-4: up to .3 more than the formula."""
+    policy = np.concatenate([np.full(num_top, 0.9999 / num_top), [1e-4], np.full(num_wrong, 1 / num_wrong)]) / 2
+    problem = policies.problem_from_probabilities(policy, [1] * (num_top + 1) + [0] * num_wrong)
+    log_time, _ = late.until(
+        problem.base_log_policy,
+        lambda now: dynamics.smoothing_advantage(now, problem.correct, gamma, 0.0),
+        50.0,
+        lambda now: float(np.log(0.5 / (num_top + 1)) - now[num_top]),
+    )
+    assert 0 < np.exp(log_time) / evening.recovery_time(problem, gamma) - 1 < 0.3
 
 
 def test_recovery_asks_for_tied_answers_and_a_strength():

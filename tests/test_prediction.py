@@ -256,3 +256,11 @@ def test_half_of_the_solutions_are_lost_when_the_path_says_so():
     reached = vanilla_path.vanilla_path(near, [rows["time_to_correctness_0.9"]])[0]
     assert policies.correctness(reached, near.correct) == pytest.approx(0.9, rel=LARGE_LOG)
     assert rows["time_to_correctness_0.9"] < 0.1
+
+
+def test_a_level_where_the_base_stands_is_not_reached_later():
+    """At Q = .9, and at Q = .8 to the last bit of the logit, there is no row for that level."""
+    rows = prediction.predict(policies.problem_from_probabilities([0.45, 0.45, 0.1], [1, 1, 0]), ())
+    assert "time_to_correctness_0.9" not in {row["quantity"] for row in rows}
+    rows = prediction.predict(policies.problem_from_probabilities([0.4, 0.4, 0.2], [1, 1, 0]), ())
+    assert {row["at"] for row in rows if (row["section"], row["method"]) == ("matched", "vanilla")} == {0.9, 0.95, 0.99}
