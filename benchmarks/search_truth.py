@@ -293,7 +293,6 @@ def is_of_the_class(function: Function, group_size: int, precision: str, seed: i
 
 def end(function: Function, group_size: int, start: Floats = SHOWN, time: float = 1e10) -> str:
     """What the exact flow is near at two late times: "uniform", "1", "2", "wrong", "mixture", "still" or "open"."""
-
     calls = itertools.count()
 
     def rate(_: float, logits: Floats) -> Floats:
