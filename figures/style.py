@@ -83,5 +83,8 @@ LOOKS = {
     "f_grpo": Look("F-GRPO", "#009E73", "h", "--"),
     "maxrl": Look("MaxRL", "#E69F00", "*", "-"),
     "pkpo": Look("PKPO", "#56B4E9", "X", "--"),
+    "qae": Look("QAE", "#0072B2", "v", ":"),
+    "a_grae": Look("A-GRAE", "#D55E00", "s", "-."),
+    "entropic": Look("EntroPIC", "#009E73", "^", ":"),
     "pass_at_k_training": Look("pass@k training", "#CC79A7", "<", "-."),
 }

@@ -10,7 +10,7 @@ import pytest
 
 from sharpening.theory import policies
 from sharpening.theory.claims import late
-from sharpening.theory.flow import dynamics, evening, transfer
+from sharpening.theory.flow import dynamics, evening, styles, transfer
 from sharpening.theory.methods import sharing
 from tests.tolerances import ADVANTAGE32, ADVANTAGE64, DIFFERENCE, FLOAT64
 
@@ -147,7 +147,7 @@ def test_transfers_are_differences_of_one_prompt_trained_alone():
     log_policy = policies.log_softmax([[0.5, -0.3, 0.2, -1.0], [0.1, 0.9, -0.2, 0.4]])
     correct, style = np.array([[1.0, 1.0, 0.0, 0.0]] * 2), np.array([[0, 1, 2, 0], [1, 1, 0, 2]])
     weight, step = 0.7, 1e-5
-    slope, logit = transfer.transfers(transfer.Styles(log_policy, correct, style, weight))
+    slope, logit = styles.transfers(styles.Styles(log_policy, correct, style, weight))
     for trained in range(2):
         policy = np.exp(log_policy[trained])
         push = policy * (correct[trained] - policy @ correct[trained])
@@ -165,5 +165,5 @@ def test_transfers_are_differences_of_one_prompt_trained_alone():
 
 
 def test_factors_of_transfers_by_hand():
-    assert transfer.cross_over_own(np.array([[2.0, 1.0], [0.5, 4.0]])) == pytest.approx(0.25, rel=FLOAT64)
-    assert transfer.amplification(5, 0.5, 0.25) == 1.5
+    assert styles.cross_over_own(np.array([[2.0, 1.0], [0.5, 4.0]])) == pytest.approx(0.25, rel=FLOAT64)
+    assert transfer.amplification(0.5, 0.25, 5) == 1.5

@@ -235,7 +235,7 @@ def test_the_sign_turns_where_multiplicities_are_equal():
 
 
 def test_prompt_weights_are_the_closed_forms():
-    """Those of claim B4, for the twelve methods of correctness only; Dr. GRPO's without 1/G is another."""
+    """Those of claim B4, for the fifteen methods of correctness only; Dr. GRPO's without 1/G is another."""
     rows = list(figure_rows.prompt_weights(8))
     mass = figure_rows.WEIGHT_GRID
     found = {
@@ -249,8 +249,9 @@ def test_prompt_weights_are_the_closed_forms():
         "pkpo": expectations.pkpo_weight(mass, 2),
         **dict.fromkeys(("grpo", "dapo"), expectations.grpo_weight(mass, 8)),
         "maxrl": expectations.maxrl_weight(mass, 8),
+        "entropic": expectations.grpo_weight(mass, 8) * (1 + 0.1 * (1 - 2 * mass)),
     }
-    assert set(found) == {*closed, "f_grpo", "pass_at_k_training"}
+    assert set(found) == {*closed, "f_grpo", "pass_at_k_training", "qae", "a_grae"}
     for name, want in closed.items():
         rounding = FLOAT64 if name in ("pkpo", "dr_grpo", "rloo", "reinforce") else 1e5 * FLOAT64  # epsilon of 1e-6
         np.testing.assert_allclose(found[name], want, rtol=rounding, atol=ROUND_OFF)

@@ -15,13 +15,10 @@ IDS = [
     "reinforce", "rloo", "grpo", "dr_grpo", "dapo",
     "maxrl", "psr", "nsr", "w_reinforce", "pass_at_k_training",
     "pkpo", "f_grpo", "qae", "a_grae", "entropic",
-    "cue_grpo", "uarl", "edas", "unlikeliness", "ucpo", "mara",
-    "ips", "entropy_bonus", "entropy_penalty", "kl_penalty", "ds",
+    "cue_grpo", "uarl", "edas", "unlikeliness", "ucpo", "mara", "ips",
+    "entropy_bonus", "entropy_penalty", "kl_penalty", "ds",
 ]  # fmt: skip
-TOKEN_IDS = [
-    "clip", "clip_higher", "gspo", "cispo", "clip_cov",
-    "kl_cov", "entropy_advantage", "simko_penalty",
-]  # fmt: skip
+TOKEN_IDS = ["clip", "clip_higher", "gspo", "cispo", "clip_cov", "kl_cov", "entropy_advantage", "simko_penalty"]
 PRESETS = ["ds_paper", "ds_token", "ds_sequence", "ds_reward", "ds_maxrl"]
 GROUP_SPECS = [*IDS, *PRESETS]
 WITHOUT_BASELINE = {"reinforce", "psr", "nsr", "w_reinforce", "pkpo"}

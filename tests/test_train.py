@@ -63,9 +63,6 @@ def ran(config: RunConfig, folder: Path, held_out: str = "exact", last: Path | N
     return trained
 
 
-# checkpoints that count
-
-
 def checkpoint(folder: Path, step: int, *, counts: bool = True) -> Path:
     path = folder / f"checkpoint-{step}"
     (path / "shards").mkdir(parents=True)

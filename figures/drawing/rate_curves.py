@@ -10,10 +10,30 @@ from matplotlib.figure import Figure
 from sharpening.figures.drawing.rates import LOOKS
 from sharpening.figures.drawing.theory import select
 from sharpening.figures.style import PAGE
-from sharpening.figures.tables.rate_curves import change, nearest_law, sets_of
 
 Row = Mapping[str, Any]
 COLUMNS = 3
+
+
+def sets_of(rows: Sequence[Row]) -> list[str]:
+    """The sets, in their order."""
+    return list(dict.fromkeys(str(row["part"]) for row in rows))
+
+
+def nearest_law(rows: Sequence[Row], part: str) -> str:
+    """The law that is nearest to the curves of a set."""
+    return next(str(row["law"]) for row in select(rows, part=part, quantity="is_nearest") if row["value"])
+
+
+def change(rows: Sequence[Row], part: str, k: int, law: str = "") -> float:
+    """The change of pass@k on a set: as seen, or as a law implies it."""
+    after = select(rows, part=part, law=law, k=k, quantity="implied_after" if law else "after")[0]["value"]
+    return float(after - select(rows, part=part, law="", quantity="before", k=k)[0]["value"])
+
+
+def last_k(rows: Sequence[Row], part: str) -> int:
+    """The largest k of a set."""
+    return max(int(row["k"]) for row in select(rows, part=part, quantity="after"))
 
 
 def draw_curves(rows: Sequence[Row]) -> Figure:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sharpening.figures.drawing.rate_curves import change, last_k, nearest_law, sets_of
 from sharpening.figures.drawing.theory import select
 from sharpening.figures.tables.rates import LEVEL, chance
 from sharpening.figures.tables.text import cell, notes, number, section, table
@@ -17,27 +18,6 @@ LIMITS = (
     "p is for one law on one set, and approximate: the squared misfit taken as chi-squared. Models that were trained "
     "in another way than by plain RL are described by these laws, not explained.",
 )
-
-
-def sets_of(rows: Sequence[Row]) -> list[str]:
-    """The sets, in their order."""
-    return list(dict.fromkeys(str(row["part"]) for row in rows))
-
-
-def nearest_law(rows: Sequence[Row], part: str) -> str:
-    """The law that is nearest to the curves of a set."""
-    return next(str(row["law"]) for row in select(rows, part=part, quantity="is_nearest") if row["value"])
-
-
-def change(rows: Sequence[Row], part: str, k: int, law: str = "") -> float:
-    """The change of pass@k on a set: as seen, or as a law implies it."""
-    after = select(rows, part=part, law=law, k=k, quantity="implied_after" if law else "after")[0]["value"]
-    return float(after - select(rows, part=part, law="", quantity="before", k=k)[0]["value"])
-
-
-def last_k(rows: Sequence[Row], part: str) -> int:
-    """The largest k of a set."""
-    return max(int(row["k"]) for row in select(rows, part=part, quantity="after"))
 
 
 def report(rows: Sequence[Row], words: Mapping[str, str], width: int) -> str:

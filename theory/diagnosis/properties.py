@@ -57,8 +57,8 @@ def finite(subject: Subject) -> Verdict:
             bad += [diagnosis_subject.rows(each.inputs, [place]) for place in np.flatnonzero(is_bad).tolist()]
         if each.found is None or bad:
             faults[each.group_size] = (each.fault, bad[0] if bad else None)
-            depths = [min(one["log_prob"].min(), one["base_log_prob"].min()) for one in bad] or [0.0]
-            shallowest = max(shallowest, float(max(depths)))
+            depths = [searching.depth(one, lambda other: _not_finite(subject, other), ORDINARY) for one in bad[:1]]
+            shallowest = max([shallowest, *map(searching.lowest, bad[1:]), *(depths or [0.0])])
     if not faults:
         return searching.unbroken(name, list(subject.sizes), sum(len(each.inputs["reward"]) for each in subject.tried))
     least = min(faults)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -77,3 +77,24 @@ def as_lists(subject: Subject, group: Inputs) -> dict[str, Any]:
         return shown | {"advantage": subject(group)[0].tolist()}
     except Exception:  # reported by the property itself
         return shown
+
+
+def lowest(group: Mapping[str, Any]) -> float:
+    """The lowest log-probability of a group, of the sampling or the base policy."""
+    return float(min(group["log_prob"].min(), group["base_log_prob"].min()))
+
+
+def depth(group: dict[str, Any], is_bad: Callable[[dict[str, Any]], Any], ordinary: float) -> float:
+    """Where the log-probabilities of a bad group have to end for it not to be bad, by bisection; at most `ordinary`."""
+
+    def ends_at(floor: float) -> Any:
+        names = ("log_prob", "base_log_prob")
+        return is_bad(group | {name: np.maximum(group[name], floor) for name in names})
+
+    if ends_at(ordinary):
+        return ordinary
+    bad, good = lowest(group), ordinary
+    while good - bad > 1:
+        middle = (bad + good) / 2
+        bad, good = (middle, good) if ends_at(middle) else (bad, middle)
+    return bad

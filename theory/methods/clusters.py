@@ -12,8 +12,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from sharpening.theory.methods import baselines
-from sharpening.theory.methods.diversity import at_least_one
+from sharpening.theory.methods import baselines, diversity
 
 Array = Any  # an array of NumPy, torch or any array-API library
 
@@ -38,9 +37,9 @@ def cue_grpo(
     if not 0 <= least_weight <= most_weight:
         raise ValueError(f"least_weight is {least_weight!r}: it must lie between 0 and most_weight, {most_weight!r}")
     xp = array_namespace(reward)
-    share = correct * at_least_one(cluster_sizes(answer, correct)) ** -exponent
+    share = correct * diversity.at_least_one(cluster_sizes(answer, correct)) ** -exponent
     total, num_correct = (xp.sum(values, axis=-1, keepdims=True) for values in (share, correct))
-    weight = xp.clip(share * num_correct / at_least_one(total), min=least_weight, max=most_weight)
+    weight = xp.clip(share * num_correct / diversity.at_least_one(total), min=least_weight, max=most_weight)
     advantage = baselines.grpo(reward=reward, ddof=ddof, epsilon=epsilon)
     return advantage * xp.where(correct > 0, weight, xp.ones_like(weight))
 
@@ -83,10 +82,10 @@ def edas(
     advantage = baselines.grpo(reward=reward, ddof=ddof, epsilon=epsilon)
     wrong = 1 - correct
     num_wrong = xp.sum(wrong, axis=-1, keepdims=True)  # (..., 1)
-    size = xp.sum(wrong * xp.abs(advantage), axis=-1, keepdims=True) / at_least_one(num_wrong)
-    own = at_least_one(wrong * cluster_sizes(answer, wrong))
-    rarity = xp.log(at_least_one(num_wrong)) - xp.log(own)
-    entropy = xp.sum(wrong * rarity, axis=-1, keepdims=True) / at_least_one(num_wrong)
+    size = xp.sum(wrong * xp.abs(advantage), axis=-1, keepdims=True) / diversity.at_least_one(num_wrong)
+    own = diversity.at_least_one(wrong * cluster_sizes(answer, wrong))
+    rarity = xp.log(diversity.at_least_one(num_wrong)) - xp.log(own)
+    entropy = xp.sum(wrong * rarity, axis=-1, keepdims=True) / diversity.at_least_one(num_wrong)
     log_num = xp.log(xp.where(num_wrong > 1, num_wrong, 2 * xp.ones_like(num_wrong)))
     is_one = xp.zeros_like(reward) + xp.max(wrong * own, axis=-1, keepdims=True) >= num_wrong
     term = xp.where(is_one, -collapse_strength * size, spread_strength * size * (rarity - entropy) / log_num)

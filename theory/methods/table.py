@@ -15,7 +15,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sharpening.theory.methods import baselines, caveats, clusters, diversity, terms, token_weights
+from sharpening.theory.methods import baselines, caveats, clusters, diversity, origins, terms, token_weights
 
 Function = Callable[..., Any]
 LARGEST = 1e6  # of a number in a method here: far beyond it an exact flow is too stiff to be followed
@@ -105,37 +105,6 @@ def own_parameters(function: Function, sources: Mapping[str, str]) -> dict[str, 
     }
 
 
-CODE = "code of a co-author of arXiv 2511.19942 (inferred)"
-STD = {
-    "ddof": f"0, population: {CODE} and arXiv 2602.02710's; 1, sample, is the other convention",
-    "epsilon": "1e-6 is common in code; not published for every method",
-}
-LEFT_OPEN = {"k": "ours: no default is published, 2 is the least that differs from k = 1"}
-PLACING = {
-    "reduction": f"sum: the formula of arXiv 2511.19942 as summarised; mean and token: {CODE}",
-    "placement": f"advantage: arXiv 2511.19942, Eq. 6 as summarised; reward: its Eq. 4 and {CODE}",
-    "normalise": f"none: ours, as the theory has it; std: arXiv 2511.19942, Eq. 6; none in the last {CODE}",
-    "centre": "none: arXiv 2511.19942 as summarised; the others are ours (claim E3)",
-    "spread": f"whole: arXiv 2511.19942 as summarised; per_token_share: {CODE}",
-    **STD,
-}
-SMOOTHING = {
-    "gamma_correct": "ours: strong enough to be seen in a small simulation; code has .01 and .02",
-    "gamma_incorrect": "ours: the charge on wrong answers is off unless asked for; code has .002 and .01",
-    "reference": "sampling: arXiv 2511.19942, Eq. 6 as summarised; base: its Eq. 4",
-    "least_members": "1: arXiv 2511.19942 as summarised; 2: the DS in arXiv 2605.00365's code",
-    **PLACING,
-}
-GLOBAL = {
-    "strength": "ours: that of ds, for comparison; published in the loss, per token: .001",
-    "form": "reward: ours, the form of ds, for comparison; loss: usual in code",
-    **PLACING,
-}
-BASELINE = {"normalise": "ours: the theory's reward is not divided by a standard deviation", **STD}
-CLIPPING = {"clip_low": "a convention: .2", "clip_high": "a convention: .2"}
-COVARIANCE = "arXiv 2505.22617"
-
-
 def is_conditional_needed(name: str, values: Mapping[str, object]) -> bool:
     """Whether an input with default None is needed under the given options of a method of the table."""
     if values.get("form") == "loss":
@@ -171,7 +140,7 @@ def _group(
 
 def _token(id: str, function: Function, source: str, sources: Values, trl: Values, **more: Any) -> Method:
     """A method of token level, on top of GRPO's advantages."""
-    parameters = own_parameters(function, sources) | own_parameters(baselines.grpo, STD)
+    parameters = own_parameters(function, sources) | own_parameters(baselines.grpo, origins.STD)
     required = named(function, TOKEN_INPUTS, only_required=True)
     given = {"token_weight": function, "token_needs": required, "least_group_size": 2, "trl": trl, **more}
     return Method(id, "token", source, baselines.grpo, parameters, ("reward",), **given)
@@ -189,9 +158,11 @@ _ENTROPY = {"use_adaptive_entropy": False}
 _ROWS = (
     _group("reinforce", baselines.reinforce, "textbook", 1),
     _group("rloo", baselines.rloo, "textbook"),
-    _group("grpo", baselines.grpo, "arXiv 2402.03300", sources=STD),
+    _group("grpo", baselines.grpo, "arXiv 2402.03300", sources=origins.STD),
     _group("dr_grpo", baselines.dr_grpo, "arXiv 2503.20783"),
-    _group("dapo", baselines.dapo, "arXiv 2503.14476 (its filter; for its clipping see clip_higher)", sources=STD),
+    _group(
+        "dapo", baselines.dapo, "arXiv 2503.14476 (its filter; for its clipping see clip_higher)", sources=origins.STD
+    ),
     _group(
         "maxrl",
         baselines.maxrl,
@@ -205,50 +176,50 @@ _ROWS = (
         "pass_at_k_training",
         baselines.pass_at_k_training,
         "arXiv 2508.10751",
-        sources={**LEFT_OPEN, "epsilon": "arXiv 2508.10751's code"},
+        sources={**origins.LEFT_OPEN, "epsilon": "arXiv 2508.10751's code"},
     ),
-    _group("pkpo", baselines.pkpo, "arXiv 2505.15201", 1, LEFT_OPEN),
+    _group("pkpo", baselines.pkpo, "arXiv 2505.15201", 1, origins.LEFT_OPEN),
     _group(
         "f_grpo",
         baselines.f_grpo,
         "arXiv 2602.06717",
-        sources={"gamma": "arXiv 2602.06717 (.5 or 1 chosen)", **STD},
+        sources={"gamma": "arXiv 2602.06717 (.5 or 1 chosen)", **origins.STD},
     ),
     _group(
         "qae",
         baselines.qae,
         "arXiv 2509.22611 by secondary sources",
-        sources={"quantile": "arXiv 2509.22611 by secondary sources", **STD},
+        sources={"quantile": "arXiv 2509.22611 by secondary sources", **origins.STD},
     ),
     _group(
         "a_grae",
         baselines.a_grae,
         "code of A-GRAE as summarised",
-        sources={"batch_mean": "ours: the method takes it from its batch", **STD},
+        sources={"batch_mean": "ours: the method takes it from its batch", **origins.STD},
     ),
     _group(
         "entropic",
         baselines.entropic,
         "arXiv 2511.15248",
-        sources={"control": "ours: the method's controller sets it at every step", **STD},
+        sources={"control": "ours: the method's controller sets it at every step", **origins.STD},
     ),
     _group(
         "cue_grpo",
         clusters.cue_grpo,
         "arXiv 2608.03467 by a re-implementation",
-        sources={**dict.fromkeys(("exponent", "least_weight", "most_weight"), "a re-implementation"), **STD},
+        sources={**dict.fromkeys(("exponent", "least_weight", "most_weight"), "a re-implementation"), **origins.STD},
     ),
     _group(
         "uarl",
         clusters.uarl,
         "arXiv 2601.08763 by secondary sources",
-        sources={"exponent": "ours: no value is published", **STD},
+        sources={"exponent": "ours: no value is published", **origins.STD},
     ),
     _group(
         "edas",
         clusters.edas,
         "arXiv 2605.17333",
-        sources={**dict.fromkeys(("spread_strength", "collapse_strength", "cap"), "arXiv 2605.17333"), **STD},
+        sources={**dict.fromkeys(("spread_strength", "collapse_strength", "cap"), "arXiv 2605.17333"), **origins.STD},
     ),
     _group(
         "unlikeliness",
@@ -275,7 +246,7 @@ _ROWS = (
         "mara",
         diversity.mara,
         "arXiv 2510.20817",
-        sources={"strength": "ours; meant to equal the strength of the run's KL term", **BASELINE},
+        sources={"strength": "ours; meant to equal the strength of the run's KL term", **origins.BASELINE},
         caveat=caveats.mara,
     ),
     _group(
@@ -285,14 +256,14 @@ _ROWS = (
         sources={
             "exponent": "arXiv 2601.21669 (1 is its method, 0 plain RL)",
             "floor": "ours: below every share of a group",
-            **BASELINE,
+            **origins.BASELINE,
         },
     ),
     _group(
         "entropy_bonus",
         terms.entropy_bonus,
         "arXiv 2511.19942 as summarised",
-        sources=GLOBAL,
+        sources=origins.GLOBAL,
         strengths=("strength",),
         loss_term=lambda values, log_policy, _: values["strength"] * token_weights.entropy_gradient(log_policy),
         trl={"entropy_coef": lambda values: values["strength"], **_ENTROPY},
@@ -301,7 +272,7 @@ _ROWS = (
         "entropy_penalty",
         terms.entropy_penalty,
         "arXiv 2511.19942 as summarised, arXiv 2505.15134",
-        sources=GLOBAL,
+        sources=origins.GLOBAL,
         strengths=("strength",),
         loss_term=lambda values, log_policy, _: -values["strength"] * token_weights.entropy_gradient(log_policy),
         caveat=caveats.entropy_penalty,
@@ -311,7 +282,7 @@ _ROWS = (
         "kl_penalty",
         terms.kl_penalty,
         "textbook",
-        sources={**GLOBAL, "kl_strength": "arXiv 2402.03300, there in the loss"},
+        sources={**origins.GLOBAL, "kl_strength": "arXiv 2402.03300, there in the loss"},
         strengths=("kl_strength",),
         loss_term=lambda values, *policies: -values["kl_strength"] * token_weights.kl_gradient(*policies),
         trl={
@@ -326,23 +297,23 @@ _ROWS = (
         "ds",
         terms.ds,
         "arXiv 2511.19942, Eq. 4 and 6 as summarised",
-        sources=SMOOTHING,
+        sources=origins.SMOOTHING,
         strengths=("gamma_correct", "gamma_incorrect"),
         caveat=caveats.smoothing,
     ),
-    _token("clip", token_weights.clip, "arXiv 2402.03300", CLIPPING, {**_TOKEN_RATIO, **_CLIPPED}),
+    _token("clip", token_weights.clip, "arXiv 2402.03300", origins.CLIPPING, {**_TOKEN_RATIO, **_CLIPPED}),
     _token(
         "clip_higher",
         token_weights.clip_higher,
         "arXiv 2503.14476",
-        dict.fromkeys(CLIPPING, "arXiv 2503.14476"),
+        dict.fromkeys(origins.CLIPPING, "arXiv 2503.14476"),
         {**_TOKEN_RATIO, **_CLIPPED},
     ),
     _token(
         "gspo",
         token_weights.gspo,
         "arXiv 2507.18071",
-        dict.fromkeys(CLIPPING, "arXiv 2507.18071"),
+        dict.fromkeys(origins.CLIPPING, "arXiv 2507.18071"),
         {"importance_sampling_level": "sequence", **_CLIPPED},
         no_kl="TRL's term for ratios of sequences is no KL",
     ),
@@ -350,36 +321,36 @@ _ROWS = (
         "cispo",
         token_weights.cispo,
         "arXiv 2506.13585",
-        dict.fromkeys(CLIPPING, "arXiv 2602.06717's runs"),
+        dict.fromkeys(origins.CLIPPING, "arXiv 2602.06717's runs"),
         {**_TOKEN_RATIO, "loss_type": "cispo", "epsilon_high": lambda values: 1 + values["clip_high"]},
         trl_limits={"clip_low": (1, "TRL's CISPO has no lower bound")},
     ),
     _token(
         "clip_cov",
         token_weights.clip_cov,
-        COVARIANCE,
-        dict.fromkeys(("share", "covariance_low", "covariance_high", *CLIPPING), COVARIANCE),
+        origins.COVARIANCE,
+        dict.fromkeys(("share", "covariance_low", "covariance_high", *origins.CLIPPING), origins.COVARIANCE),
         _OPENED,
     ),
     _token(
         "kl_cov",
         token_weights.kl_cov,
-        COVARIANCE,
-        {"share": f"{COVARIANCE} (7B; 2e-4 at 32B)", "strength": COVARIANCE},
+        origins.COVARIANCE,
+        {"share": f"{origins.COVARIANCE} (7B; 2e-4 at 32B)", "strength": origins.COVARIANCE},
         _OPENED,
     ),
     _token(
         "entropy_advantage",
         token_weights.entropy_advantage,
         "arXiv 2506.14758",
-        {"strength": "arXiv 2506.14758 with GRPO", "kappa": "arXiv 2506.14758 with GRPO", **CLIPPING},
+        {"strength": "arXiv 2506.14758 with GRPO", "kappa": "arXiv 2506.14758 with GRPO", **origins.CLIPPING},
         _OPENED,
     ),
     _token(
         "simko_penalty",
         token_weights.simko_penalty,
         "arXiv 2510.14807, its part on wrong completions",
-        {"quantile": "arXiv 2510.14807", "penalty": "arXiv 2510.14807", **CLIPPING},
+        {"quantile": "arXiv 2510.14807", "penalty": "arXiv 2510.14807", **origins.CLIPPING},
         _OPENED,
     ),
 )
@@ -400,9 +371,9 @@ PRESETS: Mapping[str, Mapping[str, object]] = MappingProxyType(
 PRESET_SOURCES: Mapping[str, str] = MappingProxyType(
     {
         "ds_paper": "arXiv 2511.19942, Eq. 6 as summarised; strengths of a third-party implementation",
-        "ds_token": f"{CODE}, first form, until October 2025",
-        "ds_sequence": f"{CODE}, second form, October and November 2025; strengths as in the others",
-        "ds_reward": f"{CODE}, third form, from 14 November 2025",
+        "ds_token": f"{origins.CODE}, first form, until October 2025",
+        "ds_sequence": f"{origins.CODE}, second form, October and November 2025; strengths as in the others",
+        "ds_reward": f"{origins.CODE}, third form, from 14 November 2025",
         "ds_maxrl": "code of arXiv 2602.02710, whose advantage is named differential_smoothing",
     }
 )
