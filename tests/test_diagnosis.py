@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import re
 import time
 
 import numpy as np
@@ -150,7 +151,11 @@ def test_base_reference_ends_on_the_rarest_correct_answer():
 def test_a_copy_under_another_name_gets_the_same_verdicts(copies, spec, parameters, name):
     original, copy = diagnosed(spec, parameters, 4), diagnosed(f"{copies}:{name}", (), 4)
     assert copy.headline == original.headline
-    assert diagnose.summary(copy) == diagnose.summary(original)
+    tried = r" in [\d,]+ groups at G = [\d, to]+"  # a function of one's own is tried on groups of one, too
+    verdicts = [
+        {key: re.sub(tried, "", said) for key, said in diagnose.summary(one).items()} for one in (copy, original)
+    ]
+    assert verdicts[0] == verdicts[1]
 
 
 @pytest.mark.slow
