@@ -57,6 +57,12 @@ def test_an_exception_is_a_counterexample_or_an_open_verdict():
             raise OverflowError("too rare")
         return reward
 
+    def refuses_more(reward, log_prob):
+        if (log_prob < -20).any():
+            raise OverflowError("rare")
+        return reward
+
+    assert "only with" not in properties.finite(subject_of(refuses_more)).detail  # policies do go there
     found = properties.finite(subject_of(refuses_rare))
     assert found.verdict == "fails"
     assert found.detail.startswith("raises OverflowError: too rare; at G = 2 to 5, only with a log-probability of -5")

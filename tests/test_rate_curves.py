@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.special import expit
+from scipy.stats import chi2
 
 from sharpening.cli import main
-from sharpening.samples.rates import curve_file, curves, laws
+from sharpening.figures.drawing import rate_curves as curve_figures
+from sharpening.figures.tables import rate_curves as curve_tables
+from sharpening.samples.rates import curve_file, curve_rows, curves, laws
 from sharpening.samples.rates.curve_file import Curves
 from sharpening.storage import store
 from sharpening.theory import estimators
@@ -102,6 +105,46 @@ def test_a_law_is_told_from_another_and_its_parameters_are_covered() -> None:
     affine = curves.fit(line, LAWS["affine"])
     error = np.sqrt(affine.covariance[1, 1])
     assert abs(affine.parameters[1] - 0.5) < STANDARD * error < 0.5
+
+
+def test_the_misfit_of_the_true_law_is_chi_squared() -> None:
+    """Its mean over data sets is the degrees of freedom, 5 for six k's; the 13 moments alone would say 11."""
+    found = [curves.fit(curves.Problem(drawn(0.0, 0.8, seed)), LAWS["common"]) for seed in range(20, 36)]
+    distances = np.array([one.distance for one in found])
+    error = np.sqrt(2 * 5 / len(found))
+    assert abs(distances.mean() - 5) < STANDARD * error < 11 - 5
+    problem = curves.Problem(drawn(0.0, 0.8, 20))
+    assert curves.misfit(problem, found[0]) == pytest.approx(chi2.sf(distances[0], 5))
+    low, high = zip(*map(curves.spread_interval, found), strict=True)
+    inside = [a <= 0.8 <= b for a, b in zip(low, high, strict=True)]
+    assert sum(inside) >= len(found) - 3
+    assert all(a < one.spread < b for a, b, one in zip(low, high, found, strict=True))
+
+
+def test_the_best_of_several_minima_is_found() -> None:
+    """A line has the common shift among its values, so it is never farther, and what a wide spread does is found."""
+    (data,) = [one for one in curve_file.read(PUBLIC, "public")[0] if one.name == "7B olympiadbench"]
+    common, affine = (curves.fit(curves.Problem(data), LAWS[name]) for name in ("common", "affine"))
+    assert affine.distance <= common.distance * (1 + DIFFERENCE * 1e4)
+    assert common.spread > 3
+
+
+def test_rows_and_report_say_what_the_curves_do() -> None:
+    one = drawn(0.0, 0.8, seed=7)
+    rows = curve_rows.rows([one])
+    seen = {(row["law"], row["quantity"], row["k"]): row["value"] for row in rows}
+    nearest = curve_figures.nearest_law(rows, "drawn")
+    distances = {law: seen[law, "distance", 0] for law in LAWS}
+    assert distances["affine"] < distances["common"]  # and still the law with fewer parameters is nearest
+    assert len(LAWS[nearest].parameters) == 1
+    for k, before, after in zip(one.ks, one.before, one.after, strict=True):
+        assert abs(seen[nearest, "implied_after", k] - after) < abs(after - before) / 3
+        assert curve_figures.change(rows, "drawn", k) == pytest.approx(after - before)
+    assert abs(seen[nearest, "implied_both", 0] - one.both) < 0.03
+    told = " ".join(curve_tables.report(rows, {law: "" for law in LAWS}, 100).split())
+    allowed = sum(seen[law, "misfit_p", 0] >= 0.05 for law in LAWS)
+    assert 0 < allowed < len(LAWS)
+    assert f"{allowed} of {len(LAWS)} laws fit, the common shift fits" in told
 
 
 def test_the_public_curves_are_read() -> None:

@@ -105,6 +105,7 @@ SHAPED = {
         {"exponent": 2.0, "least_weight": 0.0, "most_weight": 1e6},
         partial(loops.cue_grpo, exponent=2.0, least=0.0, most=1e6),
     ),
+    "cue_grpo clipped": ({"exponent": 2.0}, partial(loops.cue_grpo, exponent=2.0)),
     "uarl": ({}, loops.uarl),
     "uarl root": ({"exponent": 0.5}, partial(loops.uarl, exponent=0.5)),
     "edas": ({}, loops.edas),
