@@ -6,7 +6,7 @@ import array_api_strict
 import numpy as np
 import pytest
 
-from sharpening.theory.diagnosis import diagnose, flow, properties
+from sharpening.theory.diagnosis import diagnose, flow, properties, searching
 from sharpening.theory.diagnosis.subject import Subject
 from sharpening.theory.methods import baselines, calls, terms
 from tests.test_diagnosis import SEARCHED, flow_of, subject_of
@@ -57,12 +57,6 @@ def test_an_exception_is_a_counterexample_or_an_open_verdict():
             raise OverflowError("too rare")
         return reward
 
-    def refuses_more(reward, log_prob):
-        if (log_prob < -20).any():
-            raise OverflowError("rare")
-        return reward
-
-    assert "only with" not in properties.finite(subject_of(refuses_more)).detail  # policies do go there
     found = properties.finite(subject_of(refuses_rare))
     assert found.verdict == "fails"
     assert found.detail.startswith("raises OverflowError: too rare; at G = 2 to 5, only with a log-probability of -5")
@@ -70,6 +64,13 @@ def test_an_exception_is_a_counterexample_or_an_open_verdict():
     assert (end.kind, end.evidence) == ("undecided", "raises OverflowError: too rare")
     with pytest.raises(ValueError, match=r"groups of 1 to 3 samples: ValueError in line \d+ of its file: k is 5"):
         diagnose.diagnose(baselines.pkpo, {"k": 5}, group_size=3)
+
+
+@pytest.mark.parametrize(("edge", "least", "most"), [(-500.0, -501.0, -500.0), (-20.0, -60.0, -60.0)])
+def test_the_depth_of_a_fault_is_found_where_no_policy_goes_and_is_ordinary_elsewhere(edge, least, most):
+    group = {"log_prob": np.array([[-2000.0, -1.0]]), "base_log_prob": np.array([[-3.0, -1.0]])}
+    found = searching.depth(group, lambda one: (one["log_prob"] < edge).any(), -60.0)
+    assert least <= found <= most
 
 
 def test_strengths_are_found_by_what_they_do():
