@@ -97,7 +97,7 @@ def test_sentences_follow_the_rows(done: tuple[str, Path]) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["base.csv"], "FILES: 1 files: want two, before and after training, or --training FILE"),
+        (["base.csv"], "FILES: 1 files: want two, before and after training, or --training or --curves"),
         (["base.csv", "rl.csv", "--part", "level"], "field 'level' is missing"),
         (["base.csv", "rl.csv", "--part", "c"], "--part: 'c' has "),
         (["base.csv", "few.csv"], "few.csv: 29 problems in common with base.csv: want at least 30"),

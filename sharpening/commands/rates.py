@@ -52,7 +52,9 @@ def rates(options: RatesOptions) -> int:
     if options.curves:
         return _rates_of_curves(options, clock)
     if len(options.files) not in (0, 2) or not (options.files or options.training):
-        raise ValueError(f"FILES: {len(options.files)} files: want two, before and after training, or --training FILE")
+        raise ValueError(
+            f"FILES: {len(options.files)} files: want two, before and after training, or --training or --curves"
+        )
     if options.part and not options.files:
         raise ValueError(f"--part: {options.part!r}: want two FILES, of which the first has this field")
     paths = [path for word in options.files for path in sample_files.paths_of(word).values()]
@@ -107,7 +109,12 @@ def rates(options: RatesOptions) -> int:
 def _rates_of_curves(options: RatesOptions, clock: store.Clock) -> int:
     """Every law on curves of pass@k."""
     path = Path(str(options.curves))
-    for flag, value in (("FILES", options.files), ("--training", options.training), ("--part", options.part)):
+    for flag, value in (
+        ("FILES", options.files),
+        ("--training", options.training),
+        ("--part", options.part),
+        ("--problem", options.problem),
+    ):
         if value:
             raise ValueError(f"--curves: {str(path)!r}: want it without {flag}")
     files.refuse_as_file("json", options.json_file, path)

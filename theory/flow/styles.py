@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpening.theory.flow import dynamics
+from sharpening.theory.flow import dynamics, transfer
 from sharpening.theory.policies import Floats
 
 
@@ -70,12 +70,11 @@ def transfers(styles: Styles) -> tuple[Floats, Floats]:
     return found[0], found[1]
 
 
-def cross_over_own(transfer: Floats) -> float:
+def cross_over_own(moves: Floats) -> float:
     """The mean transfer from one prompt to another over the mean transfer to itself: tau.
 
-    Shapes:   transfer: (num_prompts, num_prompts). Returns a scalar.
+    Shapes:   moves: (num_prompts, num_prompts), one of `transfers`. Returns a scalar.
     Source:   claim F1, ours.
     """
-    number = len(transfer)
-    own = np.trace(transfer)
-    return float((transfer.sum() - own) / (number - 1) / own)
+    own = np.trace(moves) / len(moves)
+    return float(transfer.transfer(own, transfer.cross(own, moves.mean(), len(moves))))
