@@ -7,6 +7,7 @@ over Fractions of `reference_groups`; everything with a log-probability is summe
 from __future__ import annotations
 
 import math
+import statistics
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -215,6 +216,22 @@ def uarl(group: Group, exponent: float = 1.0) -> list[float]:
     """A / size^a, size the samples of the group with the same answer."""
     pairs = zip(group.answers, plain(group.rewards, "std", 0), strict=True)
     return [value / group.answers.count(answer) ** exponent for answer, value in pairs]
+
+
+def rarity_maxrl(
+    group: Group, strength: float = 0.3, difficulty: float = 1.0, least_spread: float = 1.0
+) -> list[float]:
+    """r X p^-a / sum over correct of p^-a less the mean reward, over that mean; a = strength over the spread."""
+    right = [log for log, reward in zip(group.log_probs, group.rewards, strict=True) if reward]
+    if not right:
+        return [0.0] * group.size
+    exponent = strength / max(least_spread, statistics.pstdev(right))
+    total = math.fsum(math.exp(exponent * (min(right) - log)) for log in right)
+    found, rate = [], len(right) / group.size
+    for log, reward in zip(group.log_probs, group.rewards, strict=True):
+        share = len(right) * math.exp(exponent * (min(right) - log)) / total if reward else 0.0
+        found.append((share - rate) / (rate + EPSILON) ** difficulty)
+    return found
 
 
 def edas(group: Group, spread: float = 0.4, collapse: float = 0.2, cap: float = 2.0) -> list[float]:

@@ -343,8 +343,8 @@ BAD_OPTIONS: dict[tuple[str, ...], str] = {
     ("check", "--seed", "4294967296"): "--seed: '4294967296': Input should be less than 4294967296",
     ("check", "--seed", "abc"): "--seed: 'abc': Input should be a valid integer",
     ("check", "--jobs", "0"): "--jobs: '0': Input should be greater than or equal to 1",
-    ("check", "--only", "A2", "Z9"): "--only: 'Z9' is not a claim: want A to F, one of A1, A2, ",
-    ("check", "--explain", "Z9"): "--explain: 'Z9' is not a claim: want A to F, one of ",
+    ("check", "--only", "A2", "Z9"): "--only: 'Z9' is not a claim: want A to G, one of A1, A2, ",
+    ("check", "--explain", "Z9"): "--explain: 'Z9' is not a claim: want A to G, one of ",
     ("check", "--explain", "A2", "--json", "x.json"): "--explain: 'A2': want no other option beside it",
     **{
         ("check", "--only", "A2", flag, "file/x"): f"{flag}: 'file/x': {BELOW}"

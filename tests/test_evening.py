@@ -10,8 +10,8 @@ import pytest
 
 from sharpening.theory import policies
 from sharpening.theory.claims import late
-from sharpening.theory.flow import dynamics, evening, styles, transfer
-from sharpening.theory.methods import sharing
+from sharpening.theory.flow import dynamics, evening, rarity, styles, transfer
+from sharpening.theory.methods import baselines, sharing
 from tests.tolerances import ADVANTAGE32, ADVANTAGE64, DIFFERENCE, FLOAT64
 
 GROUPS = [group for size in (2, 3, 5) for group in itertools.product((0.0, 1.0), repeat=size)]
@@ -68,7 +68,11 @@ def test_other_array_libraries_give_the_same(library):
     xp = pytest.importorskip(library)
     inputs = drawn((1.0, 0.0, 1.0, 1.0))
     given = {name: xp.asarray(values.tolist(), dtype=xp.float64) for name, values in inputs.items()}
-    for function, parameters in ((sharing.evened, {"num_solutions": 3}), (sharing.shared_out, {"exponent": 0.7})):
+    for function, parameters in (
+        (sharing.evened, {"num_solutions": 3}),
+        (sharing.shared_out, {"exponent": 0.7}),
+        (sharing.rarity_maxrl, {}),
+    ):
         found = np.from_dlpack(function(**given, **parameters))
         np.testing.assert_allclose(found, function(**inputs, **parameters), rtol=ADVANTAGE64)
 
@@ -167,3 +171,62 @@ def test_transfers_are_differences_of_one_prompt_trained_alone():
 def test_factors_of_transfers_by_hand():
     assert styles.cross_over_own(np.array([[2.0, 1.0], [0.5, 4.0]])) == pytest.approx(0.25, rel=FLOAT64)
     assert transfer.amplification(0.5, 0.25, 5) == 1.5
+
+
+def test_rarity_at_no_strength_is_maxrl_and_at_no_difficulty_dr_grpo():
+    inputs = drawn((1.0, 0.0, 1.0, 1.0, 0.0))
+    plain = {"reward": inputs["reward"]}
+    for difficulty, wanted in ((1.0, baselines.maxrl(**plain)), (0.0, baselines.dr_grpo(**plain))):
+        found = sharing.rarity_maxrl(**inputs, strength=0.0, difficulty=difficulty)
+        np.testing.assert_allclose(found, wanted, rtol=ADVANTAGE64)
+
+
+@pytest.mark.parametrize("scale", [1.0, 100.0])
+def test_a_strength_means_the_same_for_long_answers(scale):
+    """Log-probabilities times 100 change nothing once they spread by a nat; below it the weights grow with them."""
+    inputs = {"reward": np.array([[1.0, 1.0, 0.0, 1.0]]), "correct": np.array([[1.0, 1.0, 0.0, 1.0]])}
+    wide, narrow = np.array([[-7.0, -4.0, -2.0, -5.5]]), np.array([[-7.0, -6.99, -2.0, -7.01]])
+    found = sharing.rarity_maxrl(**inputs, log_prob=scale * wide, strength=0.7)
+    np.testing.assert_allclose(found, sharing.rarity_maxrl(**inputs, log_prob=wide, strength=0.7), rtol=ADVANTAGE64)
+    close = sharing.rarity_maxrl(**inputs, log_prob=scale * narrow, strength=0.7)
+    top = np.ptp(close[0, [0, 1, 3]])
+    assert 0.005 * scale < top < 0.02 * scale * 4 / 3
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"least_spread": 0.0}, r"least_spread is 0.0: it must be above 0"),
+        ({"least_spread": float("nan")}, r"least_spread is nan: it must be above 0"),
+        ({"epsilon": -1.0}, r"epsilon is -1.0: it must be at least 0"),
+    ],
+)
+def test_rarity_refuses_what_has_no_meaning(values, words):
+    with pytest.raises(ValueError, match=words):
+        sharing.rarity_maxrl(**drawn((1.0, 0.0)), **values)
+
+
+def test_the_power_mean_is_what_the_step_climbs():
+    """By central differences, and between its ends: the arithmetic and the geometric mean."""
+    policy = np.array([0.3, 0.05, 0.25, 0.4])
+    for exponent in (0.0, 0.2, 1.0, 1.7):
+
+        def climbed(logits: np.ndarray, exponent: float = exponent) -> float:
+            return float(np.log(rarity.power_mean(np.exp(policies.log_softmax(logits))[:2], exponent)))
+
+        moved = [
+            (climbed(np.log(policy) + DIFFERENCE * unit) - climbed(np.log(policy) - DIFFERENCE * unit)) / DIFFERENCE / 2
+            for unit in np.eye(4)
+        ]
+        np.testing.assert_allclose(rarity.rarity_step(policy, 2, exponent), moved, atol=DIFFERENCE)
+        shared = rarity.shared_rarity_advantage(policy, np.array([[1.0, 1.0, 0.0, 0.0]]), exponent)
+        np.testing.assert_allclose(dynamics.softmax_flow(policy, shared), moved, atol=DIFFERENCE)
+
+
+def test_ends_and_limits_of_rarity_in_numbers():
+    np.testing.assert_allclose(rarity.noisy_end(np.array([0.9, 0.9, 0.1]), 0.5), np.array([81, 81, 1]) / 163)
+    assert rarity.least_correctness(0.5, math.log(2), 2, 0.3) == 0.5
+    np.testing.assert_allclose(rarity.least_correctness(0.5, 0.0, 4, 0.5), 0.125)
+    limit = rarity.speed_limit(np.array([0.5, 0.1, 0.3, 0.1]), np.array([1.0, 1.0, 0.0, 0.0]), 2.0)
+    np.testing.assert_allclose(limit, 4 * (0.1 + 0.25))
+    assert rarity.rarity_log_ratio_rate(0.5, 0.2) == 0.5 - 0.2

@@ -15,7 +15,7 @@ IDS = [
     "reinforce", "rloo", "grpo", "dr_grpo", "dapo",
     "maxrl", "psr", "nsr", "w_reinforce", "pass_at_k_training",
     "pkpo", "f_grpo", "qae", "a_grae", "entropic",
-    "cue_grpo", "uarl", "edas", "unlikeliness", "ucpo", "mara", "ips",
+    "cue_grpo", "uarl", "edas", "unlikeliness", "ucpo", "mara", "ips", "rarity_maxrl",
     "entropy_bonus", "entropy_penalty", "kl_penalty", "ds",
 ]  # fmt: skip
 TOKEN_IDS = ["clip", "clip_higher", "gspo", "cispo", "clip_cov", "kl_cov", "entropy_advantage", "simko_penalty"]
@@ -97,6 +97,7 @@ STATED = {
     "ucpo": {"uniform_weight": 0.2, "floor": 1e-6, "ddof": 1, "epsilon": 1e-6},
     "mara": {"strength": 0.1, "normalise": "none"},
     "ips": {"exponent": 1.0, "floor": 1e-6, "normalise": "none"},
+    "rarity_maxrl": {"strength": 0.3, "difficulty": 1.0, "least_spread": 1.0, "epsilon": 1e-6},
     "kl_penalty": {"kl_strength": 0.04, "form": "reward"},
     "entropy_bonus": {"strength": 0.1, "form": "reward"},
     "entropy_penalty": {"strength": 0.1, "form": "reward"},

@@ -100,6 +100,12 @@ SHAPED = {
     "a_grae easy": ({"batch_mean": 0.9}, partial(loops.a_grae, batch_mean=0.9)),
     "entropic": ({}, loops.entropic),
     "entropic down": ({"control": -0.25}, partial(loops.entropic, control=-0.25)),
+    "rarity_maxrl": ({}, loops.rarity_maxrl),
+    "rarity_maxrl strong": ({"strength": 1.5}, partial(loops.rarity_maxrl, strength=1.5)),
+    "rarity_maxrl between": (
+        {"difficulty": 0.5, "least_spread": 0.25},
+        partial(loops.rarity_maxrl, difficulty=0.5, least_spread=0.25),
+    ),
     "cue_grpo": ({}, loops.cue_grpo),
     "cue_grpo free": (
         {"exponent": 2.0, "least_weight": 0.0, "most_weight": 1e6},

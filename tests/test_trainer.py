@@ -168,6 +168,7 @@ CASES: list[tuple[str, dict[str, Any], Advantage]] = [
     ("ucpo", {}, loops.ucpo),
     ("mara", {}, loops.mara),
     ("ips", {}, loops.ips),
+    ("rarity_maxrl", {}, loops.rarity_maxrl),
     ("entropy_bonus", {}, lambda group: loops.global_term(group, 0.1)),
     ("entropy_penalty", {}, lambda group: loops.global_term(group, -0.1)),
     ("kl_penalty", {}, lambda group: loops.kl_penalty(group, 0.04)),

@@ -1,4 +1,4 @@
-"""The claims ledger: every claim A1 to F7 with the check that tests it on this machine."""
+"""The claims ledger: every claim A1 to G6 with the check that tests it on this machine."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sharpening.theory.claims import (
     methods,
     mixtures,
     optimum,
+    rarity,
     recovery,
     references,
     rivals,
@@ -51,6 +52,7 @@ MODULES: tuple[ModuleType, ...] = (
     evening,
     mixtures,
     recovery,
+    rarity,
 )
 CLAIMS: tuple[Claim, ...] = tuple(
     sorted(
@@ -68,7 +70,7 @@ def select(ids: tuple[str, ...]) -> tuple[Claim, ...]:
     for wanted in ids:
         if not any(_is_part_of(claim.id, wanted) for claim in CLAIMS):
             known = ", ".join(dict.fromkeys(claim.id.split(".")[0] for claim in CLAIMS))
-            raise ValueError(f"only: {wanted!r} is not a claim: want A to F, one of {known}, or a part such as A7.1")
+            raise ValueError(f"only: {wanted!r} is not a claim: want A to G, one of {known}, or a part such as A7.1")
     return tuple(claim for claim in CLAIMS if not ids or any(_is_part_of(claim.id, wanted) for wanted in ids))
 
 

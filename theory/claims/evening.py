@@ -23,7 +23,7 @@ LARGE_GROUPS = (64, 128)
 EXTRAPOLATED = 5e-3  # what two groups of that size leave of a limit whose error falls as 1/G
 
 
-def _drawn(rng: np.random.Generator, num_correct: int, num_wrong: int, least: float) -> Problem:
+def drawn(rng: np.random.Generator, num_correct: int, num_wrong: int, least: float) -> Problem:
     """A random policy, correct answers first, none rarer than `least`."""
     share = rng.dirichlet(np.ones(num_correct + num_wrong))
     policy = least + (1 - least * share.size) * share
@@ -51,7 +51,7 @@ def evened_steps(rng: np.random.Generator) -> Evidence:
     """
     violations = []
     for group_size, num_correct in itertools.product((2, 3, 4), (2, 3)):
-        problem = _drawn(rng, num_correct, 2, 1e-3)
+        problem = drawn(rng, num_correct, 2, 1e-3)
         policy, mass = np.exp(problem.base_log_policy), policies.correctness(problem.base_log_policy, problem.correct)
         strength = float(rng.uniform(0.0, 3.0))
         parameters = {"num_solutions": num_correct, "strength": strength}
@@ -263,7 +263,7 @@ def shares_in_finite_groups(rng: np.random.Generator) -> Evidence:
     """
     violations = []
     for exponent in (0.3, 1.0, 1.7):
-        problem = _drawn(rng, 2, 1, 0.12)
+        problem = drawn(rng, 2, 1, 0.12)
         policy = np.exp(problem.base_log_policy)
         rates = [_rate(problem, exponent, group_size) for group_size in LARGE_GROUPS]
         share = evening.escort_share(policy[:2], exponent)

@@ -102,7 +102,7 @@ def flows_of_mixtures_end_at_the_maximum(rng: np.random.Generator) -> Evidence:
     and its F compared with the largest that SLSQP finds from four starts.
     """
     violations = []
-    for index, (solves, log_policy) in enumerate(_tables(rng, 9)):
+    for index, (solves, log_policy) in enumerate(tables(rng, 9)):
         share, k = SHARES[index % len(SHARES)], 2 ** (1 + index % 4)
         best = _largest(rng, solves, share, k)
         end = np.exp(_flow(log_policy, solves, share, k))
@@ -129,7 +129,7 @@ def mixtures_trace_the_frontier(rng: np.random.Generator) -> Evidence:
     SLSQP looks for the policy with the largest smaller gain over an end; random policies are tried as well.
     """
     violations = []
-    for solves, log_policy in _tables(rng, 3):
+    for solves, log_policy in tables(rng, 3):
         k = int(rng.integers(2, 9))
         ends = [np.exp(_flow(log_policy, solves, share, k)) for share in SHARES[1:-1]]
         scores = np.array([[_value(end, solves, 1.0, k), _value(end, solves, 0.0, k)] for end in ends])
@@ -200,7 +200,7 @@ def _rival(score: Floats, start: Floats, solves: Floats, k: int) -> float:
     return float(min(_value(policy, solves, 1.0, k) - score[0], _value(policy, solves, 0.0, k) - score[1]))
 
 
-def _tables(rng: np.random.Generator, count: int) -> Iterator[tuple[Floats, Floats]]:
+def tables(rng: np.random.Generator, count: int) -> Iterator[tuple[Floats, Floats]]:
     """Random tables of 4 to 9 prompts and 3 to 6 strategies, and starts; every other one unfriendly."""
     for index in range(count):
         shape = int(rng.integers(4, 10)), int(rng.integers(3, 7))

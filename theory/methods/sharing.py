@@ -1,7 +1,7 @@
-"""Group advantages that divide what correct samples get by their probability: claims F2 and F5, ours.
+"""Group advantages that share out what correct samples get, rare ones more: claims F2, F5 and G1 to G6, ours.
 
 Inputs are float arrays (..., group_size) of any array-API library; log-probabilities are those of the whole answer
-under the sampling policy, in nats, and carry no gradient. Neither function is in the table of methods.
+under the sampling policy, in nats, and carry no gradient. In the table of methods is `rarity_maxrl` alone.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any
 
 from array_api_compat import array_namespace
 
-from sharpening.theory.methods import baselines
+from sharpening.theory.methods import baselines, diversity
 
 Array = Any  # an array of NumPy, torch or any array-API library
 
@@ -40,7 +40,60 @@ def shared_out(*, reward: Array, correct: Array, log_prob: Array, exponent: floa
     Shapes:   (..., group_size) each, group_size >= 2. Returns the same shape.
     Source:   claim F5, ours.
     """
+    return baselines.dr_grpo(reward=reward * rarity_weight(correct, log_prob, exponent))
+
+
+def rarity_maxrl(
+    *,
+    reward: Array,
+    correct: Array,
+    log_prob: Array,
+    strength: float = 0.3,
+    difficulty: float = 1.0,
+    least_spread: float = 1.0,
+    epsilon: float = 1e-6,
+) -> Array:
+    """MaxRL whose correct samples share the group's reward by p^-a, a = strength/(spread of log p among them).
+
+    The spread is their standard deviation in nats, and `least_spread` where that is less, so that a strength means the
+    same for answers of 7 tokens and of 700, and correct samples that are alike get alike. Weights have mean 1: no
+    correct sample falls to a wrong one, none is above group_size - 1, and a group that is all correct and all alike
+    gives 0. With reward 1 and 0, difficulty 1: group_size times the softmax of -a log p among the correct, minus 1.
+
+    Shapes:   (..., group_size) each, group_size >= 2. Returns the same shape.
+    Requires: least_spread > 0, epsilon >= 0; difficulty 1 divides by the mean reward, as MaxRL, 0 by nothing, as
+              Dr. GRPO.      Raises ValueError otherwise.
+    Source:   claims G1 to G6, ours.
+
+    >>> import numpy as np
+    >>> group = {"reward": np.array([1.0, 1, 0, 0]), "log_prob": np.array([-3.0, -1, -1, -2])}
+    >>> rarity_maxrl(**group, correct=group["reward"], strength=1.0, epsilon=0.0).round(3)
+    array([ 2.523, -0.523, -1.   , -1.   ])
+    """
+    if not least_spread > 0:
+        raise ValueError(f"least_spread is {least_spread!r}: it must be above 0")
+    baselines.require_non_negative(epsilon, "epsilon")
     xp = array_namespace(reward)
+    num_correct = diversity.at_least_one(xp.sum(correct, axis=-1, keepdims=True))  # (..., 1)
+    mean = xp.sum(correct * log_prob, axis=-1, keepdims=True) / num_correct
+    square = xp.sum(correct * (log_prob - mean) ** 2, axis=-1, keepdims=True) / num_correct
+    exponent = strength / xp.clip(xp.sqrt(square), min=least_spread)
+    advantage = baselines.dr_grpo(reward=reward * rarity_weight(correct, log_prob, exponent))
+    scale = xp.mean(reward, axis=-1, keepdims=True) + epsilon
+    return advantage / xp.where(scale > 0, scale, xp.ones_like(scale)) ** difficulty
+
+
+def rarity_weight(correct: Array, log_prob: Array, exponent: Array | float) -> Array:
+    """p^-exponent over its mean among the group's correct samples; 1 on wrong samples.
+
+    Shapes:   (..., group_size) each, exponent (..., 1) or a number. Returns (..., group_size).
+    Source:   claim F5, ours.
+
+    >>> import numpy as np
+    >>> rarity_weight(np.array([1.0, 1.0, 0.0]), np.log(np.array([0.1, 0.3, 0.2])), 1.0).round(3)
+    array([1.5, 0.5, 1. ])
+    """
+    xp = array_namespace(correct)
     is_correct = correct > 0
     lowest = xp.max(log_prob, axis=-1, keepdims=True)
     rarest = xp.min(xp.where(is_correct, log_prob, lowest), axis=-1, keepdims=True)
@@ -48,4 +101,4 @@ def shared_out(*, reward: Array, correct: Array, log_prob: Array, exponent: floa
     weight = correct * xp.exp(exponent * below)
     num_correct, total = (xp.sum(values, axis=-1, keepdims=True) for values in (correct, weight))
     share = weight / xp.where(total > 0, total, xp.ones_like(total))
-    return baselines.dr_grpo(reward=xp.where(is_correct, reward * num_correct * share, reward))
+    return xp.where(is_correct, num_correct * share, xp.ones_like(share))

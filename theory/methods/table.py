@@ -15,7 +15,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Literal
 
-from sharpening.theory.methods import baselines, caveats, clusters, diversity, origins, terms, token_weights
+from sharpening.theory.methods import baselines, caveats, clusters, diversity, origins, sharing, terms, token_weights
 
 Function = Callable[..., Any]
 LARGEST = 1e6  # of a number in a method here: far beyond it an exact flow is too stiff to be followed
@@ -259,6 +259,7 @@ _ROWS = (
             **origins.BASELINE,
         },
     ),
+    _group("rarity_maxrl", sharing.rarity_maxrl, "ours", sources=origins.RARITY),
     _group(
         "entropy_bonus",
         terms.entropy_bonus,
