@@ -27,7 +27,8 @@ LATEST = 13 * float(np.log(10.0))  # log time to which a flow is followed
 @ledger.claim(
     "G1.1",
     "MaxRL whose correct samples share by p^-a has, in large groups, the step s_i - p_i on C and -p_i on W, s the "
-    "share in p^(1-a): the gradient of the log of the power mean of order 1-a of C's probabilities, log Q + a/(1-a) H_(1-a).",
+    "share in p^(1-a): the gradient of the log of the power mean of order 1-a of C's probabilities, that is of "
+    "log Q + a/(1-a) H_(1-a).",
     latex=r"\dot z=\nabla_z\log M_{1-a}(p_C)=\nabla_z\Bigl[\log Q+\tfrac a{1-a}H_{1-a}(p\,|\,C)\Bigr]",
     hypotheses="G -> infinity at given p, a as it is (spread of log p among correct samples below least_spread)",
     source=OURS,
@@ -250,7 +251,8 @@ def no_sharpening_has_its_price(rng: np.random.Generator) -> Evidence:
 @ledger.claim(
     "G5",
     "It is bounded, -1 <= A <= G-1, no wrong sample is above a correct one, and at Q = 1 and uniform on C every "
-    "sampled step is exactly 0; near it log-ratios shrink by 1 - eta a (1-1/G)/m a step, as under centred DS of strength a.",
+    "sampled step is exactly 0; near it log-ratios shrink by 1 - eta a (1-1/G)/m a step, as under centred DS of "
+    "strength a.",
     latex=r"-1\le A_j\le A_i\le G-1,\quad\Delta z=0,\quad E[\Delta x]=-\tfrac{\eta a}m(1-\tfrac1G)x",
     hypotheses="rewards 0 and 1, difficulty 1, any strength >= 0 and log-probabilities; the mean to first order",
     source=OURS,
