@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sharpening.bandits.experiments import compare
+from sharpening.bandits.experiments import compare, contests
 from sharpening.bandits.experiments.compare import Comparison, End, Variant
 from sharpening.bandits.experiments.framework import PRESETS, Row, Scale
 
@@ -233,4 +233,16 @@ SURVEYS = (
         _phase_summary,
     ),
     Survey("ablation", "What does each field of ds do?", _ablation_tasks, _ablation_summary),
+    Survey(
+        "tuned_single",
+        "On one prompt, each method at its own best strength and learning rate: who keeps most answers at equal Q?",
+        contests.single_tasks,
+        contests.summarise,
+    ),
+    Survey(
+        "tuned_shared",
+        "With strategies shared between prompts and every method tuned: who ends with the best pass@1 and pass@8?",
+        contests.shared_tasks,
+        contests.summarise,
+    ),
 )

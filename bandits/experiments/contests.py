@@ -1,0 +1,307 @@
+"""Contests of tuned methods: every contestant chooses its strength and learning rate, then all meet on fresh seeds.
+
+On one prompt a run is judged by its effective number of correct answers at the first record with Q at least .9 and .99,
+so at matched correctness, and by Q at the end. On prompts that share strategies it is judged by pass@1 and pass@8 at
+the end, on tables that were not tuned on.
+
+Chosen is, on one prompt, the setting with the most answers at .99 among those of which every tuning run gets there; on
+shared strategies the one with the largest pass@1 + pass@8. Ties go to the larger Q at the end. A best at the edge of
+the grid extends the grid there, at most twice, for every contestant.
+
+Departs: plain stochastic gradient, one answer one token, as in all of `bandits`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from scipy.stats import t as student
+
+from sharpening.bandits import measures, simulator
+from sharpening.bandits.experiments.framework import PRESETS, Row, Scale
+from sharpening.bandits.specification import Specification, bandit_of
+from sharpening.theory.policies import Floats
+
+MATCHED = (0.9, 0.99)  # Q at which the answers are counted
+RECORDS = 150  # of a run
+EXTENSIONS = 2
+TIE = 2  # decimals of the score beyond which settings are tied
+TUNING_RUNS, FRESH_RUNS, TABLES, FRESH_TABLES = 6, 20, 8, 16
+NUM_PROMPTS, NUM_STRATEGIES = 12, 16
+RATES = tuple(float(rate) for rate in np.round(np.geomspace(0.1, 31.6, 6), 3))
+DS, PLAIN, OURS = "ds", "plain", "rarity_maxrl"
+ALLOWED_LOSS = 0.002  # of Q at the end
+SINGLE: Mapping[str, Mapping[str, Any]] = {
+    "5 correct, 20 wrong, G 4": {
+        "instance": "solutions",
+        "instance_parameters": {"num_correct": 5, "num_wrong": 20, "correctness": 0.2},
+        "group_size": 4,
+        "num_steps": 1500,
+    },
+    "12 correct, 60 wrong, G 8": {
+        "instance": "solutions",
+        "instance_parameters": {"num_correct": 12, "num_wrong": 60, "correctness": 0.15, "exponent": 1.5},
+        "group_size": 8,
+        "num_steps": 1500,
+    },
+    "32 correct, 8 wrong, G 16": {"instance": "many_solutions", "group_size": 16, "num_steps": 1000},
+    "24 correct with a long tail, 24 wrong, G 8": {
+        "instance": "long_tail",
+        "instance_parameters": {"num_correct": 24, "num_wrong": 24, "correctness": 0.25},
+        "group_size": 8,
+        "num_steps": 2000,
+    },
+    "100 correct, 50 wrong, G 64": {
+        "instance": "solutions",
+        "instance_parameters": {"num_correct": 100, "num_wrong": 50, "correctness": 0.3, "exponent": 0.8},
+        "group_size": 64,
+        "num_steps": 600,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method, its fixed parameters, the parameter that is its strength ("" for none), and six strengths to try."""
+
+    name: str
+    method: str
+    strength: str = ""
+    strengths: tuple[float, ...] = (0.0,)
+    fixed: Mapping[str, Any] | None = None
+
+
+def _swept(low: float, high: float) -> tuple[float, ...]:
+    return tuple(float(f"{value:.3g}") for value in np.geomspace(low, high, 6))
+
+
+CONTESTANTS = (
+    Contestant(PLAIN, "dr_grpo"),
+    Contestant("maxrl", "maxrl"),
+    Contestant(DS, "ds", "gamma_correct", _swept(0.03, 3.0)),
+    Contestant("ds centred", "ds", "gamma_correct", _swept(0.03, 3.0), {"centre": "correct_only"}),
+    Contestant("entropy bonus", "entropy_bonus", "strength", _swept(0.01, 1.0)),
+    Contestant("unlikeliness", "unlikeliness", "rank_strength", _swept(0.1, 1.0)),
+    Contestant("ips", "ips", "exponent", _swept(0.1, 2.0)),
+    Contestant("pkpo", "pkpo", "k", (2.0, 3.0, 4.0)),
+    Contestant(OURS, "rarity_maxrl", "strength", _swept(0.03, 3.0)),
+    Contestant("rarity, no difficulty", "rarity_maxrl", "strength", _swept(0.03, 3.0), {"difficulty": 0.0}),
+)
+WHOLE = ("k",)  # strengths that are whole numbers, and are not extended
+
+
+class Contest(BaseModel):
+    """One contestant on one instance, or on shared tables; it alone determines the rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str] = "contest"
+
+    contestant: str
+    method: str
+    strength: str
+    strengths: tuple[float, ...]
+    fixed: Mapping[str, Any]
+    learning_rates: tuple[float, ...]
+    instance: str
+    goal: Literal["answers", "passes"]
+    tuning: tuple[Mapping[str, Any], ...]
+    fresh: tuple[Mapping[str, Any], ...]
+    num_tuning_runs: int
+    num_fresh_runs: int
+    seed: int
+
+    def rows(self) -> Iterator[Row]:
+        """A row a setting tried, then one a fresh run at the chosen setting."""
+        tried: dict[tuple[float, float], list[Row]] = {}
+        grids = [list(self.strengths), list(self.learning_rates)]
+        for _ in range(EXTENSIONS + 1):
+            for setting in ((strength, rate) for strength in grids[0] for rate in grids[1]):
+                if setting not in tried:
+                    tried[setting] = list(self._runs(setting, self.tuning, self.num_tuning_runs, self.seed))
+            best = max(tried, key=lambda setting: _score(self.goal, tried[setting]))
+            if not self._extend(grids, best):
+                break
+        for setting, runs in tried.items():
+            means = {name: float(np.mean([run[name] for run in runs])) for name in runs[0] if name != "run"}
+            at_edge = [
+                place in (grid[0], grid[-1]) and len(grid) > 1 for place, grid in zip(setting, grids, strict=True)
+            ]
+            yield self._row("tuning", setting, -1, setting == best, setting == best and any(at_edge), means)
+        for run in self._runs(best, self.fresh, self.num_fresh_runs, self.seed + 1):
+            yield self._row("fresh", best, run.pop("run"), True, False, run)
+
+    def _extend(self, grids: list[list[float]], best: tuple[float, float]) -> bool:
+        """Adds a point beyond the edge that the best lies on; says whether there was one."""
+        is_extended = False
+        for grid, place, name in zip(grids, best, (self.strength, "learning_rate"), strict=True):
+            if len(grid) == 1 or name in WHOLE or place not in (grid[0], grid[-1]):
+                continue
+            step = grid[1] / grid[0]
+            grid[:] = [grid[0] / step, *grid] if place == grid[0] else [*grid, grid[-1] * step]
+            is_extended = True
+        return is_extended
+
+    def _row(
+        self, stage: str, setting: tuple[float, float], run: int, is_chosen: bool, at_edge: bool, found: Row
+    ) -> Row:
+        named = {"instance": self.instance, "contestant": self.contestant, "stage": stage}
+        settings = {"strength": setting[0], "learning_rate": setting[1], "run": run}
+        return {**named, **settings, "is_chosen": is_chosen, "at_edge": at_edge, **found}
+
+    def _runs(
+        self, setting: tuple[float, float], bandits: Sequence[Mapping[str, Any]], num_runs: int, seed: int
+    ) -> Iterator[Row]:
+        """What every run of every bandit comes to; a bandit's runs have the same random streams in all contests."""
+        strength, rate = setting
+        value = round(strength) if self.strength in WHOLE else strength
+        parameters = {**self.fixed, **({self.strength: value} if self.strength else {})}
+        for place, bandit in enumerate(bandits):
+            fields = {**bandit, "method": self.method, "parameters": parameters, "learning_rate": rate}
+            fields["record_every"] = max(1, fields["num_steps"] // RECORDS)
+            specification = Specification.model_validate({**fields, "num_runs": num_runs, "seed": seed})
+            found = _answers(specification) if self.goal == "answers" else _passes(specification)
+            for run in range(num_runs):
+                yield {"run": place * num_runs + run, **{name: float(values[run]) for name, values in found.items()}}
+
+
+def _answers(specification: Specification) -> dict[str, Floats]:
+    """Q and the effective answers at the end, and the answers at the first record with each matched Q, NaN if none."""
+    bandit, found = bandit_of(specification), {}
+    matched = {q: np.full(specification.num_runs, np.nan) for q in MATCHED}
+    for _, log_policy in simulator.run(specification):
+        mass = measures.correctness(bandit, log_policy)
+        number = measures.solution_diversity(bandit, log_policy)
+        for q, values in matched.items():
+            values[:] = np.where(np.isnan(values) & (mass >= q), number, values)
+        found = {"correctness": mass, "answers": number}
+    return {**found, **{_matched_name(q): values for q, values in matched.items()}}
+
+
+def _matched_name(correctness: float) -> str:
+    return f"answers_at_{100 * correctness:.0f}"
+
+
+def _passes(specification: Specification) -> dict[str, Floats]:
+    """pass@1 and pass@8 at the end."""
+    bandit = bandit_of(specification)
+    *_, (_, log_policy) = simulator.run(specification)
+    return {f"pass_at_{k}": measures.pass_at_k(bandit, log_policy, k) for k in (1, 8)}
+
+
+def _score(goal: str, runs: Sequence[Row]) -> tuple[float, ...]:
+    """By what a setting is chosen, the larger the better."""
+    if goal == "passes":
+        return (float(np.mean([run["pass_at_1"] + run["pass_at_8"] for run in runs])),)
+    matched = np.array([run[_matched_name(MATCHED[-1])] for run in runs])
+    reached = float(np.isfinite(matched).mean())
+    answers = round(float(matched.mean()), TIE) if reached == 1 else 0.0
+    return reached, answers, float(np.mean([run["correctness"] for run in runs]))
+
+
+def is_smoke(scale: Scale) -> bool:
+    """Whether the scale is the smallest: then one instance, 2 x 2 settings, a tenth of the steps, three contestants."""
+    return scale.num_seeds < PRESETS["laptop"].num_seeds
+
+
+def single_tasks(scale: Scale, seed: int) -> Iterator[Contest]:
+    """Every contestant on every single prompt."""
+    for instance, fields in list(SINGLE.items())[: 1 if is_smoke(scale) else None]:
+        bandit = {**fields, "num_steps": fields["num_steps"] // (10 if is_smoke(scale) else 1)}
+        yield from _contests(scale, seed, instance, "answers", (bandit,), (bandit,))
+
+
+def shared_tasks(scale: Scale, seed: int) -> Iterator[Contest]:
+    """Every contestant on random tables: tuned on some, judged on others."""
+    numbers = (2, 2) if is_smoke(scale) else (TABLES, FRESH_TABLES)
+    steps = 60 if is_smoke(scale) else 600
+    rng = np.random.default_rng([seed, 17])
+    tuning, fresh = ([_table(rng, steps) for _ in range(number)] for number in numbers)
+    yield from _contests(scale, seed, "shared tables", "passes", tuple(tuning), tuple(fresh))
+
+
+def _table(rng: np.random.Generator, num_steps: int) -> dict[str, Any]:
+    """Random strategies: each prompt is solved by a share of them between .1 and .6, the base is log-normal."""
+    while True:
+        shares = rng.uniform(0.1, 0.6, NUM_PROMPTS)
+        solves = (rng.random((NUM_PROMPTS, NUM_STRATEGIES)) < shares[:, None]).astype(int)
+        logits = rng.normal(0.0, 1.5, NUM_STRATEGIES)
+        if solves.any(axis=1).all():
+            break
+    table = {"base_logits": tuple(logits.tolist()), "solves": tuple(tuple(row) for row in solves.tolist())}
+    return {**table, "group_size": 8, "num_steps": num_steps}
+
+
+def _contests(
+    scale: Scale,
+    seed: int,
+    instance: str,
+    goal: Literal["answers", "passes"],
+    tuning: tuple[Mapping[str, Any], ...],
+    fresh: tuple[Mapping[str, Any], ...],
+) -> Iterator[Contest]:
+    few = is_smoke(scale)
+    for one in CONTESTANTS:
+        if few and one.name not in (PLAIN, DS, OURS):
+            continue
+        yield Contest(
+            contestant=one.name,
+            method=one.method,
+            strength=one.strength,
+            strengths=one.strengths[2:4] if few and one.strength else one.strengths,
+            fixed=one.fixed or {},
+            learning_rates=RATES[2:4] if few else RATES,
+            instance=instance,
+            goal=goal,
+            tuning=tuning,
+            fresh=fresh,
+            num_tuning_runs=2 if few or goal == "passes" else TUNING_RUNS,
+            num_fresh_runs=2 if few or goal == "passes" else FRESH_RUNS,
+            seed=seed,
+        )
+
+
+def summarise(tasks: Sequence[Contest], found: Sequence[Sequence[Row]]) -> tuple[list[Row], list[str]]:
+    """All rows, and a sentence an instance and contestant: its setting, what it came to, and how it stands to DS."""
+    rows = [row for own in found for row in own]
+    sentences = []
+    for instance in dict.fromkeys(row["instance"] for row in rows):
+        here = [row for row in rows if row["instance"] == instance and row["stage"] == "fresh"]
+        for name in dict.fromkeys(row["contestant"] for row in here):
+            own, rival = (_columns([row for row in here if row["contestant"] == who]) for who in (name, DS))
+            setting = next(row for row in here if row["contestant"] == name)
+            told = [f"{words} {values.mean():.4g}" for words, values in own.items()]
+            if name != DS:
+                told += [f"{words} over ds {_paired(own[words], rival[words])}" for words in own]
+            chosen = f"strength {setting['strength']:.3g}, " if setting["strength"] else ""
+            sentences.append(f"{instance}: {name} ({chosen}rate {setting['learning_rate']:.3g}): {', '.join(told)}")
+    return rows, sentences
+
+
+def _columns(rows: Sequence[Row]) -> dict[str, Floats]:
+    """The measures of fresh runs, (num_runs,) each, in the order of the runs."""
+    ordered = sorted(rows, key=lambda row: row["run"])
+    taken = ("instance", "contestant", "stage", "strength", "learning_rate", "run", "is_chosen", "at_edge")
+    return {name: np.array([row[name] for row in ordered]) for name in ordered[0] if name not in taken}
+
+
+def _paired(own: Floats, rival: Floats) -> str:
+    """The mean difference of paired runs with its 95% interval; one that never came to Q is left out with its pair."""
+    mean, half = paired_interval(own, rival)
+    return f"{mean:+.3g} +- {half:.2g}"
+
+
+def paired_interval(own: Floats, rival: Floats) -> tuple[float, float]:
+    """The mean of own - rival over paired runs where both are finite, and half of its 95% interval.
+
+    Shapes:   (num_runs,) each. NaN, NaN for fewer than two pairs.
+    """
+    gaps = (own - rival)[np.isfinite(own) & np.isfinite(rival)]
+    if gaps.size < 2:
+        return math.nan, math.nan
+    half = student.ppf(0.975, gaps.size - 1) * gaps.std(ddof=1) / np.sqrt(gaps.size)
+    return float(gaps.mean()), float(half)
