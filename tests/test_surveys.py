@@ -74,7 +74,7 @@ def test_the_phase_diagram_has_64_cells_beyond_smoke():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("survey", surveys.SURVEYS, ids=lambda survey: survey.id)
+@pytest.mark.parametrize("survey", surveys.SURVEYS[:4], ids=lambda survey: survey.id)
 def test_a_survey_answers_from_rows_and_its_figure_is_the_same_twice(survey: surveys.Survey):
     """A few steps of each survey: a table, sentences, and the same picture bytes on a second drawing."""
     tasks = [

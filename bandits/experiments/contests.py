@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from scipy.stats import t as student
 
 from sharpening.bandits import measures, simulator
-from sharpening.bandits.experiments.framework import PRESETS, Row, Scale
+from sharpening.bandits.experiments.framework import Row, Scale
 from sharpening.bandits.specification import Specification, bandit_of
 from sharpening.theory.policies import Floats
 
@@ -203,22 +203,17 @@ def _score(goal: str, runs: Sequence[Row]) -> tuple[float, ...]:
     return reached, answers, float(np.mean([run["correctness"] for run in runs]))
 
 
-def is_smoke(scale: Scale) -> bool:
-    """Whether the scale is the smallest: then one instance, 2 x 2 settings, a tenth of the steps, three contestants."""
-    return scale.num_seeds < PRESETS["laptop"].num_seeds
-
-
 def single_tasks(scale: Scale, seed: int) -> Iterator[Contest]:
     """Every contestant on every single prompt."""
-    for instance, fields in list(SINGLE.items())[: 1 if is_smoke(scale) else None]:
-        bandit = {**fields, "num_steps": fields["num_steps"] // (10 if is_smoke(scale) else 1)}
+    for instance, fields in list(SINGLE.items())[: 1 if scale.is_smoke else None]:
+        bandit = {**fields, "num_steps": fields["num_steps"] // (10 if scale.is_smoke else 1)}
         yield from _contests(scale, seed, instance, "answers", (bandit,), (bandit,))
 
 
 def shared_tasks(scale: Scale, seed: int) -> Iterator[Contest]:
     """Every contestant on random tables: tuned on some, judged on others."""
-    numbers = (2, 2) if is_smoke(scale) else (TABLES, FRESH_TABLES)
-    steps = 60 if is_smoke(scale) else 600
+    numbers = (2, 2) if scale.is_smoke else (TABLES, FRESH_TABLES)
+    steps = 60 if scale.is_smoke else 600
     rng = np.random.default_rng([seed, 17])
     tuning, fresh = ([_table(rng, steps) for _ in range(number)] for number in numbers)
     yield from _contests(scale, seed, "shared tables", "passes", tuple(tuning), tuple(fresh))
@@ -244,7 +239,7 @@ def _contests(
     tuning: tuple[Mapping[str, Any], ...],
     fresh: tuple[Mapping[str, Any], ...],
 ) -> Iterator[Contest]:
-    few = is_smoke(scale)
+    few = scale.is_smoke
     for one in CONTESTANTS:
         if few and one.name not in (PLAIN, DS, OURS):
             continue

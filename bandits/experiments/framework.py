@@ -31,6 +31,11 @@ class Scale:
     num_seeds: int
     num_strengths: int
 
+    @property
+    def is_smoke(self) -> bool:
+        """Whether this is the smallest: surveys then take one instance, 2 x 2 settings and fewer steps."""
+        return self.name == "smoke"
+
 
 PRESETS: Mapping[str, Scale] = MappingProxyType(
     {

@@ -14,7 +14,7 @@ from typing import Any
 
 from sharpening.bandits.experiments import compare, contests
 from sharpening.bandits.experiments.compare import Comparison, End, Variant
-from sharpening.bandits.experiments.framework import PRESETS, Row, Scale
+from sharpening.bandits.experiments.framework import Row, Scale
 
 MULTIPLICITIES = (1, 2, 3, 4, 5, 6, 8, 10)
 CORRECTNESSES = (0.02, 0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 0.9)
@@ -33,11 +33,6 @@ class Survey:
     summarise: Callable[[Sequence[Any], Sequence[Sequence[Row]]], tuple[list[Row], list[str]]]
 
 
-def is_smoke(scale: Scale) -> bool:
-    """Whether the scale is the smallest: then one instance, a quarter of the steps and 2 x 2 cells."""
-    return scale.num_seeds < PRESETS["laptop"].num_seeds
-
-
 SINGLE: Mapping[str, Mapping[str, Any]] = {
     "many_solutions": {"learning_rate": 0.2, "num_steps": 2000},
     "few_solutions": {"learning_rate": 0.2, "num_steps": 2000},
@@ -51,9 +46,9 @@ def _frontier_tasks(
     instances: Mapping[str, Mapping[str, Any]], measures: tuple[str, ...], scale: Scale, seed: int
 ) -> Iterator[Comparison]:
     """One task for each instance and family, so that they can be computed in parallel."""
-    for instance, fields in list(instances.items())[: 1 if is_smoke(scale) else None]:
+    for instance, fields in list(instances.items())[: 1 if scale.is_smoke else None]:
         common = {"instance": instance, "group_size": 8, "num_runs": 2 * scale.num_seeds, "seed": seed, **fields}
-        common["num_steps"] //= 4 if is_smoke(scale) else 1
+        common["num_steps"] //= 4 if scale.is_smoke else 1
         common["record_every"] = common["num_steps"] // 50
         for family in compare.families(common["learning_rate"]):
             yield Comparison(common=common, variants=family.variants(scale.num_strengths), measures=measures)
@@ -134,8 +129,8 @@ def _phase_tasks(scale: Scale, seed: int) -> Iterator[Comparison]:
     del seed
     families = [family for family in compare.families(PHASE_RATE) if family.name in PHASE_FAMILIES]
     variants = tuple(variant for family in families for variant in family.variants(scale.num_strengths))
-    for num_correct in MULTIPLICITIES[1::4] if is_smoke(scale) else MULTIPLICITIES:
-        for correctness in CORRECTNESSES[1::4] if is_smoke(scale) else CORRECTNESSES:
+    for num_correct in MULTIPLICITIES[1::4] if scale.is_smoke else MULTIPLICITIES:
+        for correctness in CORRECTNESSES[1::4] if scale.is_smoke else CORRECTNESSES:
             shape = {"num_correct": num_correct, "num_wrong": 4, "correctness": correctness}
             common = {
                 "instance": "solutions",
@@ -195,7 +190,7 @@ def _ablation_tasks(scale: Scale, seed: int) -> Iterator[Comparison]:
     for name, change in ABLATIONS.items():
         parameters = {"gamma_correct": 0.3, **change}
         variants.append(Variant(name=name, strength=0.3, fields={"method": "ds", "parameters": parameters}))
-    for instance, fields in list(SINGLE.items())[: 1 if is_smoke(scale) else None]:
+    for instance, fields in list(SINGLE.items())[: 1 if scale.is_smoke else None]:
         common = {"instance": instance, "group_size": 8, "num_runs": 2 * scale.num_seeds, "seed": seed, **fields}
         common["record_every"] = common["num_steps"] // 10
         yield Comparison(common=common, variants=tuple(variants), measures=("correctness", "solution_diversity"))

@@ -36,6 +36,15 @@ FAMILIES = {
     "maxrl": Look("MaxRL", GREY, "X", ""),
     "pkpo": Look("PKPO", GREY, ">", ":"),
 }
+CONTESTANTS = {
+    "plain": Look("plain RL", "#000000", "o", "-"),
+    "maxrl": LOOKS["maxrl"],
+    "ds": LOOKS["ds"],
+    "ds centred": Look("DS centred", "#009E73", "v", "-."),
+    "unlikeliness": Look("unlikeliness", GREY, "s", ":"),
+    "ips": Look("IPS", "#56B4E9", "h", "--"),
+    "rarity_maxrl": Look("rarity MaxRL", "#CC79A7", "D", "-"),
+}
 AXES = {"solution_diversity": "solution diversity", "pass_at_k:8": "pass@8", "pass_at_k:64": "pass@64"}
 AXES |= {"pass_at_k:256": "pass@256"}
 
@@ -96,6 +105,49 @@ def draw_phase_diagram(rows: Sequence[Row]) -> Figure:
     ]
     fig.legend(handles=handles, loc="outside right upper")
     return fig
+
+
+def draw_contest(rows: Sequence[Row]) -> Figure:
+    """One panel an instance: of each method the settings that no other of its own exceeds in both measures.
+
+    On single prompts answers at Q = .99 against Q at the end, on shared strategies pass@8 against pass@1.
+    """
+    tuned = [row for row in rows if row["stage"] == "tuning"]
+    instances = list(dict.fromkeys(row["instance"] for row in tuned))
+    across, up = ("pass_at_1", "pass_at_8") if "pass_at_1" in tuned[0] else ("correctness", "answers_at_99")
+    num_columns = 2 if len(instances) > 1 else 1
+    num_rows = -(-len(instances) // num_columns)
+    size = (PAGE[0], 2.4 * num_rows) if len(instances) > 1 else (PAGE[0] * 0.8, PAGE[1])
+    fig, grid = plt.subplots(num_rows, num_columns, figsize=size, squeeze=False)
+    for ax, instance in zip(grid.flat, instances, strict=False):
+        for name, look in CONTESTANTS.items():
+            own = [row for row in tuned if (row["instance"], row["contestant"]) == (instance, name)]
+            points = [(row[across], row[up]) for row in own if np.isfinite(row[up])]
+            kept = sorted(one for one in points if not any(o[0] > one[0] and o[1] > one[1] for o in points))
+            if not kept:
+                continue
+            x, y = np.array(kept).T
+            ax.plot(1 - x if across == "correctness" else x, y, label=look.label, **look.line())
+        ax.set_title(instance)
+        ax.set_ylabel("pass@8 at the end" if up == "pass_at_8" else "answers at Q = .99")
+        ax.set_xlabel("pass@1 at the end" if across == "pass_at_1" else "1 - Q at the end")
+        if across == "correctness":
+            ax.set_xscale("log")
+            ax.invert_xaxis()
+    for ax in grid.flat[len(instances) :]:
+        ax.set_axis_off()
+    handles, labels = grid.flat[0].get_legend_handles_labels()
+    fig.legend(handles, labels, loc="outside right upper")
+    return fig
+
+
+def contest_caption(preset: str, run: str) -> str:
+    """The caption of `draw_contest`."""
+    return (
+        "Every method at its own strengths and learning rates: the settings that none of its own exceeds in both "
+        "measures, means over tuning seeds after the same number of steps; right and up is better. "
+        f"Preset {preset}, table {run}."
+    )
 
 
 def frontier_caption(preset: str, run: str) -> str:
