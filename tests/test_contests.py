@@ -100,7 +100,7 @@ def test_the_interval_of_pairs_is_that_of_a_paired_t_test():
 def test_smoothing_beats_plain_and_rows_are_the_same_twice():
     """Known by claims B5 and E3: plain RL ends on fewer answers than DS, at the same seeds."""
     smooth, again = (list(contest().rows()) for _ in range(2))
-    assert smooth == again
+    np.testing.assert_equal(smooth, again)
     plain = list(contest(contestant="plain", method="dr_grpo", strength="", strengths=(0.0,)).rows())
     _, sentences = contests.summarise([], [plain, smooth])
     assert len(sentences) == 2

@@ -119,12 +119,12 @@ class Contest(BaseModel):
         """A row a setting tried, then one a fresh run at the chosen setting."""
         tried: dict[tuple[float, float], list[Row]] = {}
         grids = [list(self.strengths), list(self.learning_rates)]
-        for _ in range(EXTENSIONS + 1):
+        for extensions in range(EXTENSIONS + 1):
             for setting in ((strength, rate) for strength in grids[0] for rate in grids[1]):
                 if setting not in tried:
                     tried[setting] = list(self._runs(setting, self.tuning, self.num_tuning_runs, self.seed))
             best = max(tried, key=lambda setting: _score(self.goal, tried[setting]))
-            if not self._extend(grids, best):
+            if extensions == EXTENSIONS or not self._extend(grids, best):
                 break
         for setting, runs in tried.items():
             means = {name: float(np.mean([run[name] for run in runs])) for name in runs[0] if name != "run"}
