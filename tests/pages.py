@@ -16,6 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from sharpening.bandits.experiments import contests
+from sharpening.figures.tables import contests as contest_tables
 from sharpening.figures.tables import samples as sample_tables
 from sharpening.figures.tables import shapers
 from sharpening.figures.tables import theory as tables
@@ -117,6 +119,9 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "presets": lambda: f"{calls.preset_table()}\n",
     "run fields": run_fields,
     "prediction": lambda: tables.matched_markdown(rows_of("countdown_prediction")),
+    "tuned prompts": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_single"))),
+    "tuned tables": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_shared"))),
+    "strengths": lambda: contest_tables.strengths_markdown(contests.by_strength(rows_of("tuned_single"))),
     "pass@k": lambda: sample_tables.pass_at_k_markdown(rows_of("three_models"), (1, 8, 64)),
 }
 

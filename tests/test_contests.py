@@ -30,7 +30,7 @@ def contest(**changed) -> contests.Contest:
         "tuning": ({**FIELDS},),
         "fresh": ({**FIELDS},),
         "num_tuning_runs": 3,
-        "num_fresh_runs": 4,
+        "num_fresh_runs": 12,
         "seed": 5,
     }
     return contests.Contest.model_validate(fields | changed)

@@ -35,7 +35,6 @@ TUNING_RUNS, FRESH_RUNS, TABLES, FRESH_TABLES = 6, 20, 8, 16
 NUM_PROMPTS, NUM_STRATEGIES = 12, 16
 RATES = tuple(float(rate) for rate in np.round(np.geomspace(0.1, 31.6, 6), 3))
 DS, PLAIN, OURS = "ds", "plain", "rarity_maxrl"
-ALLOWED_LOSS = 0.002  # of Q at the end
 SINGLE: Mapping[str, Mapping[str, Any]] = {
     "5 correct, 20 wrong, G 4": {
         "instance": "solutions",
@@ -264,30 +263,67 @@ def summarise(tasks: Sequence[Contest], found: Sequence[Sequence[Row]]) -> tuple
     """All rows, and a sentence an instance and contestant: its setting, what it came to, and how it stands to DS."""
     rows = [row for own in found for row in own]
     sentences = []
-    for instance in dict.fromkeys(row["instance"] for row in rows):
-        here = [row for row in rows if row["instance"] == instance and row["stage"] == "fresh"]
-        for name in dict.fromkeys(row["contestant"] for row in here):
-            own, rival = (_columns([row for row in here if row["contestant"] == who]) for who in (name, DS))
-            setting = next(row for row in here if row["contestant"] == name)
-            told = [f"{words} {values.mean():.4g}" for words, values in own.items()]
-            if name != DS:
-                told += [f"{words} over ds {_paired(own[words], rival[words])}" for words in own]
-            chosen = f"strength {setting['strength']:.3g}, " if setting["strength"] else ""
-            sentences.append(f"{instance}: {name} ({chosen}rate {setting['learning_rate']:.3g}): {', '.join(told)}")
+    for one in standings(rows):
+        setting = f"rate {one['learning_rate']:.3g}"
+        setting = f"strength {one['strength']:.3g}, {setting}" if one["strength"] else setting
+        told = [
+            f"{name.replace('_', ' ')} {one['means'][name]:.4g}{_over(one['over_ds'].get(name))}"
+            for name in one["means"]
+        ]
+        sentences.append(f"{one['instance']}: {one['contestant']} ({setting}): {', '.join(told)}")
     return rows, sentences
 
 
-def _columns(rows: Sequence[Row]) -> dict[str, Floats]:
-    """The measures of fresh runs, (num_runs,) each, in the order of the runs."""
-    ordered = sorted(rows, key=lambda row: row["run"])
+def _over(gap: tuple[float, float] | None) -> str:
+    return "" if gap is None else f" ({gap[0]:+.3g} +- {gap[1]:.2g} to ds)"
+
+
+def standings(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Of each instance and contestant the chosen setting, the means of its fresh runs, and what they have over DS.
+
+    `over_ds` holds mean and half of the 95% interval of paired differences, by measure; none for DS itself.
+    """
+    found = []
+    fresh = [row for row in rows if row["stage"] == "fresh"]
+    for instance, name in dict.fromkeys((row["instance"], row["contestant"]) for row in fresh):
+        own, rival = (_columns(fresh, instance, who) for who in (name, DS))
+        (chosen,) = (
+            row
+            for row in rows
+            if row["stage"] == "tuning"
+            and row["is_chosen"]
+            and (row["instance"], row["contestant"]) == (instance, name)
+        )
+        over = {} if name == DS else {measure: paired_interval(own[measure], rival[measure]) for measure in own}
+        means = {measure: float(values.mean()) for measure, values in own.items()}
+        settings = {key: chosen[key] for key in ("strength", "learning_rate", "at_edge")}
+        found.append({"instance": instance, "contestant": name, **settings, "means": means, "over_ds": over})
+    return found
+
+
+def by_strength(rows: Sequence[Row], name: str = OURS) -> list[dict[str, Any]]:
+    """Of each instance and strength of a method its best setting by the rule of the contest, beside tuned plain RL's.
+
+    From the tuning runs of single prompts: Q at the end and the answers at the largest matched Q, of both.
+    """
+    tuned = [row for row in rows if row["stage"] == "tuning"]
+    found = []
+    for instance in dict.fromkeys(row["instance"] for row in tuned):
+        here = [row for row in tuned if row["instance"] == instance]
+        (plain,) = (row for row in here if row["contestant"] == PLAIN and row["is_chosen"])
+        own = [row for row in here if row["contestant"] == name]
+        for strength in sorted({row["strength"] for row in own}):
+            best = max((row for row in own if row["strength"] == strength), key=lambda row: _score("answers", [row]))
+            found.append({"instance": instance, "strength": strength, "own": best, "plain": plain})
+    return found
+
+
+def _columns(rows: Sequence[Row], instance: str, contestant: str) -> dict[str, Floats]:
+    """The measures of a contestant's fresh runs, (num_runs,) each, in the order of the runs."""
+    own = [row for row in rows if (row["instance"], row["contestant"]) == (instance, contestant)]
+    ordered = sorted(own, key=lambda row: int(row["run"]))
     taken = ("instance", "contestant", "stage", "strength", "learning_rate", "run", "is_chosen", "at_edge")
     return {name: np.array([row[name] for row in ordered]) for name in ordered[0] if name not in taken}
-
-
-def _paired(own: Floats, rival: Floats) -> str:
-    """The mean difference of paired runs with its 95% interval; one that never came to Q is left out with its pair."""
-    mean, half = paired_interval(own, rival)
-    return f"{mean:+.3g} +- {half:.2g}"
 
 
 def paired_interval(own: Floats, rival: Floats) -> tuple[float, float]:

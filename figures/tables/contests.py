@@ -1,0 +1,58 @@
+"""Tables of the contests of tuned methods, in Markdown. Strings from plain data, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+Row = Mapping[str, Any]
+WORDS = {
+    "correctness": "Q at the end",
+    "answers": "answers at the end",
+    "answers_at_90": "answers at Q = .9",
+    "answers_at_99": "answers at Q = .99",
+    "pass_at_1": "pass@1",
+    "pass_at_8": "pass@8",
+}
+
+
+def standings_markdown(standings: Sequence[Row]) -> str:
+    """A table an instance: each contestant's setting, its fresh runs, and the paired difference to DS."""
+    blocks = []
+    for instance in dict.fromkeys(one["instance"] for one in standings):
+        own = [one for one in standings if one["instance"] == instance]
+        names = list(own[0]["means"])
+        head = f"| {instance} | strength, rate | {' | '.join(WORDS[name] for name in names)} |\n"
+        lines = [head, f"|{'---|' * (len(names) + 2)}\n"]
+        for one in own:
+            strength = f"{one['strength']:.2g}, " if one["strength"] else ""
+            setting = f"{strength}{one['learning_rate']:.2g}{' (edge)' if one['at_edge'] else ''}"
+            cells = [_cell(one["means"][name], one["over_ds"].get(name)) for name in names]
+            lines.append(f"| {one['contestant']} | {setting} | {' | '.join(cells)} |\n")
+        blocks.append("".join(lines))
+    return "\n".join(blocks)
+
+
+def _cell(mean: float, over: tuple[float, float] | None) -> str:
+    if not isfinite(mean):
+        return "not reached"
+    return f"{mean:.4g}" if over is None else f"{mean:.4g} ({over[0]:+.2g} ± {over[1]:.2g})"
+
+
+def strengths_markdown(found: Sequence[Row]) -> str:
+    """A line a strength: on each instance Q at the end and the answers at Q = .99 at the best learning rate."""
+    instances = list(dict.fromkeys(one["instance"] for one in found))
+    places = {one["instance"]: one["plain"] for one in found}
+    lines = [f"| strength | {' | '.join(instances)} |\n", f"|{'---|' * (len(instances) + 1)}\n"]
+    lines.append(f"| plain RL | {' | '.join(_pair(places[name]) for name in instances)} |\n")
+    for strength in sorted({one["strength"] for one in found}):
+        own = {one["instance"]: one["own"] for one in found if one["strength"] == strength}
+        cells = [_pair(own[name]) if name in own else "-" for name in instances]
+        lines.append(f"| {strength:.2g} | {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
+def _pair(row: Row) -> str:
+    answers = row["answers_at_99"]
+    return f"{row['correctness']:.4f}, {answers:.1f}" if isfinite(answers) else f"{row['correctness']:.4f}, not reached"
