@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import ttest_rel
 
 from sharpening.bandits import simulator
-from sharpening.bandits.experiments import contests, framework
+from sharpening.bandits.experiments import contests, framework, motions
 from sharpening.bandits.specification import Specification
 from sharpening.figures import render
 from sharpening.figures.drawing import bandits as bandit_figures
@@ -126,3 +126,18 @@ def test_the_figure_is_drawn_from_rows_and_the_same_twice():
     ]
     first, again = (render.render("tuned", lambda: bandit_figures.draw_contest(rows), "caption") for _ in range(2))
     assert first == again
+
+
+def test_motions_are_those_of_claims():
+    """Plain RL sharpens at every policy and never lowers Q (B1); DS at strength 3 does both (E3); rows are the same."""
+    few = {"num_policies": 12, "group_size": 3, "seed": 1}
+    (plain,) = motions.Motion(method="dr_grpo", parameters={}, **few).rows()
+    assert (plain["sharpens"], plain["lowers_correctness"]) == (1.0, 0.0)
+    strong = motions.Motion(method="ds", parameters={"gamma_correct": 3.0}, **few)
+    (one,), (again,) = list(strong.rows()), list(strong.rows())
+    assert one == again
+    assert 0 < one["lowers_correctness"] < 1
+    assert one["sharpens"] < 1
+    assert one["sharpening_per_logit"] < plain["sharpening_per_logit"]
+    rows, sentences = motions.summarise([], [[plain], [one]])
+    assert (len(rows), len(sentences)) == (2, 2)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sharpening.bandits.experiments import compare, contests
+from sharpening.bandits.experiments import compare, contests, motions
 from sharpening.bandits.experiments.compare import Comparison, End, Variant
 from sharpening.bandits.experiments.framework import Row, Scale
 
@@ -228,6 +228,12 @@ SURVEYS = (
         _phase_summary,
     ),
     Survey("ablation", "What does each field of ds do?", _ablation_tasks, _ablation_summary),
+    Survey(
+        "motion",
+        "At random policies, where does the exact step of DS and of rarity MaxRL sharpen, and where does Q fall?",
+        motions.tasks,
+        motions.summarise,
+    ),
     Survey(
         "tuned_single",
         "On one prompt, each method at its own best strength and learning rate: who keeps most answers at equal Q?",
