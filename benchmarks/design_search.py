@@ -3,7 +3,7 @@
     PYTHONPATH=. python -m benchmarks.design_search [--seeds 6] [--tables 8] > benchmarks/design_search.txt
 
 Plain stochastic gradient on a tabular softmax, all settings (7 strengths x 6 learning rates) and seeds of a candidate
-in one batch. Five single prompts, not those of the contests: the answers that are left when a run first has Q >= .99, of
+in one batch. Five single prompts, not those of the contests: the answers left when a run first has Q >= .99, of
 the setting with most of them among those where every run gets there. Shared strategies: pass@1 and pass@8 at the end of
 the setting with the largest sum. These are trials: their winners are compared on fresh seeds by
 `bandits --only tuned_single tuned_shared`.
