@@ -32,6 +32,7 @@ def contest(**changed) -> contests.Contest:
         "num_tuning_runs": 3,
         "num_fresh_runs": 12,
         "seed": 5,
+        "fresh_seed": 6,
     }
     return contests.Contest.model_validate(fields | changed)
 
@@ -84,6 +85,7 @@ def test_of_settings_that_all_get_there_the_one_with_most_answers_is_chosen():
     score = [contests._score("answers", runs) for runs in ([more], [reached], [slower], [more, never], [never])]
     assert score == sorted(score, reverse=True)
     assert len(set(score)) == 5
+    assert contests._score("answers", [reached], 0.9915) > contests._score("answers", [slower | more], 0.9925)
 
 
 def test_the_interval_of_pairs_is_that_of_a_paired_t_test():

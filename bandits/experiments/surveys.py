@@ -241,6 +241,12 @@ SURVEYS = (
         contests.summarise,
     ),
     Survey(
+        "tuned_matched",
+        "The same among settings that end about as correct as tuned DS: who keeps more answers than DS?",
+        contests.matched_tasks,
+        contests.summarise,
+    ),
+    Survey(
         "tuned_shared",
         "With strategies shared between prompts and every method tuned: who ends with the best pass@1 and pass@8?",
         contests.shared_tasks,
