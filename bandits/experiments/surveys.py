@@ -252,4 +252,10 @@ SURVEYS = (
         contests.shared_tasks,
         contests.summarise,
     ),
+    Survey(
+        "tuned_shared_matched",
+        "The same among settings with pass@1 above tuned DS's: who ends with a larger pass@8 than DS?",
+        contests.matched_tables_tasks,
+        contests.summarise,
+    ),
 )
