@@ -6,8 +6,8 @@ the end, on tables that were not tuned on.
 
 Chosen is, on one prompt, the setting with the most answers at .99 among those of which every tuning run gets there
 (`matched`: and whose Q at the end is, in the mean, at least what tuned DS came to, less .001); on shared strategies the
-one with the largest pass@1 + pass@8 (`matched`: the largest pass@8 among those with pass@1 above tuned DS's by .002). Ties go to the larger Q at the end. A best at the edge of
-the grid extends the grid there, at most twice, for every contestant.
+one with the largest pass@1 + pass@8 (`matched`: the largest pass@8 among those with pass@1 above tuned DS's by .002).
+Ties go to the larger Q at the end. A best at the edge of the grid extends the grid there, at most twice, for all.
 
 Departs: plain stochastic gradient, one answer one token, as in all of `bandits`.
 """

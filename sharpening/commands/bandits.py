@@ -122,8 +122,6 @@ DRAWN: Mapping[str, tuple[Callable[[Sequence[Row]], Figure], Callable[[str, str]
     "frontier_shared": (bandit_figures.draw_frontier, bandit_figures.frontier_caption),
     "phase_diagram": (bandit_figures.draw_phase_diagram, bandit_figures.phase_caption),
     "tuned_single": (bandit_figures.draw_contest, bandit_figures.contest_caption),
-    "tuned_matched": (bandit_figures.draw_contest, bandit_figures.contest_caption),
-    "tuned_shared_matched": (bandit_figures.draw_contest, bandit_figures.contest_caption),
     "tuned_shared": (bandit_figures.draw_contest, bandit_figures.contest_caption),
 }
 
