@@ -97,6 +97,7 @@ CONTESTANTS = (
 )
 SHARED_LEAST = 0.563  # pass@1 of tuned DS on the tuning tables in `tuned_shared`, +.002
 MATCHED_CONTESTANTS = (DS, "ds centred", OURS, "rarity, no difficulty")
+BETWEEN = 0.6  # difficulty: between Dr. GRPO's 0 and MaxRL's 1
 WHOLE = ("k",)  # strengths that are whole numbers, and are not extended
 
 
@@ -224,7 +225,10 @@ def matched_tasks(scale: Scale, seed: int) -> Iterator[Contest]:
     for one in single_tasks(scale, seed):
         if one.contestant in MATCHED_CONTESTANTS:
             least = 0.0 if scale.is_smoke else LEAST[one.instance]
-            yield one.model_copy(update={"least_correctness": least, "fresh_seed": seed + 2})
+            matched = one.model_copy(update={"least_correctness": least, "fresh_seed": seed + 2})
+            yield matched
+            if one.contestant == OURS:
+                yield _at_difficulty(matched, BETWEEN)
 
 
 def shared_tasks(scale: Scale, seed: int) -> Iterator[Contest]:
@@ -243,10 +247,16 @@ def matched_tables_tasks(scale: Scale, seed: int) -> Iterator[Contest]:
     fresh = tuple(_table(rng, steps) for _ in range(number))
     tasks = {one.contestant: one for one in shared_tasks(scale, seed)}
     yield tasks[DS].model_copy(update={"fresh": fresh})
-    for difficulty in (1.0, 0.8, 0.6):
-        changed = {"fixed": {"difficulty": difficulty}, "contestant": f"rarity, difficulty {difficulty:g}"}
+    for difficulty in (1.0, 0.8, BETWEEN):
         least = 0.0 if scale.is_smoke else SHARED_LEAST
-        yield tasks[OURS].model_copy(update={**changed, "fresh": fresh, "least_correctness": least})
+        matched = tasks[OURS].model_copy(update={"fresh": fresh, "least_correctness": least})
+        yield _at_difficulty(matched, difficulty)
+
+
+def _at_difficulty(one: Contest, difficulty: float) -> Contest:
+    """The same contest of rarity MaxRL at another power of the mean reward."""
+    changed = {"fixed": {"difficulty": difficulty}, "contestant": f"rarity, difficulty {difficulty:g}"}
+    return one.model_copy(update=changed)
 
 
 def _table(rng: np.random.Generator, num_steps: int) -> dict[str, Any]:
