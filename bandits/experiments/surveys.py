@@ -254,7 +254,7 @@ SURVEYS = (
     ),
     Survey(
         "tuned_shared_matched",
-        "The same among settings with pass@1 above tuned DS's: who ends with a larger pass@8 than DS?",
+        "The same at the setting that gains most over tuned DS in both: is pass@1 and pass@8 above DS on fresh tables?",
         contests.matched_tables_tasks,
         contests.summarise,
     ),
