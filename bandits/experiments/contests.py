@@ -6,7 +6,7 @@ the end, on tables that were not tuned on.
 
 Chosen is, on one prompt, the setting with the most answers at .99 among those of which every tuning run gets there
 (`matched`: and whose Q at the end is, in the mean, at least what tuned DS came to, less .001); on shared strategies the
-one with the largest pass@1 + pass@8 (`matched`: the one whose smaller gain over tuned DS, in pass@1 or pass@8, is most).
+one with the largest pass@1 + pass@8 (`matched`: the one whose smaller gain over tuned DS, in either, is largest).
 Ties go to the larger Q at the end. A best at the edge of the grid extends the grid there, at most twice, for all.
 
 Departs: plain stochastic gradient, one answer one token, as in all of `bandits`.
