@@ -16,6 +16,7 @@ from sharpening.figures.style import LOOKS, PAGE, Look
 Row = Mapping[str, Any]
 STOPPED = "vanilla stopped early"
 GREY = "#999999"
+NEAR_ONE = (0.02, 1e-4)  # 1 - Q at the end of what a contest shows: beyond it all methods keep one answer
 CLOSE = 0.9  # correctness from which on its distance from 1 is what matters
 FAMILIES = {
     STOPPED: Look(STOPPED, "#000000", "", "-"),
@@ -133,7 +134,7 @@ def draw_contest(rows: Sequence[Row]) -> Figure:
         ax.set_xlabel("pass@1 at the end" if across == "pass_at_1" else "1 - Q at the end")
         if across == "correctness":
             ax.set_xscale("log")
-            ax.invert_xaxis()
+            ax.set_xlim(*NEAR_ONE)
     for ax in grid.flat[len(instances) :]:
         ax.set_axis_off()
     handles, labels = grid.flat[0].get_legend_handles_labels()
