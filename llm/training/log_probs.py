@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -57,10 +56,7 @@ class Policies:
         Shapes:   is_written: (num_completions, num_positions), tokens of the completion. Returns the same shape.
         """
         is_known = "old_per_token_logps" in batch and not self.trained.args.mask_truncated_completions
-        source = "trl" if is_known else "forward"
-        if source != self.source:
-            logging.getLogger(__name__).info("log-probabilities of the sampling policy: %s", source)
-            self.source = source
+        self.source = "trl" if is_known else "forward"
         found: Tensor = (
             batch["old_per_token_logps"] if is_known else self._forward(self.trained.model, batch, is_written)
         )

@@ -169,6 +169,8 @@ def _train(
         _print(f"note: {folder}: {fault}", to=sys.stderr)
     warnings.showwarning = _shown_as_note(warnings.showwarning)
     trained = train.make_trainer(config, model, problems, folder)
+    if trained.source.kind != "none":
+        _print(f"note: log-probabilities of the sampling policy: {trained.source.line}", to=sys.stderr)
     store.make_folder(folder)
     if _is_first_process():
         stack.enter_context(folder_lock.alone_in(folder))
