@@ -3,6 +3,7 @@
 Problems are taken in fixed slices, each with random numbers of its own, so that a run that was stopped goes on at the
 next slice and ends with the same samples. Where memory runs out the batch is halved, from this slice on, and the slice
 is drawn anew: what was drawn depends on the batch, so the halving is an event that a resumed run is told of, too.
+Scoring what was drawn halves by itself and draws nothing anew.
 
 Departs: (1) torch's sampler has no generator argument: each slice is drawn under a fork of torch's global state.
 (2) Models with the states of a recurrence draw in batches of prompts of one length: some of them take padding for text.
@@ -10,9 +11,10 @@ Departs: (1) torch's sampler has no generator argument: each slice is drawn unde
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.tasks import Task
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class Settings(BaseModel):
@@ -84,7 +87,7 @@ def evaluate(
         places = range(index * settings.slice_size, min((index + 1) * settings.slice_size, len(task.prompts)))
         ids = [models.prompt_ids(tokenizer, task.prompts[place]) for place in places]
         seed = int(np.random.SeedSequence([settings.seed, index]).generate_state(1)[0])
-        while (completions := _drawn_if_it_fits(sampler, ids, settings, batch, seed)) is None:
+        while (completions := _if_it_fits(sampler, ids, settings, batch, seed)) is None:
             if batch == 1:
                 raise ValueError(
                     "--batch: memory ran out for 1 completion at once: want a smaller --max-tokens or model"
@@ -94,12 +97,10 @@ def evaluate(
         yield Done(index, batch, _marked(tokenizer, task, places, completions))
 
 
-def _drawn_if_it_fits(
-    sampler: Sampler, prompts: list[list[int]], settings: Settings, batch: int, seed: int
-) -> list[list[Completion]] | None:
-    """What the sampler draws; None if memory runs out, by then with nothing of it held."""
+def _if_it_fits(function: Callable[..., T], *arguments: Any) -> T | None:
+    """What the function returns; None if memory runs out, by then with nothing of it held."""
     try:
-        return sampler(prompts, settings, batch, seed)
+        return function(*arguments)
     except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError
         if not is_out_of_memory(error):
             raise
@@ -162,14 +163,24 @@ def transformers_sampler(lm: LanguageModel) -> Sampler:
         found = []
         for place, prompt in enumerate(prompts):
             mine = written[place * settings.n : (place + 1) * settings.n]
-            scores = scoring.score(
-                lm, prompt, [tokens for tokens, _ in mine], temperature=settings.temperature, batch=batch
-            )
+            scores = _scored(lm, prompt, [tokens for tokens, _ in mine], settings.temperature, batch)
             pairs = zip(mine, scores.log_prob.tolist(), scores.entropy.tolist(), strict=True)
             found.append([Completion(*row, log_prob, entropy) for row, log_prob, entropy in pairs])
         return found
 
     return sampler
+
+
+def _scored(
+    lm: LanguageModel, prompt: list[int], completions: list[tuple[int, ...]], temperature: float, batch: int
+) -> scoring.Scores:
+    """Scores, of fewer completions at once where memory runs out: what was drawn stays."""
+    score = functools.partial(scoring.score, lm, prompt, completions, temperature=temperature)
+    while batch > 1:
+        if (found := _if_it_fits(lambda size: score(batch=size), batch)) is not None:
+            return found
+        batch //= 2
+    return score(batch=1)
 
 
 def _generated(
