@@ -47,7 +47,7 @@ def test_every_field_is_in_the_yaml_with_what_it_means() -> None:
         (line,) = [line for line in text.splitlines() if line.startswith(f"{name}:")]
         assert field.description
         assert line.endswith(f"# {field.description}")
-    assert "dtype: bfloat16  # of the passes; weights are always float32\n" in text
+    assert "dtype: bfloat16  # of the passes; trained weights are float32\n" in text
 
 
 def test_large_configurations_say_that_they_were_not_tried() -> None:

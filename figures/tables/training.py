@@ -69,7 +69,12 @@ def _k(quantity: str) -> int:
     return int(quantity.rpartition("@")[2])
 
 
-def plan(sizes: Mapping[str, int], config: Mapping[str, Any]) -> str:
+def memory(parts: Mapping[str, int]) -> str:
+    """The parts of an estimate of memory, in GiB; parts of less than a hundredth are left out."""
+    return ", ".join(f"{name} {size / 2**30:.2f}" for name, size in parts.items() if size >= 2**30 / 100)
+
+
+def plan(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """What a run will take, from `llm.training.preflight` and the configuration."""
     completions = config["group_size"] * config["prompts_per_step"] * config["steps"] // config["updates_per_batch"]
     gib = {name: f"{sizes[name] / 2**30:.2f} GiB" for name in ("memory", "memory_there", "disk", "disk_there")}
@@ -79,7 +84,8 @@ def plan(sizes: Mapping[str, int], config: Mapping[str, Any]) -> str:
             f"{sizes['num_weights']:,} weights, {sizes['num_trained']:,} of them trained, master weights in float32",
             f"{sizes['num_prompts']:,} prompts of at most {sizes['longest_prompt']} tokens; {completions:,} "
             f"completions of at most {config['max_tokens']} tokens in {config['steps']} updates",
-            f"memory: about {gib['memory']} (rough), there are {gib['memory_there']}",
+            f"memory: about {gib['memory']} in each process (rough), there are {gib['memory_there']}",
+            f"  {memory(sizes['parts'])}",
             f"disk: about {gib['disk']}, there are {gib['disk_there']}",
             f"checked: the model's files, its tokenizer on a prompt, the verifier on {tried}",
         ]

@@ -2,7 +2,8 @@
 
 A configuration says everything that determines a run but the user's files and the number of processes. Every one of
 them keeps float32 master weights: with `dtype: bfloat16` the forward and backward passes are in bfloat16 and weights,
-moments and updates in float32, since updates of RL are smaller than what bfloat16 weights can hold.
+moments and updates in float32, since updates of RL are smaller than what bfloat16 weights can hold. Weights that
+adapters leave as they are may be held in bfloat16 (`base_dtype`).
 """
 
 from __future__ import annotations
@@ -19,7 +20,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sharpening.theory.methods import calls
 
 Value = int | float | str
-CAME_LATER = ("held_out", "lenient", "adapter", "merge_adapters")  # a run without them keeps the name it had before
+CAME_LATER = (
+    "held_out",
+    "lenient",
+    "adapter",
+    "merge_adapters",
+    "base_dtype",
+)  # a run without them keeps the name it had before
 ONLY_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(  # fields that have no effect with other tasks
     {
         "countdown": ("countdown",),
@@ -69,9 +76,12 @@ class RunConfig(BaseModel):
     max_tokens: int = Field(16, ge=1, description="most tokens of a completion")
     kl_strength: float = Field(0.0, ge=0, description="weight of KL(policy || first policy), TRL's beta")
     loss: Literal["dr_grpo", "grpo", "dapo", "bnpo"] = Field("dr_grpo", description="how TRL averages over tokens")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the passes; weights are always float32")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the passes; trained weights are float32")
     lora_rank: int = Field(0, ge=0, le=1024, description="rank of LoRA adapters; 0 trains all weights")
     adapter: str = Field("", description="folder of adapters to start from, which are trained on, without lora_rank")
+    base_dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the frozen weights under adapters; bfloat16 halves them, with dtype bfloat16"
+    )
     merge_adapters: bool = Field(True, description="save the model with its adapters in its weights; else them alone")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     vllm: bool = Field(False, description="sample with vLLM in the same process (not tried here)")
@@ -106,6 +116,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"lora_rank: {self.lora_rank}: want 0 with adapter, which has a rank")
         if not (self.merge_adapters or self.adapter or self.lora_rank):
             raise ValueError("merge_adapters: False: want lora_rank or adapter, or true")
+        if self.base_dtype == "bfloat16" and not ((self.adapter or self.lora_rank) and self.dtype == "bfloat16"):
+            raise ValueError("base_dtype: 'bfloat16': want lora_rank or adapter, and dtype bfloat16, or float32")
         if self.rise > self.steps:
             raise ValueError(f"rise: {self.rise}: want at most steps, {self.steps}: learning_rate is never reached")
         completions = self.group_size * self.prompts_per_step

@@ -122,8 +122,8 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
 
 
 def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path) -> Any:
-    """TRL's trainer with the method, float32 weights, and the callbacks that save, evaluate and stop."""
-    lm = models.load(model, device="cpu")
+    """TRL's trainer with the method, float32 weights to train, and the callbacks that save, evaluate and stop."""
+    lm = models.load(model, dtype=config.base_dtype, device="cpu")
     first, lora = lm.model, None
     if config.adapter:
         from peft import PeftModel

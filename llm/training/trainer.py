@@ -131,7 +131,11 @@ class _WithMethod:
         self._strengths = self.method.strengths if self._level == "group" else ()
         self._is_by_token = bool(self._strengths) and self.values["reduction"] == "token"
         self._given = self._inputs_of_method()
-        self.policies = log_probs.Policies(self, needs_base="base_log_prob" in self._given)
+        self.policies = log_probs.Policies(
+            self,
+            needs_base="base_log_prob" in self._given,
+            needs_top_token="is_top_token" in self.method.token_needs,
+        )
         self.source = in_loss.source_of(self, self.method, self.values, is_needed="log_prob" in self._given)
         logging.getLogger(__name__).info("log-probabilities of the sampling policy: %s", self.source.line)
         self._window = in_loss.Window(self)

@@ -88,7 +88,8 @@ def llm(options: LlmOptions) -> int:
             _print(f"note: {found.num_left_out} problems belong to held-out splits: left out", to=sys.stderr)
         plan = preflight.check(config, model, found.train, found.known(), folder)
         if options.dry_run:
-            _print(f"{training_tables.plan(plan._asdict(), config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
+            sizes = {**plan._asdict(), "parts": plan.parts._asdict()}
+            _print(f"{training_tables.plan(sizes, config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
             return 0
         stack.enter_context(warnings.catch_warnings())  # what shows them is changed
         return _train(config, model, found, folder, identity, clock, options.out, stack)
