@@ -297,9 +297,11 @@ def test_looking_at_held_out_problems_and_completions_changes_no_weight(tmp_path
         trained, told = made(config, tmp_path / held_out, held_out), Told()
         trained.add_callback(told)
         if held_out != "none":
-            shown = run.first_completions(trained, problems().train, config)
-            assert [row["problem"] for row in shown] == [one.id for one in problems().train.prompts[:4]]
+            shown: list[dict[str, Any]] = []
+            trained.add_callback(callbacks.FirstCompletions(trained, problems().train, config, shown.extend))
         run.run(trained, config, None)
+        if held_out != "none":
+            assert [row["problem"] for row in shown] == [one.id for one in problems().train.prompts[:4]]
         looks = [entry["held_out/pass@1"] for entry in trained.state.log_history if "held_out/pass@1" in entry]
         assert looks == told.values  # what W&B and the like are told
         assert len(looks) == (0 if held_out == "none" else 3)

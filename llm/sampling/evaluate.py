@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -39,6 +40,21 @@ class Settings(BaseModel):
     batch: int = Field(256, ge=1, description="completions drawn at once; halved where memory runs out")
     slice_size: int = Field(8, ge=1, description="problems that share random numbers, the unit that is resumed")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the samples")
+
+
+class Share(NamedTuple):
+    """Which slices a process draws of an evaluation that several share: one of as many as there are, from `rank` on.
+
+    Where the model itself is divided among them (FSDP, ZeRO) they go `in_step`: every one calls `generate` as often as
+    the others do, if need be for nothing, as each call takes all of them.
+    """
+
+    rank: int = 0
+    num_processes: int = 1
+    in_step: bool = False
+
+
+ALONE = Share()
 
 
 class Completion(NamedTuple):
@@ -73,22 +89,28 @@ Sampler = Callable[[list[list[int]], Settings, int, int], list[list[Completion]]
 
 
 def evaluate(
-    sampler: Sampler, tokenizer: Any, task: Task, settings: Settings, *, so_far: Iterable[tuple[int, int, bool]] = ()
+    sampler: Sampler,
+    tokenizer: Any,
+    task: Task,
+    settings: Settings,
+    *,
+    so_far: Iterable[tuple[int, int, bool]] = (),
+    share: Share = ALONE,
 ) -> Iterator[Event]:
-    """Draws and marks the slices that are not done yet, in order.
+    """Draws and marks the slices of a process that are not done yet, in order.
 
     `so_far` are the events of an earlier run of the same configuration: slice, batch, and whether it was done.
     Raises ValueError where memory runs out for one completion.
     """
-    start, batch = 0, settings.batch
+    start, batch = share.rank, settings.batch
     for index, used, is_done in so_far:
         start, batch = (index + 1 if is_done else start), used
-    for index in range(start, num_slices(len(task.prompts), settings)):
+    for index in range(start, num_slices(len(task.prompts), settings), share.num_processes):
         places = range(index * settings.slice_size, min((index + 1) * settings.slice_size, len(task.prompts)))
         ids = [models.prompt_ids(tokenizer, task.prompts[place]) for place in places]
         seed = int(np.random.SeedSequence([settings.seed, index]).generate_state(1)[0])
         while (completions := _if_it_fits(sampler, ids, settings, batch, seed)) is None:
-            if batch == 1:
+            if batch == 1 or share.in_step:
                 raise ValueError(
                     "--batch: memory ran out for 1 completion at once: want a smaller --max-tokens or model"
                 )
@@ -145,8 +167,11 @@ def _marked(tokenizer: Any, task: Task, places: Sequence[int], completions: list
     ]
 
 
-def transformers_sampler(lm: LanguageModel) -> Sampler:
-    """Sampling with `generate`, from softmax(logits / temperature) alone, and one more pass that scores what came."""
+def transformers_sampler(lm: LanguageModel, *, scores: bool = True) -> Sampler:
+    """Sampling with `generate`, from softmax(logits / temperature) alone, and one more pass that scores what came.
+
+    Without `scores` there is no such pass, and log-probabilities and entropies are NaN.
+    """
     may_pad = scoring.repeats_cache(lm)
 
     def sampler(prompts: list[list[int]], settings: Settings, batch: int, seed: int) -> list[list[Completion]]:
@@ -163,12 +188,21 @@ def transformers_sampler(lm: LanguageModel) -> Sampler:
         found = []
         for place, prompt in enumerate(prompts):
             mine = written[place * settings.n : (place + 1) * settings.n]
-            scores = _scored(lm, prompt, [tokens for tokens, _ in mine], settings.temperature, batch)
-            pairs = zip(mine, scores.log_prob.tolist(), scores.entropy.tolist(), strict=True)
+            if not scores:
+                found.append([Completion(*row, math.nan, math.nan) for row in mine])
+                continue
+            scored = _scored(lm, prompt, [tokens for tokens, _ in mine], settings.temperature, batch)
+            pairs = zip(mine, scored.log_prob.tolist(), scored.entropy.tolist(), strict=True)
             found.append([Completion(*row, log_prob, entropy) for row, log_prob, entropy in pairs])
         return found
 
     return sampler
+
+
+def draw_nothing(lm: LanguageModel, num_calls: int) -> None:
+    """Calls `generate` so often for one token, while other processes draw with parts of the model that lie here."""
+    for _ in range(num_calls):
+        lm.model.generate(torch.tensor([[lm.tokenizer.eos_token_id]], device=lm.device), max_new_tokens=1)
 
 
 def _scored(

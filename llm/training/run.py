@@ -20,13 +20,10 @@ from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
 from sharpening.llm.sampling import evaluate, models
-from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.tasks import Task
 from sharpening.llm.training import callbacks, checkpoints, trainer
 from sharpening.llm.training.configs import RunConfig
 from sharpening.llm.training.problems import Problems
-
-SAMPLE_SHOWN = 4  # completions that are shown before the first step
 
 
 class Saving(GRPOTrainer):  # type: ignore[misc]
@@ -121,8 +118,13 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
     )
 
 
-def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path) -> Any:
-    """TRL's trainer with the method, float32 weights to train, and the callbacks that save, evaluate and stop."""
+def make_trainer(
+    config: RunConfig, model: str, problems: Problems, folder: Path, show: callbacks.Show | None = None
+) -> Any:
+    """TRL's trainer with the method, float32 weights to train, and the callbacks that save, evaluate and stop.
+
+    `show` is called with rows of the first completions.
+    """
     lm = models.load(model, dtype=config.base_dtype, device="cpu")
     first, lora = lm.model, None
     if config.adapter:
@@ -156,6 +158,8 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
     trained.remove_callback(PrinterCallback)
     trained.add_callback(callbacks.Checksums(trained.accelerator))
     trained.add_callback(callbacks.Stopper(trained.accelerator, config.updates_per_batch))
+    if show is not None:
+        trained.add_callback(callbacks.FirstCompletions(trained, problems.train, config, show))
     if problems.held_out is not None:
         trained.add_callback(callbacks.Evaluation(trained, problems.held_out, config))
     return trained
@@ -184,27 +188,38 @@ def run(trained: Any, config: RunConfig, last: Path | None) -> None:
 
 
 def save(trained: Any, folder: Path, *, merges: bool = True) -> None:
-    """The model and its tokenizer as `save_pretrained` writes them, adapters merged into the weights or alone."""
-    if hasattr(trained.model, "merge_and_unload"):
-        if trained.accelerator.is_main_process and merges:
-            trained.model.merge_and_unload().save_pretrained(folder)
-        elif trained.accelerator.is_main_process:
-            trained.model.save_pretrained(folder, selected_adapters=["default"])
-    else:
+    """The model and its tokenizer as `save_pretrained` writes them, adapters merged into the weights or alone.
+
+    Every process has to call this: those of a divided model give their parts.
+    """
+    if not hasattr(trained.model, "merge_and_unload"):
         trained.save_model(str(folder))
+    else:
+        model = trained.accelerator.unwrap_model(trained.model)
+        state = None
+        if trained.is_fsdp_enabled or trained.is_deepspeed_enabled:
+            state = trained.accelerator.get_state_dict(trained.model)
+        if trained.accelerator.is_main_process and merges:
+            (model if state is None else _whole(model, state)).merge_and_unload().save_pretrained(folder)
+        elif trained.accelerator.is_main_process:
+            model.save_pretrained(folder, selected_adapters=["default"], state_dict=state)
     if trained.accelerator.is_main_process:
         trained.processing_class.save_pretrained(folder)
+    trained.accelerator.wait_for_everyone()
 
 
-def first_completions(trained: Any, task: Task, config: RunConfig) -> list[evaluate.Row]:
-    """A completion of each of the first prompts, marked, before anything is trained."""
-    accelerator = trained.accelerator
-    lm = LanguageModel(accelerator.unwrap_model(trained.model).eval(), trained.processing_class, accelerator.device)
-    settings = evaluate.Settings(
-        n=1, temperature=config.temperature, max_tokens=config.max_tokens, slice_size=SAMPLE_SHOWN, seed=config.seed
-    )
-    events = evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings)
-    return next(event.rows for event in events if isinstance(event, evaluate.Done))
+def _whole(model: Any, state: dict[str, torch.Tensor]) -> Any:
+    """A model with adapters like a divided one, with the weights that were gathered."""
+    from peft import get_peft_model
+
+    base = model.get_base_model()
+    with torch.device("meta"):
+        made = type(base)._from_config(base.config)
+        made.generation_config = base.generation_config
+        whole = get_peft_model(made, model.peft_config["default"])
+    whole.load_state_dict(state, strict=False, assign=True)
+    made.tie_weights()
+    return whole
 
 
 def signal_of(trained: Any) -> int:

@@ -101,6 +101,11 @@ def _print(text: str, *, end: str = "\n", to: TextIO | None = None) -> None:
         print(text, end=end, file=to, flush=True)
 
 
+def _show_completions(rows: list[Row]) -> None:
+    with tqdm.external_write_mode():
+        _print(training_tables.completions(rows))
+
+
 def _is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
@@ -169,7 +174,7 @@ def _train(
     for fault in faults:
         _print(f"note: {folder}: {fault}", to=sys.stderr)
     warnings.showwarning = _shown_as_note(warnings.showwarning)
-    trained = train.make_trainer(config, model, problems, folder)
+    trained = train.make_trainer(config, model, problems, folder, _show_completions)
     if trained.source.kind != "none":
         _print(f"note: log-probabilities of the sampling policy: {trained.source.line}", to=sys.stderr)
     store.make_folder(folder)
@@ -182,9 +187,7 @@ def _train(
         if not sys.stderr.isatty():
             say = functools.partial(_print, to=sys.stderr)
             trained.add_callback(callbacks.Progress(say, seconds=SECONDS, clock=time.monotonic))
-    if last is None:
-        _print(training_tables.completions(train.first_completions(trained, problems.train, config)))
-    else:
+    if last is not None:
         _print(f"note: goes on from {last}", to=sys.stderr)
     hidden = None if _is_first_process() else True  # None: unless it is a terminal
     with tqdm(total=config.steps, unit=" steps", disable=hidden, leave=False) as bar:
