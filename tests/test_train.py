@@ -24,7 +24,7 @@ from sharpening.llm.countdown.task import CountdownTask
 from sharpening.llm.own_task import OwnTask
 from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Prompt
-from sharpening.llm.training import callbacks, checkpoints, memory, run
+from sharpening.llm.training import arguments, callbacks, checkpoints, memory, run
 from sharpening.llm.training.configs import RunConfig
 from sharpening.llm.training.problems import Problems
 from tests import training
@@ -315,20 +315,20 @@ def test_looking_at_held_out_problems_and_completions_changes_no_weight(tmp_path
     ("processes", "micro_batch", "expected"), [(1, 32, (32, 4)), (4, 16, (16, 2)), (2, 128, (64, 1))]
 )
 def test_a_step_is_divided_among_processes(monkeypatch, tmp_path, processes, micro_batch, expected) -> None:
-    monkeypatch.setattr(run, "GRPOConfig", SimpleNamespace)
+    monkeypatch.setattr(arguments, "GRPOConfig", SimpleNamespace)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     config = config_of(group_size=8, prompts_per_step=16, micro_batch=micro_batch)
-    found = run.grpo_config(config, tmp_path)
+    found = arguments.grpo_config(config, tmp_path)
     assert (found.per_device_train_batch_size, found.gradient_accumulation_steps) == expected
 
 
 @pytest.mark.parametrize(("processes", "micro_batch"), [(7, 1), (2, 24)])
 def test_a_step_that_cannot_be_divided_is_refused(monkeypatch, tmp_path, processes, micro_batch) -> None:
-    monkeypatch.setattr(run, "GRPOConfig", SimpleNamespace)
+    monkeypatch.setattr(arguments, "GRPOConfig", SimpleNamespace)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     config = config_of(group_size=8, prompts_per_step=15, micro_batch=micro_batch)
     with pytest.raises(ValueError, match=f"^micro_batch: {micro_batch}: want .* processes, {processes}$"):
-        run.grpo_config(config, tmp_path)
+        arguments.grpo_config(config, tmp_path)
 
 
 def test_memory_that_runs_out_is_one_line_and_other_faults_are_not_hidden(tmp_path, monkeypatch) -> None:

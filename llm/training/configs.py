@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from sharpening.theory.methods import calls
 
 Value = int | float | str
+WORDS = MappingProxyType({"true": True, "false": False, "null": None})  # as flags give them
 CAME_LATER = (
     "held_out",
     "lenient",
@@ -92,6 +93,9 @@ class RunConfig(BaseModel):
         50, ge=0, description="held-out problems of an evaluation: drawn for Countdown, the first of held_out; 0: none"
     )
     evaluation_samples: int = Field(16, ge=1, description="samples a problem, where the exact audit does not apply")
+    trl: dict[str, bool | Value | None] = Field(
+        default_factory=dict, description="other options of TRL's GRPOConfig, e.g. max_grad_norm"
+    )
     log_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="also log there")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the run")
 
@@ -100,6 +104,17 @@ class RunConfig(BaseModel):
     def _with_numbers(cls, values: object) -> object:
         """Words of numbers as numbers: YAML takes 1e-3 for a word, and so do flags."""
         return {name: _number(value) for name, value in values.items()} if isinstance(values, dict) else values
+
+    @field_validator("trl", mode="before")
+    @classmethod
+    def _with_words(cls, values: object) -> object:
+        """The same, and true, false and null, which flags give as words."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: WORDS[value] if isinstance(value, str) and value in WORDS else _number(value)
+            for name, value in values.items()
+        }
 
     @model_validator(mode="after")
     def _fits(self) -> RunConfig:
@@ -141,7 +156,7 @@ class RunConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The fields that name a run, as JSON has them."""
-        defaults = RunConfig.model_construct()
+        defaults = RunConfig.model_construct()  # those of `trl` are none
         fields = self.model_dump(mode="json")
         return {
             name: value for name, value in fields.items() if name not in CAME_LATER or value != getattr(defaults, name)

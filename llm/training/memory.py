@@ -21,7 +21,7 @@ from sharpening.theory.methods import calls
 
 PROGRAM = 2**30  # bytes of Python, torch and TRL, or of a GPU's context
 FULL, HALF = 4, 2  # bytes of a number in float32 and in bfloat16
-MOMENTS = 2 * FULL  # of AdamW, a weight
+MOMENTS, MOMENTS_IN_8_BITS = 2 * FULL, 2  # of AdamW, a weight
 VLLM_SHARE = 0.3  # of the GPU, TRL's default
 HEAD_TILE = (4096, 32768)  # tokens and words whose logits TRL's head holds at once
 TILE_COPIES = 3  # of a tile of logits, with what is made of it
@@ -108,6 +108,8 @@ def estimate(
         gathered = width * (2 * shape.weights_of_a_layer + shape.vocabulary * shape.hidden)
     elif config.dtype == "bfloat16" and base == FULL:
         gathered = HALF * shape.layers * shape.weights_of_a_layer  # copies that autocast keeps during a pass
+    moments = MOMENTS_IN_8_BITS if "8bit" in str(config.trl.get("optim")) else MOMENTS
+    share = config.trl.get("vllm_gpu_memory_utilization", VLLM_SHARE)
     length = longest_prompt + config.max_tokens
     per_process = -(-config.group_size * config.prompts_per_step // num_processes)
     micro_batch = min(config.micro_batch, per_process)
@@ -116,12 +118,12 @@ def estimate(
         weights=FULL * num_trained // shards,
         frozen=frozen // shards,
         gradients=FULL * num_trained // shards,
-        moments=MOMENTS * num_trained // shards,
+        moments=moments * num_trained // shards,
         backward=micro_batch * length * _kept(config, shape) + gathered,
         head=_tile(micro_batch * config.max_tokens, shape.vocabulary) * FULL * TILE_COPIES,
         sampling=0 if config.vllm else _sampling(shape, per_process, length) + gathered,
         scoring=_scoring(config, shape, length),
-        vllm=int(VLLM_SHARE * gpu) if config.vllm else 0,
+        vllm=int(float(share or 0) * gpu) if config.vllm else 0,
     )
 
 

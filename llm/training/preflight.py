@@ -21,7 +21,7 @@ from transformers.integrations import is_tensorboard_available, is_trackio_avail
 
 from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Task
-from sharpening.llm.training import checkpoints, memory
+from sharpening.llm.training import arguments, checkpoints, memory
 from sharpening.llm.training.configs import RunConfig
 from sharpening.llm.training.memory import Memory
 from sharpening.theory.methods import calls, table, user_functions
@@ -53,6 +53,7 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
     """
     checkpoints.require_writable(folder)
     _require_packages(config)
+    arguments.grpo_config(config, folder)
     _try_method(config)
     longest = _longest_prompt(model, task)
     _try_verifier(task, solutions)

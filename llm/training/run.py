@@ -7,7 +7,6 @@ looked at on the way, held-out problems and the first completions, draws from st
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ import torch
 from datasets import Dataset
 from transformers import TrainerState
 from transformers.trainer_callback import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from sharpening.llm.sampling import evaluate, models
 from sharpening.llm.tasks import Task
-from sharpening.llm.training import callbacks, checkpoints, trainer
+from sharpening.llm.training import arguments, callbacks, checkpoints, trainer
 from sharpening.llm.training.configs import RunConfig
 from sharpening.llm.training.problems import Problems
 
@@ -70,54 +69,6 @@ def reward_functions(
     return [correct, well_formed] if format_credit else [correct]
 
 
-def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
-    """TRL's arguments for a configuration, split over the processes that torchrun started."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    completions, rest = divmod(config.group_size * config.prompts_per_step, processes)
-    if rest or completions % min(config.micro_batch, completions):
-        raise ValueError(
-            f"micro_batch: {config.micro_batch}: want a divisor of group_size times prompts_per_step over the "
-            f"number of processes, {processes}"
-        )
-    options = {
-        "beta": config.kl_strength,
-        "use_bias_correction_kl": True,
-        "loss_type": config.loss,
-        "epsilon": 0.2,
-        **trainer.grpo_options(config.method, config.parameters),
-    }
-    return GRPOConfig(
-        output_dir=str(folder),
-        per_device_train_batch_size=min(config.micro_batch, completions),
-        gradient_accumulation_steps=max(1, completions // config.micro_batch),
-        num_generations=config.group_size,
-        num_iterations=config.updates_per_batch,
-        max_completion_length=config.max_tokens,
-        max_steps=config.steps,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=config.rise,
-        temperature=config.temperature,
-        top_p=1.0,
-        top_k=0,
-        bf16=config.dtype == "bfloat16",
-        disable_dropout=True,  # else no pass has the log-probabilities of the policy that sampled
-        gradient_checkpointing=config.gradient_checkpointing,
-        use_vllm=config.vllm,
-        vllm_mode="colocate",
-        vllm_enable_sleep_mode=config.vllm,
-        use_cpu=not torch.cuda.is_available(),
-        save_strategy="steps",
-        save_steps=config.save_every,
-        save_total_limit=None,  # TRL would remove an older one before the new one counts
-        logging_steps=1,
-        report_to=config.log_to,
-        disable_tqdm=True,  # the command has a bar of its own
-        seed=config.seed,
-        **options,
-    )
-
-
 def make_trainer(
     config: RunConfig, model: str, problems: Problems, folder: Path, show: callbacks.Show | None = None
 ) -> Any:
@@ -149,7 +100,7 @@ def make_trainer(
         reward_funcs=reward_functions(
             problems.train, config.format_credit, answers, set(lm.model.generation_config.eos_token_id)
         ),
-        args=grpo_config(config, folder),
+        args=arguments.grpo_config(config, folder),
         train_dataset=dataset(problems.train, lm.tokenizer),
         processing_class=lm.tokenizer,
         peft_config=lora,

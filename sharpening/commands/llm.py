@@ -175,8 +175,6 @@ def _train(
         _print(f"note: {folder}: {fault}", to=sys.stderr)
     warnings.showwarning = _shown_as_note(warnings.showwarning)
     trained = train.make_trainer(config, model, problems, folder, _show_completions)
-    if trained.source.kind != "none":
-        _print(f"note: log-probabilities of the sampling policy: {trained.source.line}", to=sys.stderr)
     store.make_folder(folder)
     if _is_first_process():
         stack.enter_context(folder_lock.alone_in(folder))
@@ -189,6 +187,8 @@ def _train(
             trained.add_callback(callbacks.Progress(say, seconds=SECONDS, clock=time.monotonic))
     if last is not None:
         _print(f"note: goes on from {last}", to=sys.stderr)
+    if trained.source.kind != "none":
+        _print(f"note: log-probabilities of the sampling policy: {trained.source.line}", to=sys.stderr)
     hidden = None if _is_first_process() else True  # None: unless it is a terminal
     with tqdm(total=config.steps, unit=" steps", disable=hidden, leave=False) as bar:
         trained.add_callback(callbacks.on_step(lambda step: bar.update(step - bar.n)))
