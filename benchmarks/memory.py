@@ -124,7 +124,7 @@ def training(given: argparse.Namespace) -> dict[str, float]:
         problems = Problems(CountdownTask(drawn, operators=settings.operators), None, [])
         skeleton = LlamaForCausalLM._from_config(AutoConfig.from_pretrained(folder))
         num_weights = skeleton.num_parameters()
-        num_trained = preflight._num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
+        num_trained = preflight.num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
         sizes = memory.shape_of(skeleton.config)
         del skeleton
         wanted = memory.estimate(config, sizes, num_weights=num_weights, num_trained=num_trained, longest_prompt=7)

@@ -92,7 +92,7 @@ def test_a_frozen_base_in_bfloat16_trains_float32_adapters(tmp_path: Path) -> No
     now = dict(trained.model.named_parameters())
     assert all(torch.equal(now[name], weights) for name, weights in of_base.items())
     assert any(not torch.equal(now[name], weights) for name, weights in before.items())
-    num_adapters = preflight._num_lora_weights(models.load(config.model, device="cpu").model, 2)
+    num_adapters = preflight.num_lora_weights(models.load(config.model, device="cpu").model, 2)
     assert sum(weights.numel() for weights in before.values()) == num_adapters
 
 

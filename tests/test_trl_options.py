@@ -38,12 +38,12 @@ def test_clipping_is_free_with_ds_and_fixed_by_clip_higher(tmp_path: Path) -> No
 
 
 REFUSED = {
-    "max_gradnorm": (1, "trl.max_gradnorm: 1: GRPOConfig of TRL has no such option"),
+    "max_gradnorm": (1, "trl.max_gradnorm: 1: there is no such option: want one of GRPOConfig of TRL"),
     "temperature": (0.7, "trl.temperature: 0.7: temperature says it: want it there and not here"),
     "num_generations": (4, "trl.num_generations: 4: group_size says it"),
     "steps_per_generation": (4, "trl.steps_per_generation: 4: updates_per_batch says it"),
-    "top_p": (0.9, "trl.top_p: 0.9: it is fixed: log-probabilities and held-out samples are those of the whole"),
-    "disable_dropout": (False, "trl.disable_dropout: False: it is fixed: without it no pass has"),
+    "top_p": (0.9, "trl.top_p: 0.9: log-probabilities and held-out samples are those of the whole"),
+    "disable_dropout": (False, "trl.disable_dropout: False: without it no pass has"),
     "scale_rewards": ("group", "trl.scale_rewards: 'group': ds wants 'none': want that or nothing"),
     "max_grad_norm": ("small", "trl.max_grad_norm: 'small': want a number"),
     "mask_truncated_completions": (1, "trl.mask_truncated_completions: 1: want true or false"),

@@ -92,6 +92,45 @@ def plan(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     )
 
 
+def published_plan(model: str, sizes: tuple[int, int], plans: Sequence[Row], config: Mapping[str, Any]) -> str:
+    """What a run takes on numbers of GPUs, from published sizes: nothing of it was opened or run."""
+    body = [
+        [
+            row["gpus"],
+            f"{row['peak'] / 2**30:.0f}",
+            "yes" if row["fits"] else "no",
+            f"{row['sampling_seconds']:.0f}",
+            f"{row['update_seconds']:.0f}",
+            f"{(row['sampling_seconds'] + row['update_seconds']) * config['steps'] / 3600:.0f}",
+        ]
+        for row in plans
+    ]
+    names = [
+        "GPUs",
+        "GiB in each",
+        "fits 80 GB",
+        "sampling, s a step",
+        "update, s a step",
+        f"hours, {config['steps']} steps",
+    ]
+    parts = [f"on {row['gpus']}, GiB in each: {memory(row['parts'])}" for row in plans]
+    return "\n".join(
+        [
+            f"{model}: {sizes[0]:,} weights by its published sizes, {sizes[1]:,} of them trained",
+            "NOT RUN: neither model nor problems were opened; arithmetic for H100 GPUs that share the weights (FSDP2)",
+            table(names, body),
+            *parts,
+        ]
+    )
+
+
+def sources(values: Mapping[str, tuple[Any, str]]) -> str:
+    """Where each value of a named configuration comes from."""
+    return "\n".join(
+        ["WHERE THE VALUES COME FROM", *(f"  {name}: {value}: {why}" for name, (value, why) in values.items())]
+    )
+
+
 def completions(found: Sequence[Row]) -> str:
     """What the model writes before anything is trained."""
     verdicts = {True: "correct", False: "wrong", None: "could not be scored"}

@@ -87,8 +87,6 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
     try:
         return _made(config, folder, completions, given)
     except (ValueError, TypeError) as error:
-        if not config.trl:
-            raise
         raise ValueError(f"trl: {config.trl}: TRL refuses it: {' '.join(str(error).split())}") from None
 
 
@@ -127,11 +125,11 @@ def _require_free(name: str, value: object, method: str, of_method: dict[str, An
     there = {field.name: field for field in dataclasses.fields(GRPOConfig)}
     shown = f"trl.{name}: {value!r}"
     if name not in there:
-        raise ValueError(f"{shown}: GRPOConfig of TRL has no such option")
+        raise ValueError(f"{shown}: there is no such option: want one of GRPOConfig of TRL")
     if name in SAID_BY:
         raise ValueError(f"{shown}: {SAID_BY[name]} says it: want it there and not here")
     if name in FIXED:
-        raise ValueError(f"{shown}: it is fixed: {FIXED[name]}")
+        raise ValueError(f"{shown}: {FIXED[name]}: want it left out")
     if name in of_method and value != of_method[name]:
         raise ValueError(f"{shown}: {method} wants {of_method[name]!r}: want that or nothing")
     default = there[name].default

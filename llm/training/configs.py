@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sharpening.llm.training import published
 from sharpening.theory.methods import calls
 
 Value = int | float | str
@@ -180,29 +181,6 @@ def _number(value: object) -> object:
     return value
 
 
-_BIG: Mapping[str, Any] = MappingProxyType(  # an H100 or A100 with 80 GB; the rates are those of published runs
-    {
-        "method": "ds_reward",
-        "dtype": "bfloat16",
-        "gradient_checkpointing": True,
-        "vllm": True,
-        "micro_batch": 8,
-        "max_tokens": 1024,
-        "learning_rate": 1e-6,
-        "steps": 400,
-        "evaluation_samples": 8,
-    }
-)
-_COUNTDOWN: Mapping[str, Any] = MappingProxyType(
-    {
-        **_BIG,
-        "text_format": "chat",
-        "countdown": {"num_numbers": 4, "largest_number": 99, "operators": "+-*/", "max_target": 100},
-        "num_problems": 20_000,
-        "group_size": 8,
-        "prompts_per_step": 64,
-    }
-)
 CONFIGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "smoke": {
@@ -231,24 +209,10 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "learning_rate": 2e-4,
             "max_tokens": 10,
         },
-        "qwen3_1.7b_countdown": {**_COUNTDOWN, "model": "Qwen/Qwen3-1.7B"},
-        "qwen2.5_3b_countdown": {**_COUNTDOWN, "model": "Qwen/Qwen2.5-3B-Instruct", "micro_batch": 4},
-        "qwen2.5_math_7b": {  # all weights would take 120 GB
-            **_BIG,
-            "model": "Qwen/Qwen2.5-Math-7B",
-            "task": "math",
-            "problems": "math_train.jsonl",
-            "group_size": 8,
-            "prompts_per_step": 32,
-            "micro_batch": 4,
-            "max_tokens": 2048,
-            "temperature": 0.7,
-            "lora_rank": 64,
-            "learning_rate": 1e-5,
-        },
+        **{name: published.values(name) for name in published.PRESETS},
     }
 )
-NOT_TRIED = ("qwen3_1.7b_countdown", "qwen2.5_3b_countdown", "qwen2.5_math_7b")  # here: they need a GPU and a hub
+NOT_TRIED = tuple(published.PRESETS)  # here: they need GPUs and a hub
 
 
 def named_or_read(spec: str, changes: Mapping[str, Any]) -> RunConfig:

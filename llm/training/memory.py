@@ -101,7 +101,7 @@ def estimate(
     shards = num_processes if is_sharded else 1
     has_adapters = bool(config.lora_rank or config.adapter)
     base = HALF if config.base_dtype == "bfloat16" else FULL
-    frozen = base * num_weights if has_adapters else FULL * num_weights * _has_copy(config)
+    frozen = base * num_weights if has_adapters else FULL * num_weights * has_copy(config)
     gathered = 0
     if is_sharded:  # a layer and the next, and embeddings
         width = HALF if config.dtype == "bfloat16" else FULL
@@ -127,7 +127,7 @@ def estimate(
     )
 
 
-def _has_copy(config: RunConfig) -> bool:
+def has_copy(config: RunConfig) -> bool:
     """Whether the policy before training is kept beside the trained one."""
     of_method = "base_log_prob" in calls.needs(calls.resolve(config.method), config.parameters)
     options = trainer.grpo_options(config.method, config.parameters)
@@ -155,7 +155,7 @@ def _sampling(shape: Shape, rows: int, length: int) -> int:
 
 def _scoring(config: RunConfig, shape: Shape, length: int) -> int:
     """Of held-out samples: what draws them, or their logits and cache."""
-    if not config.evaluation_problems:
+    if not config.evaluation_problems or (config.task != "countdown" and not config.held_out):
         return 0
     settings = evaluate.Settings()
     rows = min(settings.batch, settings.slice_size * config.evaluation_samples)

@@ -60,7 +60,7 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model), trust_remote_code=False)
     num_weights = sum(weight.numel() for weight in skeleton.parameters())
-    num_trained = _num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
+    num_trained = num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
     if config.adapter:
         num_trained = num_adapter_weights(config.adapter)
     parts = memory.estimate(
@@ -162,7 +162,7 @@ def _gpu_memory() -> int:
     return int(torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[1])
 
 
-def _num_lora_weights(skeleton: Any, rank: int) -> int:
+def num_lora_weights(skeleton: Any, rank: int) -> int:
     """Weights of adapters on every linear layer but the head."""
     layers = [
         layer for name, layer in skeleton.named_modules() if isinstance(layer, torch.nn.Linear) and "head" not in name

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from sharpening.commands import language_models, warm_start
 from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
 from sharpening.figures.tables import training as training_tables
-from sharpening.llm.training import configs
+from sharpening.llm.training import configs, published
 from sharpening.llm.training.configs import RunConfig
 from sharpening.storage import files, store
 from sharpening.theory.methods import user_functions
@@ -65,6 +65,9 @@ def llm(options: LlmOptions) -> int:
     from sharpening.llm.sampling import models
     from sharpening.llm.training import preflight, problems
 
+    if options.dry_run and (said := _published_plan(options.config, config)):
+        _print(f"{said}\n\n{configs.as_yaml(config)}", end="")
+        return 0
     clock = store.Clock()
     model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
     models.require_model(model)
@@ -93,6 +96,22 @@ def llm(options: LlmOptions) -> int:
             return 0
         stack.enter_context(warnings.catch_warnings())  # what shows them is changed
         return _train(config, model, found, folder, identity, clock, options.out, stack)
+
+
+def _published_plan(name: str, config: RunConfig) -> str:
+    """The plan of a model that is known by its published sizes, where there is no GPU to run it on; else empty."""
+    import torch
+
+    from sharpening.llm.training import plans
+
+    if config.model not in published.ARCHITECTURES or config.adapter or torch.cuda.is_available():
+        return ""
+    num_weights, num_trained, found = plans.of_published(config)
+    rows = [{**plan._asdict(), "parts": plan.parts._asdict(), "peak": plan.parts.peak} for plan in found]
+    said = [training_tables.published_plan(config.model, (num_weights, num_trained), rows, config.model_dump())]
+    if name in published.PRESETS:
+        said.append(training_tables.sources(published.PRESETS[name]))
+    return "\n\n".join(said)
 
 
 def _print(text: str, *, end: str = "\n", to: TextIO | None = None) -> None:
