@@ -1,13 +1,15 @@
 """Seconds a step of a method in TRL's trainer, beside TRL's plain GRPOTrainer in the same process.
 
-    python -m benchmarks.llm [--method ds] [--rounds 8] [--width 256] [--layers 6] [--completions 64] [--tokens 24]
+    python -m benchmarks.llm [--rounds 40] [--width 256] [--layers 6] [--completions 64] [--tokens 24] [--case 1]
 
-Both train a model with random weights on Countdown, with the same options and completions of one length, and take
+All train a model with random weights on Countdown, with the same options and completions of one length, and take
 turns: two steps each, in an order that changes from round to round. `plain again` is a second GRPOTrainer: how far its
-ratio is from 1 is the noise. Two cases: one update for each batch of completions, where TRL computes no log-probability
-outside the loss and a method that needs them makes a pass of its own; and two updates, where TRL computes them. A step
-lasts from the end of the one before to its own end; times are CPU seconds of the process, on one thread, where not
-called wall. Shares of a step are of CPU time; `update` is loss, backward pass and optimizer.
+ratio is from 1 is the noise. Cases: (1) terms of a completion's own log-probability, made inside the loss, over four
+micro-batches; (2) terms over the group, made inside the loss, in one micro-batch; (3) terms over the group over four
+micro-batches, which takes a pass of its own; (4) two updates, where TRL computes log-probabilities outside the loss.
+
+A step lasts from the end of the one before to its own end; times are CPU seconds of the process, on one thread, where
+not called wall. Shares of a step are of CPU time; `update` is loss, backward pass and optimizer.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import time
 import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -41,7 +43,17 @@ SECTIONS = {
     "update": "",
     "rest": "_prepare_inputs",
 }
-CASES = {"one update a batch, no log-probabilities by TRL": 1, "two updates a batch, log-probabilities by TRL": 2}
+
+
+class Case(NamedTuple):
+    """A method and how it trains."""
+
+    method: str
+    num_updates: int
+    accumulation: int
+
+
+CASES = (Case("ds", 1, 4), Case("ds_reward", 1, 1), Case("ds_reward", 1, 4), Case("ds", 2, 1))
 GROUP_SIZE = 8
 STEPS_AT_ONCE = 2  # one batch of completions in the second case
 NUM_PROMPTS = 64
@@ -123,17 +135,18 @@ class Runner:
         self._start()
 
 
-def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace, folder: str) -> Any:
-    """A trainer of the method, or TRL's own for None; options and model are the same."""
+def make_trainer(case: Case, given: argparse.Namespace, folder: str, *, is_plain: bool) -> Any:
+    """A trainer of the case's method, or TRL's own; options and model are the same."""
     config = warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS)
     lm = warm_start.make_model(config)
     problems = countdown.distinct(SETTINGS, np.random.default_rng(0), NUM_PROMPTS)
     task = CountdownTask(problems, operators=SETTINGS.operators)
     options = GRPOConfig(
         output_dir=folder,
-        per_device_train_batch_size=given.completions,
+        per_device_train_batch_size=given.completions // case.accumulation,
+        gradient_accumulation_steps=case.accumulation,
         num_generations=GROUP_SIZE,
-        num_iterations=num_updates,
+        num_iterations=case.num_updates,
         max_completion_length=given.tokens,
         generation_kwargs={"min_new_tokens": given.tokens},
         max_steps=10**6,  # more than are asked for
@@ -147,9 +160,9 @@ def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,
-        **trainer.grpo_options(given.method),
+        **trainer.grpo_options(case.method),
     )
-    base = trainer.with_method(GRPOTrainer, method) if method else GRPOTrainer
+    base = GRPOTrainer if is_plain else trainer.with_method(GRPOTrainer, case.method)
     return base(
         model=lm.model,
         reward_funcs=run.reward_functions(task, 0.0, {}, set(lm.model.generation_config.eos_token_id)),
@@ -159,17 +172,16 @@ def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace
     )
 
 
-def measured(num_updates: int, given: argparse.Namespace) -> tuple[dict[str, list[Times]], list[float]]:
+def measured(case: Case, given: argparse.Namespace) -> tuple[dict[str, list[Times]], list[float]]:
     """The mean times of a step, of each trainer in each round, and the machine's load in each round."""
-    entrants = {given.method: given.method, "plain": None, "plain again": None}
-    names = list(entrants)
+    names = [case.method, "plain", "plain again"]
     found: dict[str, list[Times]] = {name: [] for name in names}
     loads, runners = [], {}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         pool = stack.enter_context(ThreadPoolExecutor(len(names)))
-        for name, method in entrants.items():
-            runners[name] = Runner(make_trainer(method, num_updates, given, folder), pool)
+        for name in names:
+            runners[name] = Runner(make_trainer(case, given, folder, is_plain=name != case.method), pool)
             stack.callback(runners[name].stop)
         for number in range(given.rounds):
             first = number % len(names)
@@ -203,13 +215,15 @@ def table(found: dict[str, list[Times]]) -> str:
 
 
 def main() -> None:
-    """Measures both cases and prints a table of each."""
+    """Measures the cases and prints a table of each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--method", default="ds")
-    parser.add_argument("--rounds", type=int, default=8, help="turns of each trainer in each case")
+    parser.add_argument("--rounds", type=int, default=40, help="turns of each trainer in each case")
+    parser.add_argument("--case", type=int, choices=range(1, len(CASES) + 1), help="one case; else all of them")
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--completions", type=int, default=64, help=f"completions a step, a multiple of {GROUP_SIZE}")
+    parser.add_argument(
+        "--completions", type=int, default=64, help=f"completions a step, a multiple of {4 * GROUP_SIZE}"
+    )
     parser.add_argument("--tokens", type=int, default=24, help="tokens of every completion")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")  # transformers' on its own options; what a method says of itself
@@ -220,9 +234,15 @@ def main() -> None:
         f"{len(lm.tokenizer)} tokens), {given.completions} completions of {given.tokens} tokens a batch, groups of "
         f"{GROUP_SIZE}, float32, {os.cpu_count()} CPUs, one thread"
     )
-    for case, num_updates in CASES.items():
-        found, loads = measured(num_updates, given)
-        print(f"\n{case}: {given.rounds} rounds of {STEPS_AT_ONCE} steps; ", end="")
+    for number, case in enumerate(CASES, 1):
+        if given.case not in (None, number):
+            continue
+        found, loads = measured(case, given)
+        print(
+            f"\n({number}) {case.method}, {case.num_updates} updates a batch, {case.accumulation} micro-batches: ",
+            end="",
+        )
+        print(f"{given.rounds} rounds of {STEPS_AT_ONCE} steps; ", end="")
         print(f"load {min(loads):.1f} to {max(loads):.1f}\n{table(found)}", flush=True)
 
 

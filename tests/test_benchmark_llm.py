@@ -6,19 +6,20 @@ import pytest
 
 from tests import training
 
-QUICK = argparse.Namespace(method="ds", rounds=1, width=16, layers=1, completions=8, tokens=2)
+QUICK = argparse.Namespace(rounds=1, width=16, layers=1, completions=32, tokens=2)
 pytestmark = training.QUIET
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("num_updates", "plain_has_a_pass"), [(1, False), (2, True)])
-def test_only_a_method_or_a_second_update_takes_log_probabilities_outside_the_loss(
-    num_updates: int, plain_has_a_pass: bool
+@pytest.mark.parametrize(("number", "has_pass", "plain_has_pass"), [(1, 0, 0), (2, 0, 0), (3, 1, 0), (4, 1, 1)])
+def test_only_the_third_case_takes_a_pass_that_plain_training_has_not(
+    number: int, has_pass: bool, plain_has_pass: bool
 ) -> None:
     from benchmarks import llm
 
-    found, loads = llm.measured(num_updates, QUICK)
+    case = llm.CASES[number - 1]
+    found, loads = llm.measured(case, QUICK)
     assert len(loads) == 1
     for name, (times,) in found.items():
-        assert (times["log-probs"] > 0) == (plain_has_a_pass or name == "ds")
+        assert (times["log-probs"] > 0) == (has_pass if name == case.method else plain_has_pass)
         assert all(times[section] > 0 for section in llm.SECTIONS if section != "log-probs")

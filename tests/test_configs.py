@@ -42,12 +42,12 @@ def test_values_that_yaml_could_misread_are_the_same_after_it(changes: dict[str,
 
 
 def test_every_field_is_in_the_yaml_with_what_it_means() -> None:
-    text = configs.as_yaml(configs.named_or_read("qwen2.5_3b_countdown", {}))
+    text = configs.as_yaml(configs.named_or_read("countdown-qwen2.5-3b", {}))
     for name, field in RunConfig.model_fields.items():
         (line,) = [line for line in text.splitlines() if line.startswith(f"{name}:")]
         assert field.description
         assert line.endswith(f"# {field.description}")
-    assert "dtype: bfloat16  # of the passes; weights are always float32\n" in text
+    assert "dtype: bfloat16  # of the passes; trained weights are float32\n" in text
 
 
 def test_large_configurations_say_that_they_were_not_tried() -> None:

@@ -151,6 +151,8 @@ def test_a_damaged_checkpoint_is_named_and_the_run_ends_with_the_same_bytes(here
     assert done.err == (
         "note: first: checkpoint-4 does not count: optimizer.pt differs from its checksum\n"
         "note: goes on from first/checkpoint-2\n"
+        "note: log-probabilities of the sampling policy: the loss's own, at no cost: the term of a completion needs no "
+        "other's\n"
     )
     assert (stored / "rows.csv").read_bytes() == rows
     assert weights("first") == model

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import torch
+import transformers
 
-from sharpening.llm.sampling import scoring
+from sharpening.llm.sampling import evaluate, scoring
+from sharpening.llm.sampling.models import LanguageModel
 from tests.language_models import small_model
-from tests.tolerances import FLOAT32_SUM
+from tests.tolerances import FLOAT32_SUM, TRAINED
 
 PROMPT = [3, 12, 10, 13, 4, 20]
 
@@ -75,3 +79,72 @@ def test_no_completions_have_no_scores_and_no_prompt_is_refused():
     for score in (scoring.score, scoring.score_tree):
         with pytest.raises(ValueError, match=r"^prompt: it has no tokens: want at least one"):
             score(small_model(), [], [[5]])
+
+
+@pytest.mark.parametrize("at_once", [1, 100, 1_000, 10_000])
+def test_places_run_some_at_a_time_score_as_all_at_once(at_once, monkeypatch):
+    """With 21 words: one completion and place at a time, a few of each, and all."""
+    wanted = completions(20)
+    whole = scoring.score(small_model(), PROMPT, wanted)
+    monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", at_once)
+    sizes = logits_held(monkeypatch)
+    found = scoring.score(small_model(), PROMPT, wanted)
+    np.testing.assert_allclose(found.log_prob, whole.log_prob, rtol=TRAINED, atol=TRAINED)
+    np.testing.assert_allclose(found.entropy, whole.entropy, rtol=TRAINED, atol=TRAINED)
+    assert max(sizes) <= max(at_once, small_model().model.config.vocab_size)
+    assert len(sizes) > 1
+
+
+def logits_held(monkeypatch) -> list[int]:
+    """The number of logits of every pass of the model."""
+    lm, sizes = small_model(), []
+    forward = lm.model.forward
+
+    @functools.wraps(forward)
+    def noted(*ids, **options):
+        found = forward(*ids, **options)
+        sizes.append(found.logits.numel())
+        return found
+
+    monkeypatch.setattr(lm.model, "forward", noted)
+    return sizes
+
+
+def test_a_sliding_window_and_prompts_of_many_tokens_score_the_same_in_parts(monkeypatch):
+    config = transformers.MistralConfig(
+        vocab_size=30, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, sliding_window=4,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = transformers.MistralForCausalLM(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight *= 5
+    lm = LanguageModel(model, None, torch.device("cpu"))
+    prompt, rows = list(range(3, 20)), [[5, 6, 7] * 5, [8, 9, 10, 11, 12, 13]]
+    with torch.no_grad():
+        logits = [model(torch.tensor([prompt + row]), use_cache=False).logits[0].double() for row in rows]
+    wanted = [
+        float(one.log_softmax(-1)[len(prompt) - 1 : -1][range(len(row)), row].sum())
+        for one, row in zip(logits, rows, strict=True)
+    ]
+    for at_once in (1, 150, 10**6):
+        monkeypatch.setattr(scoring, "LOGITS_AT_ONCE", at_once)
+        np.testing.assert_allclose(scoring.score(lm, prompt, rows).log_prob, wanted, atol=FLOAT32_SUM)
+
+
+def test_scoring_that_runs_out_of_memory_takes_fewer_at_once_and_draws_nothing_anew(monkeypatch):
+    lm, asked, drawn = small_model(), [], []
+    score, generate = scoring.score, lm.model.generate
+
+    def refused(*given, batch, **options):
+        asked.append(batch)
+        if batch > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        return score(*given, batch=batch, **options)
+
+    monkeypatch.setattr(scoring, "score", refused)
+    monkeypatch.setattr(lm.model, "generate", lambda *ids, **options: drawn.append(1) or generate(*ids, **options))
+    settings = evaluate.Settings(n=16, max_tokens=8, batch=16)
+    found = evaluate.transformers_sampler(lm)([PROMPT], settings, 16, 0)
+    assert (len(found[0]), asked, len(drawn)) == (16, [16, 8, 4], 1)

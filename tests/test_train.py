@@ -24,7 +24,7 @@ from sharpening.llm.countdown.task import CountdownTask
 from sharpening.llm.own_task import OwnTask
 from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Prompt
-from sharpening.llm.training import callbacks, checkpoints, preflight, run
+from sharpening.llm.training import arguments, callbacks, checkpoints, memory, run
 from sharpening.llm.training.configs import RunConfig
 from sharpening.llm.training.problems import Problems
 from tests import training
@@ -249,10 +249,11 @@ def test_torchrun_may_send_a_signal_again(tmp_path: Path, monkeypatch: pytest.Mo
     ("method", "parameters", "copies"), [("ds", {}, 0), ("mara", {}, 1), ("kl_penalty", {"form": "loss"}, 1)]
 )
 def test_the_memory_estimate_counts_the_frozen_first_policy(method: str, parameters: dict, copies: int) -> None:
-    shape = SimpleNamespace(num_hidden_layers=1, hidden_size=8)
+    sizes = dict(num_weights=10**6, num_trained=10**6, longest_prompt=4)
+    shape = memory.Shape(layers=1, hidden=8, query=8, key=8, inner=8, vocabulary=30)
     config = config_of(method=method, parameters=parameters)
-    without = preflight._memory(config_of(method="dr_grpo", parameters={}), shape, 4, 10**6, 10**6)
-    assert preflight._memory(config, shape, 4, 10**6, 10**6) - without == copies * 4 * 10**6
+    without = memory.estimate(config_of(method="dr_grpo", parameters={}), shape, **sizes)
+    assert memory.estimate(config, shape, **sizes).peak - without.peak == copies * 4 * 10**6
 
 
 def test_dropout_is_off_and_no_card_of_trl_is_written(tmp_path: Path) -> None:
@@ -296,9 +297,11 @@ def test_looking_at_held_out_problems_and_completions_changes_no_weight(tmp_path
         trained, told = made(config, tmp_path / held_out, held_out), Told()
         trained.add_callback(told)
         if held_out != "none":
-            shown = run.first_completions(trained, problems().train, config)
-            assert [row["problem"] for row in shown] == [one.id for one in problems().train.prompts[:4]]
+            shown: list[dict[str, Any]] = []
+            trained.add_callback(callbacks.FirstCompletions(trained, problems().train, config, shown.extend))
         run.run(trained, config, None)
+        if held_out != "none":
+            assert [row["problem"] for row in shown] == [one.id for one in problems().train.prompts[:4]]
         looks = [entry["held_out/pass@1"] for entry in trained.state.log_history if "held_out/pass@1" in entry]
         assert looks == told.values  # what W&B and the like are told
         assert len(looks) == (0 if held_out == "none" else 3)
@@ -312,20 +315,20 @@ def test_looking_at_held_out_problems_and_completions_changes_no_weight(tmp_path
     ("processes", "micro_batch", "expected"), [(1, 32, (32, 4)), (4, 16, (16, 2)), (2, 128, (64, 1))]
 )
 def test_a_step_is_divided_among_processes(monkeypatch, tmp_path, processes, micro_batch, expected) -> None:
-    monkeypatch.setattr(run, "GRPOConfig", SimpleNamespace)
+    monkeypatch.setattr(arguments, "GRPOConfig", SimpleNamespace)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     config = config_of(group_size=8, prompts_per_step=16, micro_batch=micro_batch)
-    found = run.grpo_config(config, tmp_path)
+    found = arguments.grpo_config(config, tmp_path)
     assert (found.per_device_train_batch_size, found.gradient_accumulation_steps) == expected
 
 
 @pytest.mark.parametrize(("processes", "micro_batch"), [(7, 1), (2, 24)])
 def test_a_step_that_cannot_be_divided_is_refused(monkeypatch, tmp_path, processes, micro_batch) -> None:
-    monkeypatch.setattr(run, "GRPOConfig", SimpleNamespace)
+    monkeypatch.setattr(arguments, "GRPOConfig", SimpleNamespace)
     monkeypatch.setenv("WORLD_SIZE", str(processes))
     config = config_of(group_size=8, prompts_per_step=15, micro_batch=micro_batch)
     with pytest.raises(ValueError, match=f"^micro_batch: {micro_batch}: want .* processes, {processes}$"):
-        run.grpo_config(config, tmp_path)
+        arguments.grpo_config(config, tmp_path)
 
 
 def test_memory_that_runs_out_is_one_line_and_other_faults_are_not_hidden(tmp_path, monkeypatch) -> None:

@@ -69,7 +69,12 @@ def _k(quantity: str) -> int:
     return int(quantity.rpartition("@")[2])
 
 
-def plan(sizes: Mapping[str, int], config: Mapping[str, Any]) -> str:
+def memory(parts: Mapping[str, int]) -> str:
+    """The parts of an estimate of memory, in GiB; parts of less than a hundredth are left out."""
+    return ", ".join(f"{name} {size / 2**30:.2f}" for name, size in parts.items() if size >= 2**30 / 100)
+
+
+def plan(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """What a run will take, from `llm.training.preflight` and the configuration."""
     completions = config["group_size"] * config["prompts_per_step"] * config["steps"] // config["updates_per_batch"]
     gib = {name: f"{sizes[name] / 2**30:.2f} GiB" for name in ("memory", "memory_there", "disk", "disk_there")}
@@ -79,10 +84,50 @@ def plan(sizes: Mapping[str, int], config: Mapping[str, Any]) -> str:
             f"{sizes['num_weights']:,} weights, {sizes['num_trained']:,} of them trained, master weights in float32",
             f"{sizes['num_prompts']:,} prompts of at most {sizes['longest_prompt']} tokens; {completions:,} "
             f"completions of at most {config['max_tokens']} tokens in {config['steps']} updates",
-            f"memory: about {gib['memory']} (rough), there are {gib['memory_there']}",
+            f"memory: about {gib['memory']} in each process (rough), there are {gib['memory_there']}",
+            f"  {memory(sizes['parts'])}",
             f"disk: about {gib['disk']}, there are {gib['disk_there']}",
             f"checked: the model's files, its tokenizer on a prompt, the verifier on {tried}",
         ]
+    )
+
+
+def published_plan(model: str, sizes: tuple[int, int], plans: Sequence[Row], config: Mapping[str, Any]) -> str:
+    """What a run takes on numbers of GPUs, from published sizes: nothing of it was opened or run."""
+    body = [
+        [
+            row["gpus"],
+            f"{row['peak'] / 2**30:.0f}",
+            "yes" if row["fits"] else "no",
+            f"{row['sampling_seconds']:.0f}",
+            f"{row['update_seconds']:.0f}",
+            f"{(row['sampling_seconds'] + row['update_seconds']) * config['steps'] / 3600:.0f}",
+        ]
+        for row in plans
+    ]
+    names = [
+        "GPUs",
+        "GiB in each",
+        "fits 80 GB",
+        "sampling, s a step",
+        "update, s a step",
+        f"hours, {config['steps']} steps",
+    ]
+    parts = [f"on {row['gpus']}, GiB in each: {memory(row['parts'])}" for row in plans]
+    return "\n".join(
+        [
+            f"{model}: {sizes[0]:,} weights by its published sizes, {sizes[1]:,} of them trained",
+            "NOT RUN: neither model nor problems were opened; arithmetic for H100 GPUs that share the weights (FSDP2)",
+            table(names, body),
+            *parts,
+        ]
+    )
+
+
+def sources(values: Mapping[str, tuple[Any, str]]) -> str:
+    """Where each value of a named configuration comes from."""
+    return "\n".join(
+        ["WHERE THE VALUES COME FROM", *(f"  {name}: {value}: {why}" for name, (value, why) in values.items())]
     )
 
 

@@ -3,6 +3,7 @@
 Problems are taken in fixed slices, each with random numbers of its own, so that a run that was stopped goes on at the
 next slice and ends with the same samples. Where memory runs out the batch is halved, from this slice on, and the slice
 is drawn anew: what was drawn depends on the batch, so the halving is an event that a resumed run is told of, too.
+Scoring what was drawn halves by itself and draws nothing anew.
 
 Departs: (1) torch's sampler has no generator argument: each slice is drawn under a fork of torch's global state.
 (2) Models with the states of a recurrence draw in batches of prompts of one length: some of them take padding for text.
@@ -10,9 +11,11 @@ Departs: (1) torch's sampler has no generator argument: each slice is drawn unde
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +26,7 @@ from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.tasks import Task
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 class Settings(BaseModel):
@@ -36,6 +40,21 @@ class Settings(BaseModel):
     batch: int = Field(256, ge=1, description="completions drawn at once; halved where memory runs out")
     slice_size: int = Field(8, ge=1, description="problems that share random numbers, the unit that is resumed")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the samples")
+
+
+class Share(NamedTuple):
+    """Which slices a process draws of an evaluation that several share: one of as many as there are, from `rank` on.
+
+    Where the model itself is divided among them (FSDP, ZeRO) they go `in_step`: every one calls `generate` as often as
+    the others do, if need be for nothing, as each call takes all of them.
+    """
+
+    rank: int = 0
+    num_processes: int = 1
+    in_step: bool = False
+
+
+ALONE = Share()
 
 
 class Completion(NamedTuple):
@@ -70,22 +89,28 @@ Sampler = Callable[[list[list[int]], Settings, int, int], list[list[Completion]]
 
 
 def evaluate(
-    sampler: Sampler, tokenizer: Any, task: Task, settings: Settings, *, so_far: Iterable[tuple[int, int, bool]] = ()
+    sampler: Sampler,
+    tokenizer: Any,
+    task: Task,
+    settings: Settings,
+    *,
+    so_far: Iterable[tuple[int, int, bool]] = (),
+    share: Share = ALONE,
 ) -> Iterator[Event]:
-    """Draws and marks the slices that are not done yet, in order.
+    """Draws and marks the slices of a process that are not done yet, in order.
 
     `so_far` are the events of an earlier run of the same configuration: slice, batch, and whether it was done.
     Raises ValueError where memory runs out for one completion.
     """
-    start, batch = 0, settings.batch
+    start, batch = share.rank, settings.batch
     for index, used, is_done in so_far:
         start, batch = (index + 1 if is_done else start), used
-    for index in range(start, num_slices(len(task.prompts), settings)):
+    for index in range(start, num_slices(len(task.prompts), settings), share.num_processes):
         places = range(index * settings.slice_size, min((index + 1) * settings.slice_size, len(task.prompts)))
         ids = [models.prompt_ids(tokenizer, task.prompts[place]) for place in places]
         seed = int(np.random.SeedSequence([settings.seed, index]).generate_state(1)[0])
-        while (completions := _drawn_if_it_fits(sampler, ids, settings, batch, seed)) is None:
-            if batch == 1:
+        while (completions := _if_it_fits(sampler, ids, settings, batch, seed)) is None:
+            if batch == 1 or share.in_step:
                 raise ValueError(
                     "--batch: memory ran out for 1 completion at once: want a smaller --max-tokens or model"
                 )
@@ -94,12 +119,10 @@ def evaluate(
         yield Done(index, batch, _marked(tokenizer, task, places, completions))
 
 
-def _drawn_if_it_fits(
-    sampler: Sampler, prompts: list[list[int]], settings: Settings, batch: int, seed: int
-) -> list[list[Completion]] | None:
-    """What the sampler draws; None if memory runs out, by then with nothing of it held."""
+def _if_it_fits(function: Callable[..., T], *arguments: Any) -> T | None:
+    """What the function returns; None if memory runs out, by then with nothing of it held."""
     try:
-        return sampler(prompts, settings, batch, seed)
+        return function(*arguments)
     except (MemoryError, RuntimeError) as error:  # torch's own is a RuntimeError
         if not is_out_of_memory(error):
             raise
@@ -144,8 +167,11 @@ def _marked(tokenizer: Any, task: Task, places: Sequence[int], completions: list
     ]
 
 
-def transformers_sampler(lm: LanguageModel) -> Sampler:
-    """Sampling with `generate`, from softmax(logits / temperature) alone, and one more pass that scores what came."""
+def transformers_sampler(lm: LanguageModel, *, scores: bool = True) -> Sampler:
+    """Sampling with `generate`, from softmax(logits / temperature) alone, and one more pass that scores what came.
+
+    Without `scores` there is no such pass, and log-probabilities and entropies are NaN.
+    """
     may_pad = scoring.repeats_cache(lm)
 
     def sampler(prompts: list[list[int]], settings: Settings, batch: int, seed: int) -> list[list[Completion]]:
@@ -162,14 +188,33 @@ def transformers_sampler(lm: LanguageModel) -> Sampler:
         found = []
         for place, prompt in enumerate(prompts):
             mine = written[place * settings.n : (place + 1) * settings.n]
-            scores = scoring.score(
-                lm, prompt, [tokens for tokens, _ in mine], temperature=settings.temperature, batch=batch
-            )
-            pairs = zip(mine, scores.log_prob.tolist(), scores.entropy.tolist(), strict=True)
+            if not scores:
+                found.append([Completion(*row, math.nan, math.nan) for row in mine])
+                continue
+            scored = _scored(lm, prompt, [tokens for tokens, _ in mine], settings.temperature, batch)
+            pairs = zip(mine, scored.log_prob.tolist(), scored.entropy.tolist(), strict=True)
             found.append([Completion(*row, log_prob, entropy) for row, log_prob, entropy in pairs])
         return found
 
     return sampler
+
+
+def draw_nothing(lm: LanguageModel, num_calls: int) -> None:
+    """Calls `generate` so often for one token, while other processes draw with parts of the model that lie here."""
+    for _ in range(num_calls):
+        lm.model.generate(torch.tensor([[lm.tokenizer.eos_token_id]], device=lm.device), max_new_tokens=1)
+
+
+def _scored(
+    lm: LanguageModel, prompt: list[int], completions: list[tuple[int, ...]], temperature: float, batch: int
+) -> scoring.Scores:
+    """Scores, of fewer completions at once where memory runs out: what was drawn stays."""
+    score = functools.partial(scoring.score, lm, prompt, completions, temperature=temperature)
+    while batch > 1:
+        if (found := _if_it_fits(lambda size: score(batch=size), batch)) is not None:
+            return found
+        batch //= 2
+    return score(batch=1)
 
 
 def _generated(

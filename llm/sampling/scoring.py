@@ -3,6 +3,9 @@
 Two ways: `score` runs each completion as a whole, which suits long samples; `score_tree` runs each distinct prefix of
 short listed answers once, token after token, a quarter of the positions of all four-number Countdown answers.
 
+The logits of all words are never held for all places: completions are run some places at a time, with a cache, and few
+at once where the vocabulary is large, whatever the batch.
+
 Both run the prompt once and repeat its cache, where that is keys and values alone. The states of linear attention, of
 Mamba and of convolutions cannot be repeated: such models run prompt and completion together, every completion whole.
 """
@@ -10,7 +13,8 @@ Mamba and of convolutions cannot be repeated: such models run prompt and complet
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import inspect
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +27,8 @@ from sharpening.llm.sampling.models import LanguageModel
 
 Floats = NDArray[np.float64]
 REPEATABLE = (DynamicLayer, DynamicSlidingWindowLayer)  # not their subclasses: of those only keys and values repeat
+LOGITS_AT_ONCE = 2**26  # a quarter of a GiB in float32; about five times that is held
+LEAST_PLACES = 8  # of each completion in one pass: with more completions than leave room for these, fewer are run
 
 
 class Scores(NamedTuple):
@@ -50,8 +56,10 @@ def score(
     first = _run_prompt(lm, prompt)
     order = sorted(range(len(completions)), key=lambda place: len(completions[place]))  # little padding in a batch
     log_prob, entropy = np.empty(len(completions)), np.empty(len(completions))
-    for begin in range(0, len(order), batch):
-        places = order[begin : begin + batch]
+    places_at_once = LEAST_PLACES if _is_repeatable(first) else len(prompt) + max(map(len, completions), default=0)
+    size = max(1, min(batch, LOGITS_AT_ONCE // (places_at_once * first.logits.shape[-1])))
+    for begin in range(0, len(order), size):
+        places = order[begin : begin + size]
         found = _score_batch(lm, prompt, first, [completions[place] for place in places], temperature)
         log_prob[places], entropy[places] = found
     return Scores(log_prob, entropy)
@@ -66,7 +74,8 @@ def repeats_cache(lm: LanguageModel) -> bool:
 def _run_prompt(lm: LanguageModel, prompt: Sequence[int]) -> Any:
     if not len(prompt):
         raise ValueError("prompt: it has no tokens: want at least one, a model cannot start from nothing")
-    return lm.model(torch.tensor([list(prompt)], device=lm.device), use_cache=True)
+    last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(lm.model.forward).parameters else {}
+    return lm.model(torch.tensor([list(prompt)], device=lm.device), use_cache=True, **last)
 
 
 def _is_repeatable(first: Any) -> bool:
@@ -84,8 +93,11 @@ def differentiable_score(
     first = _run_prompt(lm, prompt)
     padded, is_token = _padded(lm, completions)
     cache = first.past_key_values if _is_repeatable(first) else None
-    log_policy = _log_policy(lm, prompt, first.logits[:, -1:], cache, padded, temperature)
-    return torch.where(is_token, log_policy.gather(-1, padded[..., None])[..., 0], 0.0).sum(1)
+    chosen = [
+        log_policy.gather(-1, padded[:, part, None])[..., 0]
+        for part, log_policy in _log_policies(lm, prompt, first, cache, padded, temperature, padded.size(1))
+    ]
+    return torch.where(is_token, torch.cat(chosen, dim=1), 0.0).sum(1)
 
 
 def _score_batch(
@@ -94,13 +106,14 @@ def _score_batch(
     """Scores of completions that follow a prompt whose output, with its cache, is `first`."""
     padded, is_token = _padded(lm, rows)
     cache = copy.deepcopy(first.past_key_values) if _is_repeatable(first) else None
-    log_policy = _log_policy(lm, prompt, first.logits[:, -1:], cache, padded, temperature)
-    chosen = log_policy.gather(-1, padded[..., None])[..., 0].double()
-    entropies = -(log_policy.exp() * log_policy).sum(-1).double()
-    return Scores(
-        torch.where(is_token, chosen, 0.0).sum(1).cpu().numpy(),
-        (torch.where(is_token, entropies, 0.0).sum(1) / is_token.sum(1)).cpu().numpy(),
-    )
+    at_once = max(1, LOGITS_AT_ONCE // (len(rows) * first.logits.shape[-1]))
+    log_prob, entropy = torch.zeros(2, len(rows), dtype=torch.float64, device=lm.device)
+    for part, log_policy in _log_policies(lm, prompt, first, cache, padded, temperature, at_once):
+        chosen = log_policy.gather(-1, padded[:, part, None])[..., 0].double()
+        entropies = -(log_policy.exp() * log_policy).sum(-1).double()
+        log_prob += torch.where(is_token[:, part], chosen, 0.0).sum(1)
+        entropy += torch.where(is_token[:, part], entropies, 0.0).sum(1)
+    return Scores(log_prob.cpu().numpy(), (entropy / is_token.sum(1)).cpu().numpy())
 
 
 def _padded(lm: LanguageModel, rows: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -111,23 +124,32 @@ def _padded(lm: LanguageModel, rows: Sequence[Sequence[int]]) -> tuple[torch.Ten
     return padded, torch.arange(longest, device=lm.device) < num_tokens[:, None]
 
 
-def _log_policy(
-    lm: LanguageModel, prompt: Sequence[int], logits: torch.Tensor, cache: Any, padded: torch.Tensor, temperature: float
-) -> torch.Tensor:
-    """Log-probabilities of every word at every place, from the prompt's last logits and its cache, which is used up.
+def _log_policies(
+    lm: LanguageModel,
+    prompt: Sequence[int],
+    first: Any,
+    cache: Any,
+    padded: torch.Tensor,
+    temperature: float,
+    at_once: int,
+) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Log-probabilities of every word, `at_once` places after the others, from the prompt's output and a cache of it.
 
-    Without a cache prompt and completions are run together.
-    Shapes:   logits: (1, 1, vocabulary); padded: (num_rows, longest). Returns (num_rows, longest, vocabulary).
+    The cache is used up. Without one prompt and completions are run together, all places at once.
+    Shapes:   padded: (num_rows, longest). Yields places and (num_rows, num_places, vocabulary).
     """
-    logits = logits.expand(len(padded), -1, -1)
-    if padded.size(1) > 1 and cache is not None:
-        cache.batch_repeat_interleave(len(padded))
-        rest = lm.model(padded[:, :-1], past_key_values=cache, use_cache=True).logits
-        logits = torch.cat([logits, rest], dim=1)
-    elif padded.size(1) > 1:
+    if cache is None:
         whole = torch.cat([torch.tensor([list(prompt)] * len(padded), device=lm.device), padded[:, :-1]], dim=1)
         logits = lm.model(whole, use_cache=False).logits[:, len(prompt) - 1 :]
-    return torch.log_softmax(logits.float() / temperature, dim=-1)
+        yield slice(0, padded.size(1)), torch.log_softmax(logits.float() / temperature, dim=-1)
+        return
+    yield slice(0, 1), torch.log_softmax(first.logits[:, -1:].float() / temperature, dim=-1).expand(len(padded), -1, -1)
+    cache.batch_repeat_interleave(len(padded))
+    for begin in range(1, padded.size(1), at_once):
+        part = slice(begin, min(begin + at_once, padded.size(1)))
+        before = padded[:, part.start - 1 : part.stop - 1]
+        logits = lm.model(before, past_key_values=cache, use_cache=True).logits
+        yield part, torch.log_softmax(logits.float() / temperature, dim=-1)
 
 
 @torch.no_grad()

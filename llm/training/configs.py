@@ -2,7 +2,8 @@
 
 A configuration says everything that determines a run but the user's files and the number of processes. Every one of
 them keeps float32 master weights: with `dtype: bfloat16` the forward and backward passes are in bfloat16 and weights,
-moments and updates in float32, since updates of RL are smaller than what bfloat16 weights can hold.
+moments and updates in float32, since updates of RL are smaller than what bfloat16 weights can hold. Weights that
+adapters leave as they are may be held in bfloat16 (`base_dtype`).
 """
 
 from __future__ import annotations
@@ -16,10 +17,18 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from sharpening.llm.training import published
 from sharpening.theory.methods import calls
 
 Value = int | float | str
-CAME_LATER = ("held_out", "lenient", "adapter", "merge_adapters")  # a run without them keeps the name it had before
+WORDS = MappingProxyType({"true": True, "false": False, "null": None})  # as flags give them
+CAME_LATER = (
+    "held_out",
+    "lenient",
+    "adapter",
+    "merge_adapters",
+    "base_dtype",
+)  # a run without them keeps the name it had before
 ONLY_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(  # fields that have no effect with other tasks
     {
         "countdown": ("countdown",),
@@ -69,9 +78,12 @@ class RunConfig(BaseModel):
     max_tokens: int = Field(16, ge=1, description="most tokens of a completion")
     kl_strength: float = Field(0.0, ge=0, description="weight of KL(policy || first policy), TRL's beta")
     loss: Literal["dr_grpo", "grpo", "dapo", "bnpo"] = Field("dr_grpo", description="how TRL averages over tokens")
-    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the passes; weights are always float32")
+    dtype: Literal["float32", "bfloat16"] = Field("float32", description="of the passes; trained weights are float32")
     lora_rank: int = Field(0, ge=0, le=1024, description="rank of LoRA adapters; 0 trains all weights")
     adapter: str = Field("", description="folder of adapters to start from, which are trained on, without lora_rank")
+    base_dtype: Literal["float32", "bfloat16"] = Field(
+        "float32", description="of the frozen weights under adapters; bfloat16 halves them, with dtype bfloat16"
+    )
     merge_adapters: bool = Field(True, description="save the model with its adapters in its weights; else them alone")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
     vllm: bool = Field(False, description="sample with vLLM in the same process (not tried here)")
@@ -82,6 +94,9 @@ class RunConfig(BaseModel):
         50, ge=0, description="held-out problems of an evaluation: drawn for Countdown, the first of held_out; 0: none"
     )
     evaluation_samples: int = Field(16, ge=1, description="samples a problem, where the exact audit does not apply")
+    trl: dict[str, bool | Value | None] = Field(
+        default_factory=dict, description="other options of TRL's GRPOConfig, e.g. max_grad_norm"
+    )
     log_to: Literal["none", "tensorboard", "wandb", "trackio"] = Field("none", description="also log there")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the run")
 
@@ -90,6 +105,17 @@ class RunConfig(BaseModel):
     def _with_numbers(cls, values: object) -> object:
         """Words of numbers as numbers: YAML takes 1e-3 for a word, and so do flags."""
         return {name: _number(value) for name, value in values.items()} if isinstance(values, dict) else values
+
+    @field_validator("trl", mode="before")
+    @classmethod
+    def _with_words(cls, values: object) -> object:
+        """The same, and true, false and null, which flags give as words."""
+        if not isinstance(values, dict):
+            return values
+        return {
+            name: WORDS[value] if isinstance(value, str) and value in WORDS else _number(value)
+            for name, value in values.items()
+        }
 
     @model_validator(mode="after")
     def _fits(self) -> RunConfig:
@@ -106,6 +132,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"lora_rank: {self.lora_rank}: want 0 with adapter, which has a rank")
         if not (self.merge_adapters or self.adapter or self.lora_rank):
             raise ValueError("merge_adapters: False: want lora_rank or adapter, or true")
+        if self.base_dtype == "bfloat16" and not ((self.adapter or self.lora_rank) and self.dtype == "bfloat16"):
+            raise ValueError("base_dtype: 'bfloat16': want lora_rank or adapter, and dtype bfloat16, or float32")
         if self.rise > self.steps:
             raise ValueError(f"rise: {self.rise}: want at most steps, {self.steps}: learning_rate is never reached")
         completions = self.group_size * self.prompts_per_step
@@ -129,7 +157,7 @@ class RunConfig(BaseModel):
 
     def identity(self) -> dict[str, Any]:
         """The fields that name a run, as JSON has them."""
-        defaults = RunConfig.model_construct()
+        defaults = RunConfig.model_construct()  # those of `trl` are none
         fields = self.model_dump(mode="json")
         return {
             name: value for name, value in fields.items() if name not in CAME_LATER or value != getattr(defaults, name)
@@ -153,29 +181,6 @@ def _number(value: object) -> object:
     return value
 
 
-_BIG: Mapping[str, Any] = MappingProxyType(  # an H100 or A100 with 80 GB; the rates are those of published runs
-    {
-        "method": "ds_reward",
-        "dtype": "bfloat16",
-        "gradient_checkpointing": True,
-        "vllm": True,
-        "micro_batch": 8,
-        "max_tokens": 1024,
-        "learning_rate": 1e-6,
-        "steps": 400,
-        "evaluation_samples": 8,
-    }
-)
-_COUNTDOWN: Mapping[str, Any] = MappingProxyType(
-    {
-        **_BIG,
-        "text_format": "chat",
-        "countdown": {"num_numbers": 4, "largest_number": 99, "operators": "+-*/", "max_target": 100},
-        "num_problems": 20_000,
-        "group_size": 8,
-        "prompts_per_step": 64,
-    }
-)
 CONFIGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "smoke": {
@@ -204,24 +209,10 @@ CONFIGS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "learning_rate": 2e-4,
             "max_tokens": 10,
         },
-        "qwen3_1.7b_countdown": {**_COUNTDOWN, "model": "Qwen/Qwen3-1.7B"},
-        "qwen2.5_3b_countdown": {**_COUNTDOWN, "model": "Qwen/Qwen2.5-3B-Instruct", "micro_batch": 4},
-        "qwen2.5_math_7b": {  # all weights would take 120 GB
-            **_BIG,
-            "model": "Qwen/Qwen2.5-Math-7B",
-            "task": "math",
-            "problems": "math_train.jsonl",
-            "group_size": 8,
-            "prompts_per_step": 32,
-            "micro_batch": 4,
-            "max_tokens": 2048,
-            "temperature": 0.7,
-            "lora_rank": 64,
-            "learning_rate": 1e-5,
-        },
+        **{name: published.values(name) for name in published.PRESETS},
     }
 )
-NOT_TRIED = ("qwen3_1.7b_countdown", "qwen2.5_3b_countdown", "qwen2.5_math_7b")  # here: they need a GPU and a hub
+NOT_TRIED = tuple(published.PRESETS)  # here: they need GPUs and a hub
 
 
 def named_or_read(spec: str, changes: Mapping[str, Any]) -> RunConfig:

@@ -16,19 +16,29 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from trl.trainer import add_fused_lm_head
+
+IGNORED = -100  # label of a token that is not scored
 
 
 class Policies:
     """The sampling policy and the one before training, of one of TRL's trainers."""
 
-    def __init__(self, trained: Any, *, needs_base: bool) -> None:
+    def __init__(self, trained: Any, *, needs_base: bool, needs_top_token: bool) -> None:
         """Copies what is needed of the policy before training; raises ValueError where it cannot be kept."""
+        if needs_top_token:  # TRL's head in tiles, told to say this too
+            model = trained.accelerator.unwrap_model(trained.model)
+            add_fused_lm_head(
+                model.get_base_model() if hasattr(model, "get_base_model") else model,
+                temperature=trained.temperature,
+                cast_lm_head_to_fp32=trained.args.cast_lm_head_to_fp32,
+                outputs=("log_probs", "entropy", "is_top1"),
+            )
         self.trained = trained
         self.source = ""
         self._base: Any = None
@@ -57,10 +67,7 @@ class Policies:
         Shapes:   is_written: (num_completions, num_positions), tokens of the completion. Returns the same shape.
         """
         is_known = "old_per_token_logps" in batch and not self.trained.args.mask_truncated_completions
-        source = "trl" if is_known else "forward"
-        if source != self.source:
-            logging.getLogger(__name__).info("log-probabilities of the sampling policy: %s", source)
-            self.source = source
+        self.source = "trl" if is_known else "forward"
         found: Tensor = (
             batch["old_per_token_logps"] if is_known else self._forward(self.trained.model, batch, is_written)
         )
@@ -109,8 +116,10 @@ class Policies:
         rows = []
         with torch.no_grad():
             for ids, mask in zip(*(torch.split(part, size) for part in sequences(batch, is_written)), strict=True):
-                found = self.trained.model(input_ids=ids, attention_mask=mask, logits_to_keep=width + 1)
-                rows.append(found.logits[:, :-1].argmax(-1) == ids[:, -width:])
+                labels = ids.masked_fill(mask == 0, IGNORED)
+                with self.trained.accelerator.autocast():
+                    found = self.trained.model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True)
+                rows.append(found.is_top1[:, -width:])
         return torch.cat(rows).to(batch["advantages"].dtype)
 
 

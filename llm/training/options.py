@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,11 +34,11 @@ def grpo_options(method: str | Method, parameters: Values = calls.NO_PARAMETERS)
 
 def require_base(base: type) -> type:
     """The GRPOTrainer that a class is made from; refuses a class whose loss never asks for that of its parent."""
-    line = base.__mro__
-    of_trl = next((one for one in line if (one.__module__, one.__name__) == GRPO_TRAINER), None)
-    if of_trl is None:
+    above = above_trl(base)
+    if above == base.__mro__:
         raise ValueError(f"base is {base.__name__}: want trl.GRPOTrainer or a subclass of it")
-    for one in line[: line.index(of_trl)]:
+    of_trl = base.__mro__[len(above)]
+    for one in above:
         for name in LOSSES:
             function = inspect.unwrap(one.__dict__[name]) if name in one.__dict__ else None
             if inspect.isfunction(function) and not set(LOSSES) & set(function.__code__.co_names):
@@ -46,6 +47,11 @@ def require_base(base: type) -> type:
                     "for it: want trl.GRPOTrainer or a subclass that keeps its loss"
                 )
     return of_trl
+
+
+def above_trl(base: type) -> tuple[type, ...]:
+    """A class and its parents, as far as they stand before TRL's GRPOTrainer."""
+    return tuple(itertools.takewhile(lambda one: (one.__module__, one.__name__) != GRPO_TRAINER, base.__mro__))
 
 
 def require_options(method: Method, values: Values, found: Any) -> None:

@@ -1,9 +1,7 @@
 """What is checked before a run spends a minute, and what the run will take.
 
-Departs: (1) the memory estimate counts weights, gradients, moments, and the activations of a usual transformer or its
-cache while it samples. It is rough: at 11.5 million weights on a CPU 8.4 GiB were used where it says 8.8, and nothing
-was measured on a GPU or with vLLM. (2) Where no correct completion is known the verifier is only called, on an
-empty one.
+Departs: where no correct completion is known the verifier is only called, on an empty one. What the memory estimate is
+worth: `llm.training.memory`.
 """
 
 from __future__ import annotations
@@ -23,17 +21,13 @@ from transformers.integrations import is_tensorboard_available, is_trackio_avail
 
 from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Task
-from sharpening.llm.training import checkpoints, trainer
+from sharpening.llm.training import arguments, checkpoints, memory
 from sharpening.llm.training.configs import RunConfig
+from sharpening.llm.training.memory import Memory
 from sharpening.theory.methods import calls, table, user_functions
 
-BYTES_PER_WEIGHT = 16  # float32 weight, gradient and the two moments of AdamW
 BYTES_PER_WEIGHT_ON_DISK = 12  # weight and the two moments
 CHECKPOINTS = 3  # two are kept while a third is written
-PROGRAM = 2**30  # bytes of Python, torch and TRL, or of a GPU's context
-KEPT, KEPT_WITH_CHECKPOINTING = 28, 1  # numbers a token, layer and hidden unit for the backward pass; 28 measured
-CACHED = 2  # key and value, of every token, layer and hidden unit
-VLLM_SHARE = 0.3  # of the GPU, TRL's default
 LOGGERS = {"tensorboard": is_tensorboard_available, "wandb": is_wandb_available, "trackio": is_trackio_available}
 
 
@@ -45,6 +39,7 @@ class Plan(NamedTuple):
     num_prompts: int
     longest_prompt: int
     num_solutions: int
+    parts: Memory
     memory: int
     memory_there: int
     disk: int
@@ -58,15 +53,26 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
     """
     checkpoints.require_writable(folder)
     _require_packages(config)
+    arguments.grpo_config(config, folder)
     _try_method(config)
     longest = _longest_prompt(model, task)
     _try_verifier(task, solutions)
     with torch.device("meta"):
         skeleton = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(model), trust_remote_code=False)
     num_weights = sum(weight.numel() for weight in skeleton.parameters())
-    num_trained = _num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
+    num_trained = num_lora_weights(skeleton, config.lora_rank) if config.lora_rank else num_weights
     if config.adapter:
         num_trained = num_adapter_weights(config.adapter)
+    parts = memory.estimate(
+        config,
+        memory.shape_of(skeleton.config.get_text_config()),
+        num_weights=num_weights,
+        num_trained=num_trained,
+        longest_prompt=longest,
+        num_processes=int(os.environ.get("WORLD_SIZE", "1")),
+        is_sharded=os.environ.get("ACCELERATE_USE_FSDP") == "true",
+        gpu=_gpu_memory(),
+    )
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     plan = Plan(
         num_weights,
@@ -74,7 +80,8 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
         len(task.prompts),
         longest,
         len(solutions),
-        _memory(config, skeleton.config.get_text_config(), longest, num_weights, num_trained),
+        parts,
+        parts.peak,
         memory_there(),
         CHECKPOINTS * num_trained * BYTES_PER_WEIGHT_ON_DISK + 4 * num_weights,
         shutil.disk_usage(nearest).free,
@@ -141,23 +148,6 @@ def _try_verifier(task: Task, solutions: Mapping[int, str]) -> None:
             )
 
 
-def _memory(config: RunConfig, shape: Any, longest: int, num_weights: int, num_trained: int) -> int:
-    """Bytes, roughly: weights at rest, and the larger of the backward pass and the cache while it samples."""
-    of_method = "base_log_prob" in calls.needs(calls.resolve(config.method), config.parameters)
-    has_copy = config.kl_strength or of_method or trainer.grpo_options(config.method, config.parameters).get("beta")
-    frozen = num_weights - num_trained if config.lora_rank or config.adapter else num_weights * bool(has_copy)
-    unit: int = shape.num_hidden_layers * shape.hidden_size * (longest + config.max_tokens)
-    kept = KEPT_WITH_CHECKPOINTING if config.gradient_checkpointing else KEPT
-    backward = config.micro_batch * kept * unit * 4  # also in bfloat16: what is kept between layers is float32
-    completions = config.group_size * config.prompts_per_step // int(os.environ.get("WORLD_SIZE", "1"))
-    cache = completions * CACHED * unit * 4
-    if config.vllm:
-        device = int(os.environ.get("LOCAL_RANK", "0"))
-        total = torch.cuda.mem_get_info(device)[1] if torch.cuda.is_available() else 0
-        cache = int(VLLM_SHARE * total)
-    return PROGRAM + num_trained * BYTES_PER_WEIGHT + 4 * frozen + max(backward, cache)
-
-
 def memory_there() -> int:
     """Free bytes on the GPU, or of the machine where there is none."""
     if torch.cuda.is_available():
@@ -165,7 +155,14 @@ def memory_there() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _num_lora_weights(skeleton: Any, rank: int) -> int:
+def _gpu_memory() -> int:
+    """Bytes of this process's GPU; 0 where there is none."""
+    if not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[1])
+
+
+def num_lora_weights(skeleton: Any, rank: int) -> int:
     """Weights of adapters on every linear layer but the head."""
     layers = [
         layer for name, layer in skeleton.named_modules() if isinstance(layer, torch.nn.Linear) and "head" not in name

@@ -7,7 +7,6 @@ looked at on the way, held-out problems and the first completions, draws from st
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,13 @@ import torch
 from datasets import Dataset
 from transformers import TrainerState
 from transformers.trainer_callback import PrinterCallback
-from trl import GRPOConfig, GRPOTrainer
+from trl import GRPOTrainer
 
 from sharpening.llm.sampling import evaluate, models
-from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.tasks import Task
-from sharpening.llm.training import callbacks, checkpoints, trainer
+from sharpening.llm.training import arguments, callbacks, checkpoints, trainer
 from sharpening.llm.training.configs import RunConfig
 from sharpening.llm.training.problems import Problems
-
-SAMPLE_SHOWN = 4  # completions that are shown before the first step
 
 
 class Saving(GRPOTrainer):  # type: ignore[misc]
@@ -73,57 +69,14 @@ def reward_functions(
     return [correct, well_formed] if format_credit else [correct]
 
 
-def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
-    """TRL's arguments for a configuration, split over the processes that torchrun started."""
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    completions, rest = divmod(config.group_size * config.prompts_per_step, processes)
-    if rest or completions % min(config.micro_batch, completions):
-        raise ValueError(
-            f"micro_batch: {config.micro_batch}: want a divisor of group_size times prompts_per_step over the "
-            f"number of processes, {processes}"
-        )
-    options = {
-        "beta": config.kl_strength,
-        "use_bias_correction_kl": True,
-        "loss_type": config.loss,
-        "epsilon": 0.2,
-        **trainer.grpo_options(config.method, config.parameters),
-    }
-    return GRPOConfig(
-        output_dir=str(folder),
-        per_device_train_batch_size=min(config.micro_batch, completions),
-        gradient_accumulation_steps=max(1, completions // config.micro_batch),
-        num_generations=config.group_size,
-        num_iterations=config.updates_per_batch,
-        max_completion_length=config.max_tokens,
-        max_steps=config.steps,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=config.rise,
-        temperature=config.temperature,
-        top_p=1.0,
-        top_k=0,
-        bf16=config.dtype == "bfloat16",
-        disable_dropout=True,  # else no pass has the log-probabilities of the policy that sampled
-        gradient_checkpointing=config.gradient_checkpointing,
-        use_vllm=config.vllm,
-        vllm_mode="colocate",
-        vllm_enable_sleep_mode=config.vllm,
-        use_cpu=not torch.cuda.is_available(),
-        save_strategy="steps",
-        save_steps=config.save_every,
-        save_total_limit=None,  # TRL would remove an older one before the new one counts
-        logging_steps=1,
-        report_to=config.log_to,
-        disable_tqdm=True,  # the command has a bar of its own
-        seed=config.seed,
-        **options,
-    )
+def make_trainer(
+    config: RunConfig, model: str, problems: Problems, folder: Path, show: callbacks.Show | None = None
+) -> Any:
+    """TRL's trainer with the method, float32 weights to train, and the callbacks that save, evaluate and stop.
 
-
-def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path) -> Any:
-    """TRL's trainer with the method, float32 weights, and the callbacks that save, evaluate and stop."""
-    lm = models.load(model, device="cpu")
+    `show` is called with rows of the first completions.
+    """
+    lm = models.load(model, dtype=config.base_dtype, device="cpu")
     first, lora = lm.model, None
     if config.adapter:
         from peft import PeftModel
@@ -147,7 +100,7 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
         reward_funcs=reward_functions(
             problems.train, config.format_credit, answers, set(lm.model.generation_config.eos_token_id)
         ),
-        args=grpo_config(config, folder),
+        args=arguments.grpo_config(config, folder),
         train_dataset=dataset(problems.train, lm.tokenizer),
         processing_class=lm.tokenizer,
         peft_config=lora,
@@ -156,6 +109,8 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
     trained.remove_callback(PrinterCallback)
     trained.add_callback(callbacks.Checksums(trained.accelerator))
     trained.add_callback(callbacks.Stopper(trained.accelerator, config.updates_per_batch))
+    if show is not None:
+        trained.add_callback(callbacks.FirstCompletions(trained, problems.train, config, show))
     if problems.held_out is not None:
         trained.add_callback(callbacks.Evaluation(trained, problems.held_out, config))
     return trained
@@ -184,27 +139,38 @@ def run(trained: Any, config: RunConfig, last: Path | None) -> None:
 
 
 def save(trained: Any, folder: Path, *, merges: bool = True) -> None:
-    """The model and its tokenizer as `save_pretrained` writes them, adapters merged into the weights or alone."""
-    if hasattr(trained.model, "merge_and_unload"):
-        if trained.accelerator.is_main_process and merges:
-            trained.model.merge_and_unload().save_pretrained(folder)
-        elif trained.accelerator.is_main_process:
-            trained.model.save_pretrained(folder, selected_adapters=["default"])
-    else:
+    """The model and its tokenizer as `save_pretrained` writes them, adapters merged into the weights or alone.
+
+    Every process has to call this: those of a divided model give their parts.
+    """
+    if not hasattr(trained.model, "merge_and_unload"):
         trained.save_model(str(folder))
+    else:
+        model = trained.accelerator.unwrap_model(trained.model)
+        state = None
+        if trained.is_fsdp_enabled or trained.is_deepspeed_enabled:
+            state = trained.accelerator.get_state_dict(trained.model)
+        if trained.accelerator.is_main_process and merges:
+            (model if state is None else _whole(model, state)).merge_and_unload().save_pretrained(folder)
+        elif trained.accelerator.is_main_process:
+            model.save_pretrained(folder, selected_adapters=["default"], state_dict=state)
     if trained.accelerator.is_main_process:
         trained.processing_class.save_pretrained(folder)
+    trained.accelerator.wait_for_everyone()
 
 
-def first_completions(trained: Any, task: Task, config: RunConfig) -> list[evaluate.Row]:
-    """A completion of each of the first prompts, marked, before anything is trained."""
-    accelerator = trained.accelerator
-    lm = LanguageModel(accelerator.unwrap_model(trained.model).eval(), trained.processing_class, accelerator.device)
-    settings = evaluate.Settings(
-        n=1, temperature=config.temperature, max_tokens=config.max_tokens, slice_size=SAMPLE_SHOWN, seed=config.seed
-    )
-    events = evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings)
-    return next(event.rows for event in events if isinstance(event, evaluate.Done))
+def _whole(model: Any, state: dict[str, torch.Tensor]) -> Any:
+    """A model with adapters like a divided one, with the weights that were gathered."""
+    from peft import get_peft_model
+
+    base = model.get_base_model()
+    with torch.device("meta"):
+        made = type(base)._from_config(base.config)
+        made.generation_config = base.generation_config
+        whole = get_peft_model(made, model.peft_config["default"])
+    whole.load_state_dict(state, strict=False, assign=True)
+    made.tie_weights()
+    return whole
 
 
 def signal_of(trained: Any) -> int:

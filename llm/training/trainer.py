@@ -22,16 +22,18 @@ reached. (4) Completions that `mask_truncated_completions` takes out of the loss
 
 from __future__ import annotations
 
+import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from sharpening.llm.training import log_probs, options
+from sharpening.llm.training import in_loss, log_probs, options
 from sharpening.llm.training.options import grpo_options as grpo_options
+from sharpening.llm.training.prompt_order import PromptOrder
 from sharpening.theory.methods import calls, table
 from sharpening.theory.methods.table import Method
 
@@ -61,7 +63,7 @@ def with_method(
     for name, (wanted, why) in chosen.trl_limits.items():
         if values[name] != wanted:
             raise ValueError(f"{name} is {values[name]!r}: {why}: want {wanted}")
-    body = {"method": chosen, "values": values, "correct": correct, "answer_of": staticmethod(answer)}
+    body = {"method": chosen, "values": values, "correct": correct, "answer_of": staticmethod(answer), "base": base}
     below = type("Below", (_Below, of_trl), {})
     return type(f"{base.__name__}WithMethod", (_WithMethod, *([] if base is of_trl else [base]), below), body)
 
@@ -91,12 +93,13 @@ class _Below:
 
 
 class _WithMethod:
-    """The overrides; `with_method` puts it before GRPOTrainer and fills in the four attributes."""
+    """The overrides; `with_method` puts it before GRPOTrainer and fills in the five attributes."""
 
     method: Method
     values: Values
     correct: str | None
     answer_of: Callable[[str], str]
+    base: type
 
     # what GRPOTrainer has
     accelerator: Any
@@ -128,7 +131,14 @@ class _WithMethod:
         self._strengths = self.method.strengths if self._level == "group" else ()
         self._is_by_token = bool(self._strengths) and self.values["reduction"] == "token"
         self._given = self._inputs_of_method()
-        self.policies = log_probs.Policies(self, needs_base="base_log_prob" in self._given)
+        self.policies = log_probs.Policies(
+            self,
+            needs_base="base_log_prob" in self._given,
+            needs_top_token="is_top_token" in self.method.token_needs,
+        )
+        self.source = in_loss.source_of(self, self.method, self.values, is_needed="log_prob" in self._given)
+        logging.getLogger(__name__).info("log-probabilities of the sampling policy: %s", self.source.line)
+        self._window = in_loss.Window(self)
         self._sizes: list[tuple[float, float]] | None = []  # of advantage and term, until there is a warning
         for line in calls.caveats(self.method, self.values, kl_strength=self.beta):
             warnings.warn(line, MethodWarning, stacklevel=2)
@@ -144,7 +154,7 @@ class _WithMethod:
     def _get_train_sampler(self, *args: Any, **kwargs: Any) -> Any:
         """TRL's order of prompts, followed by a resumed run in later epochs too."""
         sampler = super()._get_train_sampler(*args, **kwargs)  # type: ignore[misc]
-        return _PromptOrder(sampler, lambda: int(self.state.epoch or 0)) if sampler.shuffle else sampler
+        return PromptOrder(sampler, lambda: int(self.state.epoch or 0)) if sampler.shuffle else sampler
 
     def _generate(self, *args: Any, **kwargs: Any) -> Any:
         """What TRL generates; which tokens are not of tools is kept."""
@@ -167,32 +177,55 @@ class _WithMethod:
             batch["is_top_token"] = self.policies.is_top_token(batch, is_written)
         group_size = self.num_generations if self.model.training else self.num_generations_eval
         if self._is_trl_own() or group_size < self._least:
-            everywhere = self.accelerator.gather(_by_completion(given, batch))
+            everywhere = self.accelerator.gather(in_loss.by_completion(given, batch))
             self._log(everywhere, everywhere)
             return batch
-        own = self._token_log_probs(batch, is_written)
+        is_late = self.source.is_loss and self.model.training and given.dim() == 1 and self._window.holds_a_batch()
+        own = self._token_log_probs(batch, is_written, is_late=is_late)
         grouped = {name: values.view(-1, group_size) for name, values in self._inputs(own).items()}
-        shaped = calls.group_advantages(self.method, grouped, self.values).reshape(-1)
-        if not shaped.isfinite().all():
-            raise ValueError(f"{self.method.id}: it gave an advantage that is NaN or infinite: want finite numbers")
+        place = self.accelerator.process_index * len(given) + torch.arange(len(given), device=given.device)
+        batch["is_changed"] = self._is_changed(given)
+        if is_late:
+            self._late = in_loss.Late(grouped, len(given), is_own=self.source.kind == "own")
+            return {**batch, "place": place, **{in_loss.OWN + name: values for name, values in own.items()}}
+        started, ended, batch["advantages"] = self._made(grouped, place, batch, own)
+        self._log(self.accelerator.gather(started), self.accelerator.gather(ended))
+        return batch
+
+    def _made(
+        self, grouped: Mapping[str, Tensor], place: Tensor, batch: Mapping[str, Tensor], own: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Advantages of a batch without the term, with it, and as they enter the loss.
+
+        `place` is where the batch's completions are among those of the groups.
+        """
+        shaped = calls.group_advantages(self.method, grouped, self.values).reshape(-1)[place]
         plain = shaped
         if self._strengths:
             none = dict.fromkeys(self._strengths, 0.0)
-            plain = calls.group_advantages(self.method, grouped, {**self.values, **none}).reshape(-1)
-        first = self.accelerator.process_index * len(given)
-        shaped, plain = (values[first : first + len(given)] for values in (shaped, plain))
-        is_changed = self._is_changed(given)
-        started = torch.where(is_changed, _by_completion(given, batch).double(), plain)
+            plain = calls.group_advantages(self.method, grouped, {**self.values, **none}).reshape(-1)[place]
+        given, is_changed = batch["advantages"], batch["is_changed"]
+        started = torch.where(is_changed, in_loss.by_completion(given, batch).double(), plain)
         ended = torch.where(is_changed, started + shaped - plain, shaped)
-        self._log(self.accelerator.gather(started), self.accelerator.gather(ended))
+        entering = ended
         if self._is_by_token:
             num_scorable = (~grouped["correct"].isnan()).sum(1, keepdim=True)
             correct = torch.where(num_scorable < self._least, torch.nan, grouped["correct"]).reshape(-1)
-            ended = started[:, None] + self._token_terms(correct[first : first + len(given)], own)
+            entering = started[:, None] + self._token_terms(correct[place], own)
         if given.dim() == 2:  # a subclass with a number for each token
-            ended = given + (ended if ended.dim() == 2 else ended[:, None]) - started[:, None]
-        batch["advantages"] = ended.to(given.dtype)
-        return batch
+            entering = given + (entering if entering.dim() == 2 else entering[:, None]) - started[:, None]
+        return started, ended, entering.to(given.dtype)
+
+    def _made_late(self, batch: Mapping[str, Tensor], now: Tensor) -> Tensor:
+        """The advantages of a micro-batch, from the log-probabilities inside its loss."""
+        own = {name.removeprefix(in_loss.OWN): batch[name] for name in batch if name.startswith(in_loss.OWN)}
+        own["log_prob"] = torch.where(own["is_own"] > 0, now, 0.0).double()
+        gather = self.accelerator.gather
+        grouped, place = self._late.completed(own["log_prob"].sum(1), batch["place"], gather)
+        started, ended, entering = self._made(grouped, place, batch, own)
+        if (found := self._late.add(batch["place"], started, ended)) is not None:
+            self._log(*map(gather, found))
+        return entering
 
     def _is_changed(self, given: Tensor) -> Tensor:
         """Which completions have advantages that a subclass of GRPOTrainer made; refuses to replace them.
@@ -233,12 +266,12 @@ class _WithMethod:
             "num_tokens": lambda: gather(own["is_own"].sum(1).long().clamp(min=1)),
             "answer": lambda: gather(self._answers().to(self._rewards.device)),
         }
-        return {name: made[name]() for name in self._given}
+        return {name: made[name]() for name in self._given if name != "log_prob" or name in own}
 
-    def _token_log_probs(self, batch: dict[str, Any], is_written: Tensor) -> dict[str, Tensor]:
+    def _token_log_probs(self, batch: dict[str, Any], is_written: Tensor, *, is_late: bool) -> dict[str, Tensor]:
         """The log-probabilities that the method asks for, of each token; 0 where the model did not write it.
 
-        `is_own` is 1.0 for the tokens that it wrote.
+        `is_own` is 1.0 for the tokens that it wrote. Late ones are left to the loss.
         """
         is_own = is_written
         if self._tool_masks is not None:
@@ -246,7 +279,8 @@ class _WithMethod:
             of_tools = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
             is_own = is_written * torch.nn.functional.pad(of_tools, (0, is_own.size(1) - of_tools.size(1)))
         made = {"log_prob": self.policies.of_sampling, "base_log_prob": self.policies.of_base}
-        found = {name: made[name](batch, is_written) for name in made if name in self._given}
+        wanted = [name for name in made if name in self._given and not (is_late and name == "log_prob")]
+        found = {name: made[name](batch, is_written) for name in wanted}
         masked = {name: torch.where(is_own > 0, values, 0.0).double() for name, values in found.items()}
         return {**masked, "is_own": is_own.double()}
 
@@ -271,8 +305,13 @@ class _WithMethod:
         return torch.tensor([int.from_bytes(one) for one in digests])
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Tensor:
-        """TRL's loss; for a token-level method without an option of TRL's, with advantages of single tokens."""
-        if self.method.has_weight_of_its_own:
+        """TRL's loss, with advantages that are made inside it: late ones, and those of single tokens.
+
+        The latter are of token-level methods without an option of TRL's.
+        """
+        if self.model.training:
+            self._window.count()
+        if self.method.has_weight_of_its_own or "place" in inputs:
             self._in_loss = inputs = dict(inputs)
         self._is_loss_of_trl = False
         try:
@@ -286,11 +325,15 @@ class _WithMethod:
         return loss
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Any:
-        """What TRL's gives; inside a loss it also sets the advantages to weight over ratio."""
+        """What TRL's gives; inside a loss it also makes advantages, or sets them to weight over ratio."""
         found = super()._get_per_token_logps_and_entropies(*args, **kwargs)  # type: ignore[misc]
         if self._in_loss is not None:
             inputs, self._in_loss = self._in_loss, None
             now, entropies = found[0].detach(), found[1].detach()
+            if "place" in inputs:
+                inputs["advantages"] = self._made_late(inputs, now)
+            if not self.method.has_weight_of_its_own:
+                return found
             ratio = torch.exp(now - inputs.get("old_per_token_logps", now))
             given = {
                 "ratio": ratio,
@@ -299,7 +342,7 @@ class _WithMethod:
                 "token_entropy": entropies,
                 "is_top_token": inputs.get("is_top_token"),
                 "uniform": torch.rand_like(ratio) if "uniform" in self.method.token_needs else None,
-                "is_token": _mask(inputs).to(ratio.dtype),
+                "is_token": in_loss.mask_of(inputs).to(ratio.dtype),
             }
             names = table.named(self.method.token_weight, table.TOKEN_INPUTS)
             weights = calls.weigh_tokens(self.method, {name: given[name] for name in names}, self.values)
@@ -307,7 +350,12 @@ class _WithMethod:
         return found
 
     def _log(self, plain: Tensor, shaped: Tensor) -> None:
-        """Mean sizes over all processes, with and without the term, and the advantages in TRL's table."""
+        """Mean sizes over all processes, with and without the term, and the advantages in TRL's table.
+
+        Raises ValueError, on every process, for advantages that are not finite.
+        """
+        if not shaped.isfinite().all():
+            raise ValueError(f"{self.method.id}: it gave an advantage that is NaN or infinite: want finite numbers")
         correct = self._rewards[:, self._verifier]
         size, bonus = plain.abs().mean().item(), (shaped - plain).abs().mean().item()
         metrics = self._metrics["train" if self.model.training else "eval"]
@@ -343,33 +391,3 @@ class _WithMethod:
                 stacklevel=2,
             )
         self._sizes = None
-
-
-class _PromptOrder:
-    """TRL's sampler, whose permutation of an epoch follows from the seed and the epoch alone."""
-
-    def __init__(self, sampler: Any, epoch: Callable[[], int]) -> None:
-        self.sampler, self.epoch = sampler, epoch
-
-    def __len__(self) -> int:
-        return len(self.sampler)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = self.sampler.generator.manual_seed(self.sampler.seed)
-        for _ in range(self.epoch()):
-            torch.randperm(self.sampler.num_samples, generator=generator)
-        yield from self.sampler
-
-
-def _mask(batch: Mapping[str, Any]) -> Tensor:
-    """1 for the tokens that the model wrote, as the loss counts them."""
-    mask: Tensor = batch["completion_mask"]
-    return mask * batch["tool_mask"] if "tool_mask" in batch else mask
-
-
-def _by_completion(advantages: Tensor, batch: Mapping[str, Any]) -> Tensor:
-    """One number a completion: the mean over its tokens where each has an advantage of its own."""
-    if advantages.dim() == 1:
-        return advantages
-    mask = _mask(batch)
-    return (advantages * mask).sum(1) / mask.sum(1).clamp(min=1)

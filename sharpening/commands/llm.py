@@ -20,7 +20,7 @@ from tqdm import tqdm
 from sharpening.commands import language_models, warm_start
 from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
 from sharpening.figures.tables import training as training_tables
-from sharpening.llm.training import configs
+from sharpening.llm.training import configs, published
 from sharpening.llm.training.configs import RunConfig
 from sharpening.storage import files, store
 from sharpening.theory.methods import user_functions
@@ -65,6 +65,9 @@ def llm(options: LlmOptions) -> int:
     from sharpening.llm.sampling import models
     from sharpening.llm.training import preflight, problems
 
+    if options.dry_run and (said := _published_plan(options.config, config)):
+        _print(f"{said}\n\n{configs.as_yaml(config)}", end="")
+        return 0
     clock = store.Clock()
     model = str(warm_start.model_of(config.warm_start, options.out)) if config.warm_start else config.model
     models.require_model(model)
@@ -88,16 +91,38 @@ def llm(options: LlmOptions) -> int:
             _print(f"note: {found.num_left_out} problems belong to held-out splits: left out", to=sys.stderr)
         plan = preflight.check(config, model, found.train, found.known(), folder)
         if options.dry_run:
-            _print(f"{training_tables.plan(plan._asdict(), config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
+            sizes = {**plan._asdict(), "parts": plan.parts._asdict()}
+            _print(f"{training_tables.plan(sizes, config.model_dump())}\n\n{configs.as_yaml(config)}", end="")
             return 0
         stack.enter_context(warnings.catch_warnings())  # what shows them is changed
         return _train(config, model, found, folder, identity, clock, options.out, stack)
+
+
+def _published_plan(name: str, config: RunConfig) -> str:
+    """The plan of a model that is known by its published sizes, where there is no GPU to run it on; else empty."""
+    import torch
+
+    from sharpening.llm.training import plans
+
+    if config.model not in published.ARCHITECTURES or config.adapter or torch.cuda.is_available():
+        return ""
+    num_weights, num_trained, found = plans.of_published(config)
+    rows = [{**plan._asdict(), "parts": plan.parts._asdict(), "peak": plan.parts.peak} for plan in found]
+    said = [training_tables.published_plan(config.model, (num_weights, num_trained), rows, config.model_dump())]
+    if name in published.PRESETS:
+        said.append(training_tables.sources(published.PRESETS[name]))
+    return "\n\n".join(said)
 
 
 def _print(text: str, *, end: str = "\n", to: TextIO | None = None) -> None:
     """Prints in one of the processes that torchrun started."""
     if _is_first_process():
         print(text, end=end, file=to, flush=True)
+
+
+def _show_completions(rows: list[Row]) -> None:
+    with tqdm.external_write_mode():
+        _print(training_tables.completions(rows))
 
 
 def _is_first_process() -> bool:
@@ -168,7 +193,7 @@ def _train(
     for fault in faults:
         _print(f"note: {folder}: {fault}", to=sys.stderr)
     warnings.showwarning = _shown_as_note(warnings.showwarning)
-    trained = train.make_trainer(config, model, problems, folder)
+    trained = train.make_trainer(config, model, problems, folder, _show_completions)
     store.make_folder(folder)
     if _is_first_process():
         stack.enter_context(folder_lock.alone_in(folder))
@@ -179,10 +204,10 @@ def _train(
         if not sys.stderr.isatty():
             say = functools.partial(_print, to=sys.stderr)
             trained.add_callback(callbacks.Progress(say, seconds=SECONDS, clock=time.monotonic))
-    if last is None:
-        _print(training_tables.completions(train.first_completions(trained, problems.train, config)))
-    else:
+    if last is not None:
         _print(f"note: goes on from {last}", to=sys.stderr)
+    if trained.source.kind != "none":
+        _print(f"note: log-probabilities of the sampling policy: {trained.source.line}", to=sys.stderr)
     hidden = None if _is_first_process() else True  # None: unless it is a terminal
     with tqdm(total=config.steps, unit=" steps", disable=hidden, leave=False) as bar:
         trained.add_callback(callbacks.on_step(lambda step: bar.update(step - bar.n)))

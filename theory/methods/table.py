@@ -78,6 +78,10 @@ class Method:
         """Whether TRL has no option for the token weight, which the trainer then sets where TRL's clips nothing."""
         return self.trl.get("epsilon") == OPEN
 
+    def reads_own_log_prob_only(self, values: Values) -> bool:
+        """Whether a completion's advantage depends on its own log-probability and on no other's of its group."""
+        return bool(self.strengths) and (values["placement"], values["centre"]) == ("advantage", "none")
+
     @property
     def keeps_baseline(self) -> bool:
         """Whether the advantage is a plain group advantage, with or without a term."""
