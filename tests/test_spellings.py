@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from sharpening.theory import policies
 from tests import command_line
 from tests.language_models import SPELLED, saved, spelling_model
 from tests.test_audit import pair_model
+from tests.test_audit import spellings as cuts
 from tests.test_audit_tables import row
 from tests.tolerances import FLOAT32_MASS, OTHER_MASS
 
@@ -27,10 +29,12 @@ SPACED, PLAIN, BLANKS = " {} {} {}", "{} {} {}", "{}  {} {}"
 NONE = {"operators": OPERATORS, "text_format": "compact"}
 
 
-def mass(lm: LanguageModel, prompt: str, texts: list[str], ends: list[int], temperature: float) -> float:
-    """The probability of texts as the tokenizer cuts them, with each end, from passes without a cache, in float64."""
+def mass(
+    lm: LanguageModel, prompt: str, bodies: Iterable[Sequence[int]], ends: Sequence[int], temperature: float
+) -> float:
+    """The probability of tokens, with each end, from passes without a cache, in float64."""
     start, total = lm.tokenizer(prompt)["input_ids"], 0.0
-    for body in {tuple(lm.tokenizer(text)["input_ids"]) for text in texts}:
+    for body in bodies:
         for end in ends:
             ids = [*body, end]
             with torch.no_grad():
@@ -38,6 +42,12 @@ def mass(lm: LanguageModel, prompt: str, texts: list[str], ends: list[int], temp
             log_policy = policies.log_softmax(logits.double().numpy() / temperature)
             total += float(np.exp(log_policy[np.arange(len(ids)), ids].sum()))
     return total
+
+
+def every_cut(lm: LanguageModel, texts: Iterable[str]) -> list[list[int]]:
+    """All tokenizations of texts, by trying every token of the vocabulary."""
+    vocabulary = {lm.tokenizer.decode([token]): token for token in range(1, len(lm.tokenizer))}
+    return [row for text in texts for row in cuts(text, vocabulary)]
 
 
 def audits(lm: LanguageModel, temperature: float = 1.0) -> list[Audited]:
@@ -53,9 +63,9 @@ def test_an_answer_with_and_without_the_space_before_it_is_counted(spelling: str
         assert not one.is_exact
         texts = lm.tokenizer.batch_decode([ids[:-1] for ids in one.tokens])
         prompt, end = formats.compact_prompt(problem.numbers, problem.target), [lm.tokenizer.eos_token_id]
-        wanted = [mass(lm, prompt, [text, f" {text}"], end, temperature) for text in texts]
+        wanted = [mass(lm, prompt, every_cut(lm, [text, f" {text}"]), end, temperature) for text in texts]
         np.testing.assert_allclose(np.exp(one.log_prob), wanted, rtol=FLOAT32_MASS)
-        alone = sum(mass(lm, prompt, [text], end, temperature) for text in np.array(texts)[one.correct == 1])
+        alone = mass(lm, prompt, every_cut(lm, np.array(texts)[one.correct == 1].tolist()), end, temperature)
         assert exact.problem_row(one)["correctness"] > 0.7
         assert (alone < 0.01) == (spelling == SPACED)
 
@@ -68,7 +78,8 @@ def test_every_end_token_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     one = exact.audit(lm, Problem((3, 1), 2), operators=OPERATORS)
     assert one.is_exact
     texts, prompt = lm.tokenizer.batch_decode([ids[:-1] for ids in one.tokens]), "numbers 3 1 target 2"
-    both, alone = ([mass(lm, prompt, [text], ends, 1.0) for text in texts] for ends in ([end, other], [end]))
+    bodies = [[lm.tokenizer(text)["input_ids"]] for text in texts]
+    both, alone = ([mass(lm, prompt, one, ends, 1.0) for one in bodies] for ends in ([end, other], [end]))
     np.testing.assert_allclose(np.exp(one.log_prob), both, rtol=FLOAT32_MASS)
     assert not np.allclose(np.exp(one.log_prob), alone, rtol=OTHER_MASS)
 

@@ -19,7 +19,7 @@ from transformers import TrainerState
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig, GRPOTrainer
 
-from sharpening.llm.sampling import evaluate, models
+from sharpening.llm.sampling import adapters, evaluate, models
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.tasks import Task
 from sharpening.llm.training import callbacks, checkpoints, trainer
@@ -130,11 +130,7 @@ def make_trainer(config: RunConfig, model: str, problems: Problems, folder: Path
 
         first = PeftModel.from_pretrained(lm.model, config.adapter, is_trainable=True)
     if config.lora_rank:
-        from peft import LoraConfig
-
-        lora = LoraConfig(
-            r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
-        )
+        lora = adapters.lora(config.lora_rank)
     answers: dict[str, str] = {}
     trained = trainer.with_method(
         Saving,
