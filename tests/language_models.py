@@ -129,8 +129,11 @@ SPELLED = (Problem((3, 1), 4), Problem((5, 2), 3), Problem((4, 6), 10), Problem(
 
 
 @functools.cache
-def spelling_model(spelling: str) -> LanguageModel:
-    """A model with a byte-pair tokenizer, taught one answer to four problems in a spelling such as " {} {} {}"."""
+def spelling_model(spelling: str, *, is_cut: bool = False) -> LanguageModel:
+    """A model with a byte-pair tokenizer, taught one answer to four problems in a spelling such as " {} {} {}".
+
+    With `is_cut` it was taught them in single characters as often as in the tokenizer's own tokens.
+    """
     torch.set_num_threads(1)
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -147,6 +150,9 @@ def spelling_model(spelling: str) -> LanguageModel:
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     end = wrapped.eos_token_id
     rows = [(wrapped(one)["input_ids"], wrapped(two)["input_ids"]) for one, two in zip(prompts, answers, strict=True)]
+    if is_cut:
+        single = [[wrapped(sign)["input_ids"][0] for sign in two] for two in answers]
+        rows += [(one, two) for (one, _), two in zip(rows, single, strict=True)]
     longest = max(len(one) + len(two) for one, two in rows) + 1
     ids = torch.tensor([[*one, *two, *[end] * (longest - len(one) - len(two))] for one, two in rows])
     labels = torch.full_like(ids, -100)

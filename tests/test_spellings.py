@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 import torch
 
 from sharpening.figures.tables import doubts
-from sharpening.llm.audit import exact, unlisted
+from sharpening.llm.audit import check, exact, unlisted
+from sharpening.llm.audit import samples as audit_samples
 from sharpening.llm.audit.exact import Audited
 from sharpening.llm.countdown import formats
 from sharpening.llm.countdown.problems import Problem
+from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.sampling import evaluate, tokenizations
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.theory import policies
 from tests import command_line
@@ -68,6 +72,44 @@ def test_an_answer_with_and_without_the_space_before_it_is_counted(spelling: str
         alone = mass(lm, prompt, every_cut(lm, np.array(texts)[one.correct == 1].tolist()), end, temperature)
         assert exact.problem_row(one)["correctness"] > 0.7
         assert (alone < 0.01) == (spelling == SPACED)
+
+
+def test_ten_thousand_samples_agree_with_the_audit() -> None:
+    """Of a model that writes half of its answers in other tokens than its tokenizer: with those alone they do not."""
+    lm, temperature = spelling_model(SPACED, is_cut=True), 1.2
+    task = CountdownTask(SPELLED, operators=OPERATORS)
+    settings = evaluate.Settings(n=2500, temperature=temperature, max_tokens=8, batch=2500)
+    events = evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings)
+    lines = [json.dumps(one) for event in events if isinstance(event, evaluate.Done) for one in event.rows]
+    samples = audit_samples.read("\n".join(lines), "samples.jsonl")
+    found = audits(lm, temperature)
+    texts = [exact.answer_texts(lm, one.tokens) for one in found]
+    checked = check.compare(found, texts, samples)
+    assert checked.num_samples == 10_000
+    assert checked.agrees, (checked.z, checked.p_value)
+    own = []
+    for problem, one, mine in zip(SPELLED, found, texts, strict=True):
+        prompt, end = formats.compact_prompt(problem.numbers, problem.target), [lm.tokenizer.eos_token_id]
+        alone = [mass(lm, prompt, lm.tokenizer([text, f" {text}"])["input_ids"], end, temperature) for text in mine]
+        own.append(one._replace(log_prob=np.log(alone)))
+    assert not check.compare(own, texts, samples).agrees
+
+
+def test_what_is_not_followed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a coarse limit less is found, by no more than is told; with none nothing is left out."""
+    lm = spelling_model(SPACED, is_cut=True)
+    found, usual, coarse = {}, tokenizations.LEAST_SHARE, 0.05
+    for least in (0.0, usual, coarse):
+        monkeypatch.setattr(tokenizations, "LEAST_SHARE", least)
+        with np.errstate(divide="ignore"):
+            one = exact.audit(lm, SPELLED[0], operators=OPERATORS)
+        found[least] = float(np.exp(one.log_prob).sum()), one.pruned, len(one.rows)
+    whole, told, most = found[0.0]
+    assert told == 0
+    for mass_found, pruned, num_rows in list(found.values())[1:]:
+        assert num_rows < most
+        assert 0 < whole - mass_found <= pruned * (1 + FLOAT32_MASS)
+    assert found[coarse][1] > found[usual][1]
 
 
 def test_every_end_token_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
