@@ -1,9 +1,10 @@
 """Seconds a step of a method in TRL's trainer, beside TRL's plain GRPOTrainer in the same process.
 
-    python -m benchmarks.llm [--method ds] [--rounds 8] [--width 256] [--layers 6] [--completions 64] [--tokens 24]
+    python -m benchmarks.llm [--method ds] [--rounds 8] [--model F | --width 256 --layers 6] [--completions 64]
+        [--tokens 24]
 
-Both train a model with random weights on Countdown, with the same options and completions of one length, and take
-turns: two steps each, in an order that changes from round to round. `plain again` is a second GRPOTrainer: how far its
+Both train a model with random weights, or that of a folder, on Countdown, with the same options and completions of one
+length, and take turns: two steps each, in an order that changes from round to round. `plain again` is a second GRPOTrainer: how far its
 ratio is from 1 is the noise. Two cases: one update for each batch of completions, where TRL computes no log-probability
 outside the loss and a method that needs them makes a pass of its own; and two updates, where TRL computes them. A step
 lasts from the end of the one before to its own end; times are CPU seconds of the process, on one thread, where not
@@ -31,6 +32,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.sampling import models
+from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.training import callbacks, run, trainer, warm_start
 
 Times = dict[str, float]  # seconds by section of a step, and by the clock on the wall
@@ -123,10 +126,16 @@ class Runner:
         self._start()
 
 
+def opened(given: argparse.Namespace) -> LanguageModel:
+    """The model of the folder, or one with random weights of the size asked for."""
+    if given.model:
+        return models.load(given.model, device="cpu")
+    return warm_start.make_model(warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS))
+
+
 def make_trainer(method: str | None, num_updates: int, given: argparse.Namespace, folder: str) -> Any:
     """A trainer of the method, or TRL's own for None; options and model are the same."""
-    config = warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS)
-    lm = warm_start.make_model(config)
+    lm = opened(given)
     problems = countdown.distinct(SETTINGS, np.random.default_rng(0), NUM_PROMPTS)
     task = CountdownTask(problems, operators=SETTINGS.operators)
     options = GRPOConfig(
@@ -207,6 +216,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", default="ds")
     parser.add_argument("--rounds", type=int, default=8, help="turns of each trainer in each case")
+    parser.add_argument("--model", default="", help="folder of a model, instead of one with random weights")
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--completions", type=int, default=64, help=f"completions a step, a multiple of {GROUP_SIZE}")
@@ -214,9 +224,9 @@ def main() -> None:
     given = parser.parse_args()
     warnings.filterwarnings("ignore")  # transformers' on its own options; what a method says of itself
     torch.set_num_threads(1)
-    lm = warm_start.make_model(warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS))
+    lm, what = opened(given), given.model or f"{given.layers} layers of {given.width}"
     print(
-        f"{lm.model.num_parameters() / 1e6:.1f}M parameters ({given.layers} layers of {given.width}, "
+        f"{lm.model.num_parameters() / 1e6:.1f}M parameters ({what}, "
         f"{len(lm.tokenizer)} tokens), {given.completions} completions of {given.tokens} tokens a batch, groups of "
         f"{GROUP_SIZE}, float32, {os.cpu_count()} CPUs, one thread"
     )
