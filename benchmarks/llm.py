@@ -4,11 +4,12 @@
         [--tokens 24]
 
 Both train a model with random weights, or that of a folder, on Countdown, with the same options and completions of one
-length, and take turns: two steps each, in an order that changes from round to round. `plain again` is a second GRPOTrainer: how far its
-ratio is from 1 is the noise. Two cases: one update for each batch of completions, where TRL computes no log-probability
-outside the loss and a method that needs them makes a pass of its own; and two updates, where TRL computes them. A step
-lasts from the end of the one before to its own end; times are CPU seconds of the process, on one thread, where not
-called wall. Shares of a step are of CPU time; `update` is loss, backward pass and optimizer.
+length, and take turns: two steps each, in an order that changes from round to round. `plain again` is a second
+GRPOTrainer: how far its ratio is from 1 is the noise. Two cases: one update for each batch of completions, where TRL
+computes no log-probability outside the loss and a method that needs them makes a pass of its own; and two updates,
+where TRL computes them. A step lasts from the end of the one before to its own end; times are CPU seconds of the
+process, on one thread, where not called wall. Shares of a step are of CPU time; `update` is loss, backward pass and
+optimizer.
 """
 
 from __future__ import annotations

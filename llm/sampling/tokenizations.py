@@ -135,8 +135,9 @@ def walk(
             children += [(place, child) for child in followed]
             pruned += lost
         for begin in range(0, len(children), batch):
-            part = children[begin : begin + batch]
-            pending.append(_run(lm, prompt, part, cache))
+            is_last = begin + batch >= len(children)
+            mine = cache if is_last else copy.deepcopy(cache)  # the last may use it up
+            pending.append(_run(lm, prompt, children[begin : begin + batch], mine))
     return Walked(log_prob, rows, np.array(row_answers, np.int64), pruned)
 
 
@@ -163,12 +164,11 @@ def _followed(tree: _Tree, one: _Prefix, log_policy: torch.Tensor) -> tuple[list
 def _run(
     lm: LanguageModel, prompt: Sequence[int], children: Sequence[tuple[int, _Prefix]], cache: Any
 ) -> tuple[list[_Prefix], torch.Tensor, Any]:
-    """The prefixes with their next logits and their cache, from that of their parents; without a cache run whole."""
+    """The prefixes with their next logits and their cache, made of that of their parents; without one run whole."""
     prefixes = [child for _, child in children]
     if cache is None:
         ids = torch.tensor([[*prompt, *one.tokens] for one in prefixes], device=lm.device)
         return prefixes, lm.model(ids, use_cache=False).logits[:, -1], None
-    mine = copy.deepcopy(cache)
-    mine.batch_select_indices(torch.tensor([parent for parent, _ in children], device=lm.device))
+    cache.batch_select_indices(torch.tensor([parent for parent, _ in children], device=lm.device))
     ids = torch.tensor([[one.tokens[-1]] for one in prefixes], device=lm.device)
-    return prefixes, lm.model(ids, past_key_values=mine, use_cache=True).logits[:, -1], mine
+    return prefixes, lm.model(ids, past_key_values=cache, use_cache=True).logits[:, -1], cache
