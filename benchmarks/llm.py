@@ -1,12 +1,14 @@
 """Seconds a step of a method in TRL's trainer, beside TRL's plain GRPOTrainer in the same process.
 
-    python -m benchmarks.llm [--rounds 40] [--width 256] [--layers 6] [--completions 64] [--tokens 24] [--case 1]
+    python -m benchmarks.llm [--rounds 40] [--model F | --width 256 --layers 6] [--completions 64]
+        [--tokens 24] [--case 1]
 
-All train a model with random weights on Countdown, with the same options and completions of one length, and take
-turns: two steps each, in an order that changes from round to round. `plain again` is a second GRPOTrainer: how far its
-ratio is from 1 is the noise. Cases: (1) terms of a completion's own log-probability, made inside the loss, over four
-micro-batches; (2) terms over the group, made inside the loss, in one micro-batch; (3) terms over the group over four
-micro-batches, which takes a pass of its own; (4) two updates, where TRL computes log-probabilities outside the loss.
+All train a model with random weights, or that of a folder, on Countdown, with the same options and completions of one
+length, and take turns: two steps each, in an order that changes from round to round. `plain again` is a second
+GRPOTrainer: how far its ratio is from 1 is the noise. Cases: (1) terms of a completion's own log-probability, made
+inside the loss, over four micro-batches; (2) terms over the group, made inside the loss, in one micro-batch; (3)
+terms over the group over four micro-batches, which takes a pass of its own; (4) two updates, where TRL computes
+log-probabilities outside the loss.
 
 A step lasts from the end of the one before to its own end; times are CPU seconds of the process, on one thread, where
 not called wall. Shares of a step are of CPU time; `update` is loss, backward pass and optimizer.
@@ -33,6 +35,8 @@ from trl import GRPOConfig, GRPOTrainer
 
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.sampling import models
+from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.training import callbacks, run, trainer, warm_start
 
 Times = dict[str, float]  # seconds by section of a step, and by the clock on the wall
@@ -135,10 +139,16 @@ class Runner:
         self._start()
 
 
+def opened(given: argparse.Namespace) -> LanguageModel:
+    """The model of the folder, or one with random weights of the size asked for."""
+    if given.model:
+        return models.load(given.model, device="cpu")
+    return warm_start.make_model(warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS))
+
+
 def make_trainer(case: Case, given: argparse.Namespace, folder: str, *, is_plain: bool) -> Any:
     """A trainer of the case's method, or TRL's own; options and model are the same."""
-    config = warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS)
-    lm = warm_start.make_model(config)
+    lm = opened(given)
     problems = countdown.distinct(SETTINGS, np.random.default_rng(0), NUM_PROMPTS)
     task = CountdownTask(problems, operators=SETTINGS.operators)
     options = GRPOConfig(
@@ -219,6 +229,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=40, help="turns of each trainer in each case")
     parser.add_argument("--case", type=int, choices=range(1, len(CASES) + 1), help="one case; else all of them")
+    parser.add_argument("--model", default="", help="folder of a model, instead of one with random weights")
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument(
@@ -228,9 +239,9 @@ def main() -> None:
     given = parser.parse_args()
     warnings.filterwarnings("ignore")  # transformers' on its own options; what a method says of itself
     torch.set_num_threads(1)
-    lm = warm_start.make_model(warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS))
+    lm, what = opened(given), given.model or f"{given.layers} layers of {given.width}"
     print(
-        f"{lm.model.num_parameters() / 1e6:.1f}M parameters ({given.layers} layers of {given.width}, "
+        f"{lm.model.num_parameters() / 1e6:.1f}M parameters ({what}, "
         f"{len(lm.tokenizer)} tokens), {given.completions} completions of {given.tokens} tokens a batch, groups of "
         f"{GROUP_SIZE}, float32, {os.cpu_count()} CPUs, one thread"
     )

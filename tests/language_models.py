@@ -8,7 +8,7 @@ from pathlib import Path
 import tokenizers
 import torch
 import transformers
-from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
 from sharpening.llm.countdown import formats, problems
@@ -129,8 +129,11 @@ SPELLED = (Problem((3, 1), 4), Problem((5, 2), 3), Problem((4, 6), 10), Problem(
 
 
 @functools.cache
-def spelling_model(spelling: str) -> LanguageModel:
-    """A model with a byte-pair tokenizer, taught one answer to four problems in a spelling such as " {} {} {}"."""
+def spelling_model(spelling: str, *, is_cut: bool = False) -> LanguageModel:
+    """A model with a byte-pair tokenizer, taught one answer to four problems in a spelling such as " {} {} {}".
+
+    With `is_cut` it was taught them in single characters as often as in the tokenizer's own tokens.
+    """
     torch.set_num_threads(1)
     tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -147,6 +150,9 @@ def spelling_model(spelling: str) -> LanguageModel:
     sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
     end = wrapped.eos_token_id
     rows = [(wrapped(one)["input_ids"], wrapped(two)["input_ids"]) for one, two in zip(prompts, answers, strict=True)]
+    if is_cut:
+        single = [[wrapped(sign)["input_ids"][0] for sign in two] for two in answers]
+        rows += [(one, two) for (one, _), two in zip(rows, single, strict=True)]
     longest = max(len(one) + len(two) for one, two in rows) + 1
     ids = torch.tensor([[*one, *two, *[end] * (longest - len(one) - len(two))] for one, two in rows])
     labels = torch.full_like(ids, -100)
@@ -162,5 +168,49 @@ def spelling_model(spelling: str) -> LanguageModel:
             optimizer.zero_grad()
             model(ids, labels=labels).loss.backward()
             optimizer.step()
+    model.generation_config = models.plain_sampling(None, wrapped)
+    return LanguageModel(model.eval(), wrapped, torch.device("cpu"))
+
+
+TEMPLATE = (  # as that of SmolLM2, without its system prompt
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n'}}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+@functools.cache
+def pretrained_like() -> LanguageModel:
+    """Random weights in the architecture and with the kind of tokenizer of SmolLM2; " 1", "10" and " +" are tokens."""
+    torch.set_num_threads(1)
+    tokenizer = tokenizers.Tokenizer(tokenizers.models.BPE())
+    tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=300,
+        special_tokens=["<|endoftext|>", "<|im_start|>", "<|im_end|>"],
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(["numbers 10 12 5 target 12 10 12 - 5 + * 2 4"] * 9, trainer)
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token="<|im_end|>", pad_token="<|im_end|>", chat_template=TEMPLATE
+    )
+    config = LlamaConfig(
+        vocab_size=len(wrapped),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        rope_parameters={"rope_theta": 10_000.0, "rope_type": "default"},
+        tie_word_embeddings=True,
+        bos_token_id=1,
+        eos_token_id=wrapped.eos_token_id,
+        pad_token_id=wrapped.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = LlamaForCausalLM(config)
     model.generation_config = models.plain_sampling(None, wrapped)
     return LanguageModel(model.eval(), wrapped, torch.device("cpu"))

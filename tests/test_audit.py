@@ -158,9 +158,6 @@ def test_swapped_answers_are_rejected_by_chi_squared_alone():
 def test_the_check_refuses_what_it_cannot_check():
     with pytest.raises(ValueError, match=r"^--check: problem '.*' was not audited: want samples of the audited"):
         check.compare(audits(1.0)[:1], texts()[:1], sampled())
-    bound = [one._replace(is_exact=False) for one in audits(1.0)]
-    with pytest.raises(ValueError, match=r"^--check: this audit is a lower bound: want"):
-        check.compare(bound, texts(), sampled())
 
 
 def test_a_check_of_problems_that_are_never_solved_passes_where_none_is():
@@ -181,7 +178,8 @@ def spellings(text: str, vocabulary: dict[str, int]) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("text_format", ["compact", "chat"])
-def test_with_several_spellings_the_masses_are_lower_bounds(text_format):
+def test_every_tokenization_is_in_the_mass(text_format):
+    """Of the text and of the text after a space, each scored whole; a lower bound, for there may be more blanks."""
     lm, problem = byte_model(), Problem((1, 2), 3)
     one = exact.audit(lm, problem, operators=OPERATORS, text_format=text_format)
     assert not one.is_exact
@@ -192,7 +190,8 @@ def test_with_several_spellings_the_masses_are_lower_bounds(text_format):
     assert len(every) > len(listed) == 2
     prompt = models.prompt_ids(lm.tokenizer, formats.prompt(problem, text_format, OPERATORS))
     whole = float(np.exp(scoring.score(lm, prompt, every).log_prob).sum())
-    assert 0 < exact.problem_row(one)["correctness"] < whole
+    assert exact.problem_row(one)["correctness"] == pytest.approx(whole, rel=FLOAT32_MASS)
+    assert sorted(row for row, place in zip(one.rows, one.answer, strict=True) if one.correct[place]) == sorted(every)
 
 
 def test_every_tokenizer_lists_the_answers_in_one_order():

@@ -37,6 +37,10 @@ LINES = list(
 OURS = [line for line in LINES if line.startswith("sharpening ")]
 RUN_ELSEWHERE = ("sharpening check",)  # tests/test_entry_point.py runs it and reads every line
 PLACEHOLDERS = ("sharpening samples before.csv after.csv",)  # the README's first: files of the reader
+SHORTER = {  # what takes an hour with a pretrained model, made small
+    "sharpening warm-start --model models/smollm2 --folder models/taught": "--set steps=2 batch=4 pool=40",
+    "sharpening evaluate models/smollm2 --task lists --n 64": "--limit 2 --n 2",
+}
 RUN = [line for line in OURS if line not in RUN_ELSEWHERE + PLACEHOLDERS]
 SPANS = sorted({span for page in PAGES for span in re.findall(r"`(sharpening [a-z-]+ [^`]*)`", text(page))})
 PRINTED = re.compile(r"<!-- printed by: (.+) -->\n```text\n(.*?)```", flags=re.DOTALL)
@@ -105,7 +109,8 @@ def test_the_table_of_verdicts_is_current() -> None:
 
 
 def test_the_commands_were_found() -> None:
-    """There is something to test, for every command."""
+    """There is something to test, for every command; what is made smaller is on a page."""
+    assert set(SHORTER) <= set(RUN)
     assert {line.split()[1] for line in OURS} == set(cli.COMMANDS)
 
 
@@ -167,7 +172,7 @@ def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("line", RUN, ids=lambda line: line.removeprefix("sharpening "))
 def test_every_command_runs(line: str, here: Path, said: dict[str, str], capfd: pytest.CaptureFixture[str]) -> None:
     """Pasted, it exits with 0 and prints no error."""
-    done = command_line.runner(capfd)(*shlex.split(line, comments=True)[1:])
+    done = command_line.runner(capfd)(*shlex.split(f"{line} {SHORTER.get(line, '')}", comments=True)[1:])
     assert (done.status, done.err) == (0, ""), done.out[-2000:]
     said[line] = done.out
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,15 +12,19 @@ import pytest
 import torch
 
 from sharpening.figures.tables import doubts
-from sharpening.llm.audit import exact, unlisted
+from sharpening.llm.audit import check, exact, unlisted
+from sharpening.llm.audit import samples as audit_samples
 from sharpening.llm.audit.exact import Audited
 from sharpening.llm.countdown import formats
 from sharpening.llm.countdown.problems import Problem
+from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.sampling import evaluate, tokenizations
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.theory import policies
 from tests import command_line
 from tests.language_models import SPELLED, saved, spelling_model
 from tests.test_audit import pair_model
+from tests.test_audit import spellings as cuts
 from tests.test_audit_tables import row
 from tests.tolerances import FLOAT32_MASS, OTHER_MASS
 
@@ -27,10 +33,12 @@ SPACED, PLAIN, BLANKS = " {} {} {}", "{} {} {}", "{}  {} {}"
 NONE = {"operators": OPERATORS, "text_format": "compact"}
 
 
-def mass(lm: LanguageModel, prompt: str, texts: list[str], ends: list[int], temperature: float) -> float:
-    """The probability of texts as the tokenizer cuts them, with each end, from passes without a cache, in float64."""
+def mass(
+    lm: LanguageModel, prompt: str, bodies: Iterable[Sequence[int]], ends: Sequence[int], temperature: float
+) -> float:
+    """The probability of tokens, with each end, from passes without a cache, in float64."""
     start, total = lm.tokenizer(prompt)["input_ids"], 0.0
-    for body in {tuple(lm.tokenizer(text)["input_ids"]) for text in texts}:
+    for body in bodies:
         for end in ends:
             ids = [*body, end]
             with torch.no_grad():
@@ -38,6 +46,12 @@ def mass(lm: LanguageModel, prompt: str, texts: list[str], ends: list[int], temp
             log_policy = policies.log_softmax(logits.double().numpy() / temperature)
             total += float(np.exp(log_policy[np.arange(len(ids)), ids].sum()))
     return total
+
+
+def every_cut(lm: LanguageModel, texts: Iterable[str]) -> list[list[int]]:
+    """All tokenizations of texts, by trying every token of the vocabulary."""
+    vocabulary = {lm.tokenizer.decode([token]): token for token in range(1, len(lm.tokenizer))}
+    return [row for text in texts for row in cuts(text, vocabulary)]
 
 
 def audits(lm: LanguageModel, temperature: float = 1.0) -> list[Audited]:
@@ -53,11 +67,49 @@ def test_an_answer_with_and_without_the_space_before_it_is_counted(spelling: str
         assert not one.is_exact
         texts = lm.tokenizer.batch_decode([ids[:-1] for ids in one.tokens])
         prompt, end = formats.compact_prompt(problem.numbers, problem.target), [lm.tokenizer.eos_token_id]
-        wanted = [mass(lm, prompt, [text, f" {text}"], end, temperature) for text in texts]
+        wanted = [mass(lm, prompt, every_cut(lm, [text, f" {text}"]), end, temperature) for text in texts]
         np.testing.assert_allclose(np.exp(one.log_prob), wanted, rtol=FLOAT32_MASS)
-        alone = sum(mass(lm, prompt, [text], end, temperature) for text in np.array(texts)[one.correct == 1])
+        alone = mass(lm, prompt, every_cut(lm, np.array(texts)[one.correct == 1].tolist()), end, temperature)
         assert exact.problem_row(one)["correctness"] > 0.7
         assert (alone < 0.01) == (spelling == SPACED)
+
+
+def test_ten_thousand_samples_agree_with_the_audit() -> None:
+    """Of a model that writes half of its answers in other tokens than its tokenizer: with those alone they do not."""
+    lm, temperature = spelling_model(SPACED, is_cut=True), 1.2
+    task = CountdownTask(SPELLED, operators=OPERATORS)
+    settings = evaluate.Settings(n=2500, temperature=temperature, max_tokens=8, batch=2500)
+    events = evaluate.evaluate(evaluate.transformers_sampler(lm), lm.tokenizer, task, settings)
+    lines = [json.dumps(one) for event in events if isinstance(event, evaluate.Done) for one in event.rows]
+    samples = audit_samples.read("\n".join(lines), "samples.jsonl")
+    found = audits(lm, temperature)
+    texts = [exact.answer_texts(lm, one.tokens) for one in found]
+    checked = check.compare(found, texts, samples)
+    assert checked.num_samples == 10_000
+    assert checked.agrees, (checked.z, checked.p_value)
+    own = []
+    for problem, one, mine in zip(SPELLED, found, texts, strict=True):
+        prompt, end = formats.compact_prompt(problem.numbers, problem.target), [lm.tokenizer.eos_token_id]
+        alone = [mass(lm, prompt, lm.tokenizer([text, f" {text}"])["input_ids"], end, temperature) for text in mine]
+        own.append(one._replace(log_prob=np.log(alone)))
+    assert not check.compare(own, texts, samples).agrees
+
+
+def test_what_is_not_followed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a coarse limit less is found, by no more than is told; with none nothing is left out."""
+    lm = spelling_model(SPACED, is_cut=True)
+    found, usual, coarse = {}, tokenizations.LEAST_SHARE, 0.05
+    for least in (0.0, usual, coarse):
+        monkeypatch.setattr(tokenizations, "LEAST_SHARE", least)
+        with np.errstate(divide="ignore"):
+            one = exact.audit(lm, SPELLED[0], operators=OPERATORS)
+        found[least] = float(np.exp(one.log_prob).sum()), one.pruned, len(one.rows)
+    whole, told, most = found[0.0]
+    assert told == 0
+    for mass_found, pruned, num_rows in list(found.values())[1:]:
+        assert num_rows < most
+        assert 0 < whole - mass_found <= pruned * (1 + FLOAT32_MASS)
+    assert found[coarse][1] > found[usual][1]
 
 
 def test_every_end_token_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +120,8 @@ def test_every_end_token_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     one = exact.audit(lm, Problem((3, 1), 2), operators=OPERATORS)
     assert one.is_exact
     texts, prompt = lm.tokenizer.batch_decode([ids[:-1] for ids in one.tokens]), "numbers 3 1 target 2"
-    both, alone = ([mass(lm, prompt, [text], ends, 1.0) for text in texts] for ends in ([end, other], [end]))
+    bodies = [[lm.tokenizer(text)["input_ids"]] for text in texts]
+    both, alone = ([mass(lm, prompt, one, ends, 1.0) for one in bodies] for ends in ([end, other], [end]))
     np.testing.assert_allclose(np.exp(one.log_prob), both, rtol=FLOAT32_MASS)
     assert not np.allclose(np.exp(one.log_prob), alone, rtol=OTHER_MASS)
 

@@ -98,7 +98,7 @@ def audit_caption(rows: Sequence[Row], told: Sequence[str], about: str, run: str
     first, second = ("(a) ", "(b) ") if has_curves and has_gains else ("", "")
     parts = [*told, f"Audit of {', '.join(where)} on {about}. Bands and bars: 95% intervals over problems."]
     if has_curves:
-        kind = "a lower bound of Q (one spelling of each answer)" if is_lower_bound(rows) else "the exact Q"
+        kind = "a lower bound of Q (not every spelling is listed)" if is_lower_bound(rows) else "the exact Q"
         parts.append(
             f"{first}Mean over problems of pass@k = 1 - (1-Q)^k with {kind}, the chance that a sample is correct."
         )

@@ -91,7 +91,7 @@ def _curves(rows: Sequence[Row], label: Labels, ks: Sequence[int], width: int) -
         [short, *(cell(select(rows, model=name, quantity="pass_at_k", at=k)) for k in ks)]
         for name, short in label.items()
     ]
-    kind = "LOWER BOUNDS OF PASS@K (one spelling of each answer)" if is_lower_bound(rows) else "PASS@K, exact"
+    kind = "LOWER BOUNDS OF PASS@K (not every spelling is listed)" if is_lower_bound(rows) else "PASS@K, exact"
     sections = [section(f"{kind} [95% interval over problems]", [table(header, levels, width)], width)]
     if others:
         changes = [
@@ -139,8 +139,9 @@ def reading(rows: Sequence[Row], found: Sequence[Row]) -> list[str]:
         )
     if is_lower_bound(rows):
         told.append(
-            "Only one spelling of each answer is listed: pass@k is a lower bound, its changes are no bounds at all, "
-            "and the other measures are those of the listed spellings. So a verdict rests on the slope, not on pass@k."
+            "Of each answer all tokenizations are listed, with and without a space before it, and not those with "
+            "further blanks: pass@k is a lower bound, its changes are no bounds at all, and the other measures are "
+            "those of the listed spellings. So a verdict rests on the slope, not on pass@k."
         )
     elif any(row["num_problems"] for row in select(rows, model=names[0], quantity="surprisal_gap_above_0")):
         told.append(_multiplicity(rows, names[0], label))

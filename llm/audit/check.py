@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import chi2
 
+from sharpening.llm.audit import exact
 from sharpening.llm.audit.exact import Audited
 from sharpening.llm.audit.samples import Samples
 
@@ -48,18 +49,23 @@ class Check(NamedTuple):
 def compare(audits: Sequence[Audited], texts: Sequence[Sequence[str]], samples: Samples) -> Check:
     """The samples' counts against the audits of the same prompts; `texts` are the listed answers.
 
-    Raises ValueError for a sampled problem that was not audited, and for audits that are lower bounds.
+    Where not every spelling of an answer is listed, a sample in another one counts as wrong, as it does in the audit.
+    Raises ValueError for a sampled problem that was not audited.
     """
-    if not all(one.is_exact for one in audits):
-        raise ValueError("--check: this audit is a lower bound: want the compact format and a whole-word tokenizer")
+    answer_of = [
+        {spelling: text for text in mine for spelling in ((text,) if one.is_exact else exact.spellings(text))}
+        for one, mine in zip(audits, texts, strict=True)
+    ]
     place_of = {one.problem.id: place for place, one in enumerate(audits)}
     counts: dict[int, Counter[str]] = {}
     observed = 0
     for one in samples.samples:
         if one.problem not in place_of:
             raise ValueError(f"--check: problem {one.problem!r} was not audited: want samples of the audited problems")
-        counts.setdefault(place_of[one.problem], Counter())[one.completion if one.is_finished else ""] += 1
-        observed += one.correct
+        place = place_of[one.problem]
+        text = answer_of[place].get(one.completion) if one.is_finished else None
+        counts.setdefault(place, Counter())[text or ""] += 1
+        observed += one.correct and (text is not None or audits[place].is_exact)
     expected = variance = statistic = 0.0
     degrees = 0
     for place, found in counts.items():

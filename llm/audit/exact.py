@@ -5,9 +5,9 @@ can be listed and scored by teacher forcing. That gives, without sampling noise:
 that are no well-formed answer (1 less the sum), the distribution over correct answers, pass@k for every k, and, for two
 checkpoints, the gain of every correct answer.
 
-With any other tokenizer, or in the chat format, an answer has many spellings. Two are listed: the tokenizer's own for
-the text, and its own for the text after a space, as a model was taught that saw prompt and answer in one text. Others,
-further blanks and other cuts, are not: Q and all masses are then lower bounds, and `is_exact` is false.
+With any other tokenizer, or in the chat format, an answer has many spellings. Listed are all tokenizations of the text,
+and of the text after a space, as a model was taught that saw prompt and answer in one text (`sampling.tokenizations`).
+Others, with further blanks, are not: Q and all masses are then lower bounds, and `is_exact` is false.
 
 Departs: (1) "wrong" in the surprisal of wrong answers means the well-formed ones; the rest of the wrong mass is not
 listed. (2) Numbers are in the order of the prompt; two orders are two prompts. (3) Where the theory wants every wrong
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from sharpening.llm.countdown import formats, solver
 from sharpening.llm.countdown.formats import Format
 from sharpening.llm.countdown.problems import Problem
-from sharpening.llm.sampling import models, scoring
+from sharpening.llm.sampling import models, scoring, tokenizations
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.samples import sharpening
 from sharpening.theory import estimators, policies
@@ -39,8 +39,10 @@ HILL_ORDERS = {"1": 1.0, "2": 2.0, "inf": np.inf}
 class Audited(NamedTuple):
     """One problem's listed answers under one model.
 
+    `pruned` is the probability that the listed spellings may have besides, too little to be followed.
     Shapes:   tokens: one row an answer, its first spelling with an end token; correct, log_prob: (num_answers,), nats,
-              the latter of all listed spellings together.
+              the latter of all listed spellings together; rows: the spellings with an end token, each of the answer
+              whose place is in answer: (len(rows),).
     """
 
     problem: Problem
@@ -48,6 +50,9 @@ class Audited(NamedTuple):
     correct: Floats
     log_prob: Floats
     is_exact: bool
+    rows: Sequence[list[int]] = ()
+    answer: Sequence[int] = ()
+    pruned: float = 0.0
 
 
 def audit(
@@ -68,11 +73,31 @@ def audit(
     if only_correct:
         tokens, correct = [tokens[place] for place in np.flatnonzero(correct)], correct[correct == 1]
     prompt = models.prompt_ids(lm.tokenizer, formats.prompt(problem, text_format, operators))
-    rows, answer = spellings(lm, tokens, is_exact)
-    log_prob = np.full(len(tokens), -np.inf)
-    if rows:
+    if not tokens:
+        return Audited(problem, [], correct, np.zeros(0), is_exact)
+    if is_exact:
+        ends = models.end_tokens(lm)
+        rows = [[*row[:-1], end] for row in tokens for end in ends]
+        answer = np.repeat(np.arange(len(tokens)), len(ends))
+        log_prob = np.full(len(tokens), -np.inf)
         np.logaddexp.at(log_prob, answer, scoring.score_tree(lm, prompt, rows, temperature=temperature, batch=batch))
-    return Audited(problem, tokens, correct, log_prob, is_exact)
+        return Audited(problem, tokens, correct, log_prob, is_exact, rows, answer.tolist())
+    texts = answer_texts(lm, tokens)
+    spelled = [spelling for text in texts for spelling in spellings(text)]
+    places = np.repeat(np.arange(len(texts)), len(spelled) // len(texts)).tolist()
+    found = tokenizations.walk(lm, prompt, spelled, places, temperature=temperature, batch=batch)
+    return Audited(problem, tokens, correct, found.log_prob, is_exact, found.rows, found.answer.tolist(), found.pruned)
+
+
+def answer_texts(lm: LanguageModel, tokens: Sequence[Sequence[int]]) -> list[str]:
+    """The texts of answers that are given as tokens with an end token."""
+    texts: list[str] = lm.tokenizer.batch_decode([row[:-1] for row in tokens], clean_up_tokenization_spaces=False)
+    return texts
+
+
+def spellings(text: str) -> tuple[str, str]:
+    """The texts that are listed of an answer: itself, and after a space."""
+    return text, f" {text}"
 
 
 def listed_answers(
@@ -95,20 +120,6 @@ def listed_answers(
     texts = [formats.answer(text, text_format) for text in marks]
     ids = tokenizer(texts, add_special_tokens=False)["input_ids"]
     return [[*row, end] for row in ids], np.array(list(marks.values()), dtype=np.float64), False
-
-
-def spellings(lm: LanguageModel, tokens: list[list[int]], is_exact: bool) -> tuple[list[list[int]], NDArray[np.int64]]:
-    """Every listed spelling of answers, given in one each with an end, and the place of its answer."""
-    bodies = [[row[:-1]] for row in tokens]
-    if not is_exact:
-        texts = lm.tokenizer.batch_decode([row[:-1] for row in tokens], clean_up_tokenization_spaces=False)
-        spaced = lm.tokenizer([f" {text}" for text in texts], add_special_tokens=False)["input_ids"]
-        again = lm.tokenizer.batch_decode(spaced, clean_up_tokenization_spaces=False)
-        for one, row, text, same in zip(bodies, spaced, texts, again, strict=True):
-            one += [row] if row not in one and same.strip() == text.strip() else []
-    ends = models.end_tokens(lm)
-    rows = [[*row, end] for one in bodies for row in one for end in ends]
-    return rows, np.repeat(np.arange(len(bodies)), [len(one) * len(ends) for one in bodies])
 
 
 def is_word_level(tokenizer: Any) -> bool:

@@ -47,6 +47,8 @@ def summary_rows(
         unlisted = np.array([row["unlisted_mass"] for row in rows if row["model"] == name])
         kind = "ill_formed_mass" if mine[0].is_exact else "unlisted_mass"  # all of it, or other spellings too
         yield {"model": name, **_mean(kind, unlisted)}
+        if not mine[0].is_exact:
+            yield {"model": name, **_mean("pruned_mass", np.array([one.pruned for one in mine]))}
         gap = columns["surprisal_correct"] - columns["surprisal_wrong"]  # S_C - S_W of claims A4 and B11
         is_above = np.where(np.isnan(gap), np.nan, gap > 0)
         yield {"model": name, **_mean("surprisal_gap", gap)}

@@ -102,15 +102,17 @@ def gradients(of: Differentiated, audited: Audited, weights: Sequence[Floats]) -
     """
     lm, chosen = of.lm, np.flatnonzero(np.any(weights, axis=0))
     prompt = models.prompt_ids(lm.tokenizer, formats.prompt(audited.problem, of.text_format, of.operators))
-    rows, answer = exact.spellings(lm, [audited.tokens[place] for place in chosen], audited.is_exact)
+    is_run = np.isin(audited.answer, chosen)
+    rows = [row for row, is_one in zip(audited.rows, is_run, strict=True) if is_one]
+    answer = np.asarray(audited.answer, np.int64)[is_run]
     found = [_zeros(of) for _ in weights]
     if not rows:
         return found
     scores = scoring.score(lm, prompt, rows, temperature=of.temperature, batch=of.batch).log_prob
-    together = np.full(len(chosen), -np.inf)
+    together = np.full(len(audited.tokens), -np.inf)
     np.logaddexp.at(together, answer, scores)
     shares = np.exp(scores - together[answer])  # of each spelling in its answer
-    row_weights = np.stack([one[chosen][answer] * shares for one in weights])
+    row_weights = np.stack([one[answer] * shares for one in weights])
     for begin in range(0, len(rows), of.batch):
         part = slice(begin, begin + of.batch)
         log_prob = scoring.differentiable_score(lm, prompt, rows[part], temperature=of.temperature)

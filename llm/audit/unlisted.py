@@ -29,12 +29,12 @@ def refuse(
         return
     worst = audits[int(np.argmin(mass))]
     task = CountdownTask([worst.problem], operators=operators, text_format=text_format)
-    listed, _ = exact.spellings(lm, worst.tokens, worst.is_exact)
-    settings = evaluate.Settings(n=NUM_DRAWN, temperature=temperature, max_tokens=max(map(len, listed)) + BEYOND)
+    listed = {spelling for text in exact.answer_texts(lm, worst.tokens) for spelling in exact.spellings(text)}
+    settings = evaluate.Settings(n=NUM_DRAWN, temperature=temperature, max_tokens=max(map(len, worst.rows)) + BEYOND)
     sampler = evaluate.transformers_sampler(lm)
     drawn = [one for one in evaluate.evaluate(sampler, lm.tokenizer, task, settings) if isinstance(one, evaluate.Done)]
     formed = [row for row in drawn[0].rows if row["well_formed"] and row["is_finished"]]
-    others = [row for row in formed if row["completion_ids"] not in listed]
+    others = [row for row in formed if row["completion"] not in listed]
     spelled = Counter((row["completion"], tuple(row["completion_ids"])) for row in others or formed or drawn[0].rows)
     (((text, ids), _),) = spelled.most_common(1)
     tokens = str([lm.tokenizer.decode([token]) for token in ids])

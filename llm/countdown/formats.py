@@ -56,6 +56,11 @@ def answer(text: str, text_format: Format) -> str:
     return text if text_format == "compact" else f"<answer>{infix(text)}</answer>"
 
 
+def spelled(text: str, text_format: Format) -> str:
+    """An answer as a model is taught to write it after a prompt: after a space in the compact format."""
+    return f" {text}" if text_format == "compact" else text
+
+
 def infix(text: str, *, is_full: bool = False) -> str:
     """The infix text of a postfix one, with the fewest parentheses that keep the order of operations, or with all.
 

@@ -5,11 +5,14 @@ A checkpoint of a run with `lora_rank` is one. Only safetensors are read, and th
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 LONGEST_REASON = 300  # characters
@@ -44,6 +47,30 @@ def base_of(name: str) -> str | None:
     return base
 
 
+def lora(rank: int) -> Any:
+    """The settings of new LoRA adapters: in all linear layers, as strong as twice their rank says."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the warning that peft causes as it asks transformers by an old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
+def added(base: Any, rank: int, seed: int) -> Any:
+    """The base model with new LoRA adapters, which change nothing yet."""
+    from peft import get_peft_model
+
+    with torch.random.fork_rng(), _quiet():
+        torch.manual_seed(seed)
+        return get_peft_model(base, lora(rank))
+
+
 def attached(base: Any, name: str, *, merge: bool) -> Any:
     """The base model with the adapter of a folder: in its weights, or beside them and free to be trained.
 
@@ -60,8 +87,7 @@ def attached(base: Any, name: str, *, merge: bool) -> Any:
                 f"{config.peft_type.value} puts tokens of its own before the prompt: want LoRA or its like"
             )
         config.inference_mode = merge
-        with warnings.catch_warnings():  # peft asks transformers by an old name
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        with _quiet():
             model = PeftModelForCausalLM(base, config)
         report = model.load_adapter(name, "default", is_trainable=not merge)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:

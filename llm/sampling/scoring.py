@@ -53,10 +53,10 @@ def score(
               token included where it counts. Returns two arrays (num_completions,).
     Units:    nats under the distribution softmax(logits / temperature); log-probabilities are sums over tokens.
     """
-    first = _run_prompt(lm, prompt)
+    first = run_prompt(lm, prompt)
     order = sorted(range(len(completions)), key=lambda place: len(completions[place]))  # little padding in a batch
     log_prob, entropy = np.empty(len(completions)), np.empty(len(completions))
-    places_at_once = LEAST_PLACES if _is_repeatable(first) else len(prompt) + max(map(len, completions), default=0)
+    places_at_once = LEAST_PLACES if is_repeatable(first) else len(prompt) + max(map(len, completions), default=0)
     size = max(1, min(batch, LOGITS_AT_ONCE // (places_at_once * first.logits.shape[-1])))
     for begin in range(0, len(order), size):
         places = order[begin : begin + size]
@@ -68,17 +68,19 @@ def score(
 @torch.no_grad()
 def repeats_cache(lm: LanguageModel) -> bool:
     """Whether the model keeps keys and values alone of a prompt, and no state of a recurrence or a convolution."""
-    return _is_repeatable(_run_prompt(lm, [lm.tokenizer.eos_token_id]))
+    return is_repeatable(run_prompt(lm, [lm.tokenizer.eos_token_id]))
 
 
-def _run_prompt(lm: LanguageModel, prompt: Sequence[int]) -> Any:
+def run_prompt(lm: LanguageModel, prompt: Sequence[int]) -> Any:
+    """The model's output on a prompt, with its cache; raises ValueError for a prompt without tokens."""
     if not len(prompt):
         raise ValueError("prompt: it has no tokens: want at least one, a model cannot start from nothing")
     last = {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(lm.model.forward).parameters else {}
     return lm.model(torch.tensor([list(prompt)], device=lm.device), use_cache=True, **last)
 
 
-def _is_repeatable(first: Any) -> bool:
+def is_repeatable(first: Any) -> bool:
+    """Whether the cache of an output is keys and values alone, which can be given to several completions."""
     cache = first.get("past_key_values")
     return type(cache) is DynamicCache and all(type(layer) in REPEATABLE for layer in cache.layers)
 
@@ -90,9 +92,9 @@ def differentiable_score(
 
     Shapes:   as for `score`. Returns (num_completions,), nats, float32.
     """
-    first = _run_prompt(lm, prompt)
+    first = run_prompt(lm, prompt)
     padded, is_token = _padded(lm, completions)
-    cache = first.past_key_values if _is_repeatable(first) else None
+    cache = first.past_key_values if is_repeatable(first) else None
     chosen = [
         log_policy.gather(-1, padded[:, part, None])[..., 0]
         for part, log_policy in _log_policies(lm, prompt, first, cache, padded, temperature, padded.size(1))
@@ -105,7 +107,7 @@ def _score_batch(
 ) -> Scores:
     """Scores of completions that follow a prompt whose output, with its cache, is `first`."""
     padded, is_token = _padded(lm, rows)
-    cache = copy.deepcopy(first.past_key_values) if _is_repeatable(first) else None
+    cache = copy.deepcopy(first.past_key_values) if is_repeatable(first) else None
     at_once = max(1, LOGITS_AT_ONCE // (len(rows) * first.logits.shape[-1]))
     log_prob, entropy = torch.zeros(2, len(rows), dtype=torch.float64, device=lm.device)
     for part, log_policy in _log_policies(lm, prompt, first, cache, padded, temperature, at_once):
@@ -165,8 +167,8 @@ def score_tree(
 
     Shapes:   as for `score`. Returns (num_completions,), nats.
     """
-    first = _run_prompt(lm, prompt)
-    if not _is_repeatable(first):
+    first = run_prompt(lm, prompt)
+    if not is_repeatable(first):
         return score(lm, prompt, completions, temperature=temperature, batch=batch).log_prob
     order = sorted(range(len(completions)), key=lambda place: list(completions[place]))  # neighbours share prefixes
     log_prob = np.empty(len(completions))

@@ -12,12 +12,16 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 MANIFEST = "checksums.json"
+TENSORS, ROWS = "state.safetensors", "rows.json"
 PREFIX = "checkpoint-"  # transformers' name
 
 
@@ -91,6 +95,22 @@ def complete(checkpoint: Path) -> None:
     for path in others:
         if path not in earlier[-1:]:
             shutil.rmtree(path)
+
+
+def write(folder: Path, step: int, tensors: dict[str, Tensor], rows: Sequence[Mapping[str, Any]]) -> None:
+    """A checkpoint of tensors and rows that counts, of a loop of our own; raises ValueError as `writing` does."""
+    checkpoint = folder / f"{PREFIX}{step}"
+    with writing(folder):
+        shutil.rmtree(checkpoint, ignore_errors=True)
+        checkpoint.mkdir(parents=True)
+        save_file(tensors, checkpoint / TENSORS)
+        (checkpoint / ROWS).write_text(json.dumps(rows))
+        complete(checkpoint)
+
+
+def read(checkpoint: Path) -> tuple[dict[str, Tensor], list[dict[str, Any]]]:
+    """The tensors and rows that `write` wrote."""
+    return load_file(checkpoint / TENSORS), json.loads((checkpoint / ROWS).read_text())
 
 
 def _all(folder: Path) -> list[Path]:

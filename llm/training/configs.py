@@ -31,6 +31,7 @@ CAME_LATER = (
 )  # a run without them keeps the name it had before
 ONLY_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(  # fields that have no effect with other tasks
     {
+        "problems": ("countdown", "math", "own"),
         "countdown": ("countdown",),
         "text_format": ("countdown",),
         "problem_column": ("math", "own"),
@@ -50,8 +51,8 @@ class RunConfig(BaseModel):
     warm_start: Literal["", "smoke", "laptop"] = Field("", description="preset of warm-start, instead of a model")
     method: str = Field("ds", description="id of a method, a preset of ds, or FILE.py:FUNCTION")
     parameters: dict[str, Value] = Field(default_factory=dict, description="parameters of the method")
-    task: Literal["countdown", "math", "own"] = Field(
-        "countdown", description="countdown, math, or own, which need problems"
+    task: Literal["countdown", "lists", "math", "own"] = Field(
+        "countdown", description="countdown, lists (countries, states, months), or math and own, which need problems"
     )
     problems: str = Field("", description="file of problems; drawn Countdown problems if empty")
     countdown: dict[str, Value] = Field(
@@ -121,7 +122,7 @@ class RunConfig(BaseModel):
     def _fits(self) -> RunConfig:
         if bool(self.model) == bool(self.warm_start):
             raise ValueError(f"model: {self.model!r}, warm_start: {self.warm_start!r}: want one of them")
-        if self.task != "countdown" and not self.problems:
+        if self.task in ("math", "own") and not self.problems:
             raise ValueError(f"problems: '': want a file of problems for task {self.task}")
         self._refuse_what_means_nothing()
         if self.lenient and self.task != "math":

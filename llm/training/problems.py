@@ -15,6 +15,7 @@ from sharpening.llm import own_task
 from sharpening.llm.countdown import files, formats, solver
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.countdown.task import CountdownTask
+from sharpening.llm.lists import task as lists
 from sharpening.llm.mathematics import problems as math_problems
 from sharpening.llm.mathematics import scorer as math_scorer
 from sharpening.llm.sampling import models
@@ -49,6 +50,8 @@ def opened(config: RunConfig, model: str) -> Iterator[Problems]:
             yield _own(config, stack.enter_context(own_task.load_verifier(config.verifier)))
         elif config.task == "math":
             yield _mathematics(config, stack.enter_context(math_scorer.MathScorer(is_lenient=config.lenient)))
+        elif config.task == "lists":
+            yield _lists(config)
         else:
             yield _countdown(config, model)
 
@@ -70,6 +73,13 @@ def _mathematics(config: RunConfig, scorer: math_scorer.MathScorer) -> Problems:
     solutions = [rf"\boxed{{{problem.answer}}}" for problem in given[:NUM_SOLUTIONS]]
     task = math_problems.MathTask(given, scorer)
     return Problems(task, _apart(task, math_problems.MathTask(others, scorer)), solutions)
+
+
+def _lists(config: RunConfig) -> Problems:
+    asked = lists.split(held_out=False)
+    held_out = lists.split(held_out=True)[: config.evaluation_problems]
+    solutions = [min(one.correct) for one in asked]
+    return Problems(lists.ListTask(asked), _apart(lists.ListTask(asked), lists.ListTask(held_out)), solutions)
 
 
 def _countdown(config: RunConfig, model: str) -> Problems:

@@ -18,7 +18,7 @@ from transformers import TrainerState
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOTrainer
 
-from sharpening.llm.sampling import evaluate, models
+from sharpening.llm.sampling import adapters, evaluate, models
 from sharpening.llm.tasks import Task
 from sharpening.llm.training import arguments, callbacks, checkpoints, trainer
 from sharpening.llm.training.configs import RunConfig
@@ -83,11 +83,7 @@ def make_trainer(
 
         first = PeftModel.from_pretrained(lm.model, config.adapter, is_trainable=True)
     if config.lora_rank:
-        from peft import LoraConfig
-
-        lora = LoraConfig(
-            r=config.lora_rank, lora_alpha=2 * config.lora_rank, target_modules="all-linear", task_type="CAUSAL_LM"
-        )
+        lora = adapters.lora(config.lora_rank)
     answers: dict[str, str] = {}
     trained = trainer.with_method(
         Saving,

