@@ -18,7 +18,7 @@ from sharpening.llm.audit.exact import Audited
 from sharpening.llm.countdown import formats
 from sharpening.llm.countdown.problems import Problem
 from sharpening.llm.countdown.task import CountdownTask
-from sharpening.llm.sampling import evaluate, tokenizations
+from sharpening.llm.sampling import evaluate, scoring, tokenizations
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.theory import policies
 from tests import command_line
@@ -93,6 +93,16 @@ def test_ten_thousand_samples_agree_with_the_audit() -> None:
         alone = [mass(lm, prompt, lm.tokenizer([text, f" {text}"])["input_ids"], end, temperature) for text in mine]
         own.append(one._replace(log_prob=np.log(alone)))
     assert not check.compare(own, texts, samples).agrees
+
+
+def test_the_walk_is_the_same_in_parts_and_without_a_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    lm, given = spelling_model(SPACED, is_cut=True), {"operators": OPERATORS}
+    whole, parts = (exact.audit(lm, SPELLED[0], batch=size, **given) for size in (1024, 3))
+    monkeypatch.setattr(scoring, "is_repeatable", lambda _: False)
+    without = exact.audit(lm, SPELLED[0], **given)
+    for other in (parts, without):
+        assert sorted(other.rows) == sorted(whole.rows)
+        np.testing.assert_allclose(other.log_prob, whole.log_prob, rtol=FLOAT32_MASS)
 
 
 def test_what_is_not_followed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
