@@ -219,7 +219,7 @@ def uarl(group: Group, exponent: float = 1.0) -> list[float]:
 
 
 def rarity_maxrl(
-    group: Group, strength: float = 0.3, difficulty: float = 1.0, least_spread: float = 1.0
+    group: Group, strength: float = 0.3, difficulty: float = 0.6, least_spread: float = 1.0
 ) -> list[float]:
     """r X p^-a / sum over correct of p^-a less the mean reward, over that mean; a = strength over the spread."""
     right = [log for log, reward in zip(group.log_probs, group.rewards, strict=True) if reward]

@@ -97,7 +97,7 @@ STATED = {
     "ucpo": {"uniform_weight": 0.2, "floor": 1e-6, "ddof": 1, "epsilon": 1e-6},
     "mara": {"strength": 0.1, "normalise": "none"},
     "ips": {"exponent": 1.0, "floor": 1e-6, "normalise": "none"},
-    "rarity_maxrl": {"strength": 0.3, "difficulty": 1.0, "least_spread": 1.0, "epsilon": 1e-6},
+    "rarity_maxrl": {"strength": 0.3, "difficulty": 0.6, "least_spread": 1.0, "epsilon": 1e-6},
     "kl_penalty": {"kl_strength": 0.04, "form": "reward"},
     "entropy_bonus": {"strength": 0.1, "form": "reward"},
     "entropy_penalty": {"strength": 0.1, "form": "reward"},

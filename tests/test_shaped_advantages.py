@@ -103,8 +103,8 @@ SHAPED = {
     "rarity_maxrl": ({}, loops.rarity_maxrl),
     "rarity_maxrl strong": ({"strength": 1.5}, partial(loops.rarity_maxrl, strength=1.5)),
     "rarity_maxrl between": (
-        {"difficulty": 0.5, "least_spread": 0.25},
-        partial(loops.rarity_maxrl, difficulty=0.5, least_spread=0.25),
+        {"difficulty": 1.0, "least_spread": 0.25},
+        partial(loops.rarity_maxrl, difficulty=1.0, least_spread=0.25),
     ),
     "cue_grpo": ({}, loops.cue_grpo),
     "cue_grpo free": (

@@ -92,7 +92,7 @@ CONTESTANTS = (
     Contestant("unlikeliness", "unlikeliness", "rank_strength", _swept(0.1, 1.0)),
     Contestant("ips", "ips", "exponent", _swept(0.1, 2.0)),
     Contestant("pkpo", "pkpo", "k", (2.0, 3.0, 4.0)),
-    Contestant(OURS, "rarity_maxrl", "strength", _swept(0.03, 3.0)),
+    Contestant(OURS, "rarity_maxrl", "strength", _swept(0.03, 3.0), {"difficulty": 1.0}),
     Contestant("rarity, no difficulty", "rarity_maxrl", "strength", _swept(0.03, 3.0), {"difficulty": 0.0}),
 )
 SHARED_RIVAL = (0.561, 0.867)  # pass@1 and pass@8 of tuned DS on the tuning tables in `tuned_shared`

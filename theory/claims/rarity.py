@@ -19,8 +19,9 @@ from sharpening.theory.methods import sharing
 from sharpening.theory.policies import Floats, Problem
 
 OURS = "ours"
+WHOLE = {"difficulty": 1.0, "epsilon": 0.0}
 EXPONENTS = (0.1, 0.5, 1.0, 1.6)
-EQUAL = {"difficulty": 1.0, "least_spread": 1e6, "epsilon": 0.0}  # spreads stay below: the exponent is strength/1e6
+EQUAL = {**WHOLE, "least_spread": 1e6}  # spreads stay below: the exponent is strength/1e6
 LATEST = 13 * float(np.log(10.0))  # log time to which a flow is followed
 
 
@@ -280,7 +281,7 @@ def it_has_no_floor(rng: np.random.Generator) -> Evidence:
     for size in rng.integers(2, 9, 60):
         correct = (rng.uniform(size=int(size)) < 0.6).astype(np.float64)
         log_prob = -np.exp(rng.uniform(-3, 6, correct.size))
-        advantage = sharing.rarity_maxrl(reward=correct, correct=correct, log_prob=log_prob, strength=2.0, epsilon=0.0)
+        advantage = sharing.rarity_maxrl(reward=correct, correct=correct, log_prob=log_prob, strength=2.0, **WHOLE)
         right, wrong = advantage[correct > 0], advantage[correct == 0]
         if right.size:
             above = max(-1 - wrong.min(initial=-1.0), wrong.max(initial=-1.0) - right.min(), right.max() - size + 1)
@@ -340,9 +341,7 @@ def _steps(log_policy: Floats, group_size: int, strength: float) -> tuple[Floats
     """The chance and the logit step of every ordered group of correct answers."""
     arms = np.array(list(itertools.product(range(log_policy.size), repeat=group_size)))
     ones = np.ones(arms.shape)
-    advantage = sharing.rarity_maxrl(
-        reward=ones, correct=ones, log_prob=log_policy[arms], strength=strength, epsilon=0.0
-    )
+    advantage = sharing.rarity_maxrl(reward=ones, correct=ones, log_prob=log_policy[arms], strength=strength, **WHOLE)
     drawn = (arms[:, :, None] == np.arange(log_policy.size)).astype(float)
     total = np.einsum("gs,gsa->ga", advantage, drawn) / group_size
     moves = total - np.exp(log_policy) * total.sum(axis=1, keepdims=True)

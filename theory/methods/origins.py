@@ -33,7 +33,7 @@ CLIPPING = {"clip_low": "a convention: .2", "clip_high": "a convention: .2"}
 COVARIANCE = "arXiv 2505.22617"
 RARITY = {
     "strength": "ours: docs/better_method.md",
-    "difficulty": "ours: 1 is MaxRL's, 0 is Dr. GRPO's",
+    "difficulty": "ours: docs/better_method.md; 1 is MaxRL's, 0 is Dr. GRPO's",
     "least_spread": "ours: one nat",
     "epsilon": "arXiv 2602.02710's code",
 }

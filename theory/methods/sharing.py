@@ -49,7 +49,7 @@ def rarity_maxrl(
     correct: Array,
     log_prob: Array,
     strength: float = 0.3,
-    difficulty: float = 1.0,
+    difficulty: float = 0.6,
     least_spread: float = 1.0,
     epsilon: float = 1e-6,
 ) -> Array:
@@ -67,7 +67,7 @@ def rarity_maxrl(
 
     >>> import numpy as np
     >>> group = {"reward": np.array([1.0, 1, 0, 0]), "log_prob": np.array([-3.0, -1, -1, -2])}
-    >>> rarity_maxrl(**group, correct=group["reward"], strength=1.0, epsilon=0.0).round(3)
+    >>> rarity_maxrl(**group, correct=group["reward"], strength=1.0, difficulty=1.0, epsilon=0.0).round(3)
     array([ 2.523, -0.523, -1.   , -1.   ])
     """
     if not least_spread > 0:
