@@ -186,7 +186,7 @@ def test_a_verifier_that_raises_in_training_stops_the_run_with_one_line(here, ru
 
 
 def test_memory_that_runs_out_in_the_first_completions_is_no_traceback(here, run, monkeypatch) -> None:
-    def sampler(_: object) -> Callable[..., Any]:
+    def sampler(_: object, **__: object) -> Callable[..., Any]:
         def draws(*_: Any) -> Any:
             raise torch.OutOfMemoryError("CUDA out of memory")
 

@@ -100,3 +100,14 @@ def test_half_a_base_is_for_adapters_whose_passes_are_in_bfloat16() -> None:
     for changes in ({"dtype": "bfloat16"}, {"lora_rank": 2}):
         with pytest.raises(ValueError, match=r"base_dtype: 'bfloat16': want lora_rank or adapter, and dtype bfloat16"):
             config_of(base_dtype="bfloat16", **changes)
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters", "copies"), [("ds", {}, 0), ("mara", {}, 1), ("kl_penalty", {"form": "loss"}, 1)]
+)
+def test_the_memory_estimate_counts_the_frozen_first_policy(method: str, parameters: dict, copies: int) -> None:
+    sizes = dict(num_weights=10**6, num_trained=10**6, longest_prompt=4)
+    shape = memory.Shape(layers=1, hidden=8, query=8, key=8, inner=8, vocabulary=30)
+    config = config_of(method=method, parameters=parameters)
+    without = memory.estimate(config_of(method="dr_grpo", parameters={}), shape, **sizes)
+    assert memory.estimate(config, shape, **sizes).peak - without.peak == copies * 4 * 10**6

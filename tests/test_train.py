@@ -24,7 +24,7 @@ from sharpening.llm.countdown.task import CountdownTask
 from sharpening.llm.own_task import OwnTask
 from sharpening.llm.sampling import models
 from sharpening.llm.tasks import Prompt
-from sharpening.llm.training import arguments, callbacks, checkpoints, memory, run
+from sharpening.llm.training import arguments, callbacks, checkpoints, run
 from sharpening.llm.training.configs import RunConfig
 from sharpening.llm.training.problems import Problems
 from tests import training
@@ -243,17 +243,6 @@ def test_torchrun_may_send_a_signal_again(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 # looks, options, adapters
-
-
-@pytest.mark.parametrize(
-    ("method", "parameters", "copies"), [("ds", {}, 0), ("mara", {}, 1), ("kl_penalty", {"form": "loss"}, 1)]
-)
-def test_the_memory_estimate_counts_the_frozen_first_policy(method: str, parameters: dict, copies: int) -> None:
-    sizes = dict(num_weights=10**6, num_trained=10**6, longest_prompt=4)
-    shape = memory.Shape(layers=1, hidden=8, query=8, key=8, inner=8, vocabulary=30)
-    config = config_of(method=method, parameters=parameters)
-    without = memory.estimate(config_of(method="dr_grpo", parameters={}), shape, **sizes)
-    assert memory.estimate(config, shape, **sizes).peak - without.peak == copies * 4 * 10**6
 
 
 def test_dropout_is_off_and_no_card_of_trl_is_written(tmp_path: Path) -> None:

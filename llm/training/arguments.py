@@ -70,9 +70,7 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
             f"micro_batch: {config.micro_batch}: want a divisor of group_size times prompts_per_step over the "
             f"number of processes, {processes}"
         )
-    of_method = options.grpo_options(config.method, config.parameters)
-    for name, value in config.trl.items():
-        _require_free(name, value, config.method, of_method)
+    of_method = require_free(config)
     given: dict[str, Any] = {
         "beta": config.kl_strength,
         "use_bias_correction_kl": True,
@@ -88,6 +86,14 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
         return _made(config, folder, completions, given)
     except (ValueError, TypeError) as error:
         raise ValueError(f"trl: {config.trl}: TRL refuses it: {' '.join(str(error).split())}") from None
+
+
+def require_free(config: RunConfig) -> dict[str, Any]:
+    """What the method asks of TRL; raises ValueError for an option in `trl` that cannot be chosen."""
+    of_method = options.grpo_options(config.method, config.parameters)
+    for name, value in config.trl.items():
+        _require_free(name, value, config.method, of_method)
+    return of_method
 
 
 def _made(config: RunConfig, folder: Path, completions: int, given: dict[str, Any]) -> GRPOConfig:

@@ -28,6 +28,7 @@ CAME_LATER = (
     "adapter",
     "merge_adapters",
     "base_dtype",
+    "trl",
 )  # a run without them keeps the name it had before
 ONLY_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(  # fields that have no effect with other tasks
     {

@@ -53,7 +53,7 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
     """
     checkpoints.require_writable(folder)
     _require_packages(config)
-    arguments.grpo_config(config, folder)
+    arguments.require_free(config)  # the rest would start the processes' group
     _try_method(config)
     longest = _longest_prompt(model, task)
     _try_verifier(task, solutions)
