@@ -123,6 +123,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "matched prompts": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_matched"))),
     "matched tables": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_shared_matched"))),
     "tuned tables": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_shared"))),
+    "motion": lambda: contest_tables.motions_markdown(rows_of("motion")),
     "strengths": lambda: contest_tables.strengths_markdown(contests.by_strength(rows_of("tuned_single"))),
     "pass@k": lambda: sample_tables.pass_at_k_markdown(rows_of("three_models"), (1, 8, 64)),
 }

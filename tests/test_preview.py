@@ -407,7 +407,7 @@ def test_the_bonus_and_the_size_of_rarity_maxrl_do_not_depend_on_the_length() ->
     )
     ratios = {name: [effect(one, name).ratio for one in found] for name in ("rarity_maxrl", "ds")}
     norms = [
-        np.linalg.norm(effect(one, "rarity_maxrl").advantage) / np.linalg.norm(effect(one, "maxrl").advantage)
+        np.linalg.norm(effect(one, "rarity_maxrl").advantage) / np.linalg.norm(effect(one, "dr_grpo").advantage)
         for one in found
     ]
     assert all(1 < norm < 2 for norm in norms)

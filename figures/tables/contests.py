@@ -53,6 +53,17 @@ def strengths_markdown(found: Sequence[Row]) -> str:
     return "".join(lines)
 
 
+def motions_markdown(rows: Sequence[Row]) -> str:
+    """A line a method and strength: shares of policies, and sharpening for a unit of logit Q."""
+    lines = [
+        "| method | strength | sharpens at | lowers Q at | nats of sharpening a logit of Q |\n|---|---|---|---|---|\n"
+    ]
+    for row in rows:
+        shares = f"{row['sharpens']:.0%} | {row['lowers_correctness']:.0%} | {row['sharpening_per_logit']:.2f}"
+        lines.append(f"| {row['method']} | {row['strength']:g} | {shares} |\n")
+    return "".join(lines)
+
+
 def _pair(row: Row) -> str:
     answers = row["answers_at_99"]
     return f"{row['correctness']:.4f}, {answers:.1f}" if isfinite(answers) else f"{row['correctness']:.4f}, not reached"
