@@ -84,3 +84,10 @@ def test_what_is_said_of_the_exact_step():
         assert abs(rows["ds", strength] - rows["rarity_maxrl", strength]) < 0.02
     for strength in (1.0, 3.0):
         assert rows["rarity_maxrl", strength] < rows["ds", strength] - 0.05
+
+
+def test_the_same_is_said_on_other_pages():
+    for page in ("README.md", "docs/findings.md"):
+        words = " ".join(text(page).split())
+        assert "on four of five prompts" in words
+        assert ".0185" in words
