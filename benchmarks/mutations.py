@@ -49,6 +49,7 @@ TESTS = {
     "shaping.py": ("shaping",),
     "flow/dynamics.py": ("dynamics",),
     "flow/matched.py": ("strategies", "sharpening"),
+    "flow/rarity.py": ("evening",),
     "flow/rate_path.py": ("rates",),
     "flow/evening.py": ("evening",),
     "flow/smoothing.py": ("smoothing",),

@@ -119,7 +119,6 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "presets": lambda: f"{calls.preset_table()}\n",
     "run fields": run_fields,
     "prediction": lambda: tables.matched_markdown(rows_of("countdown_prediction")),
-    "tuned prompts": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_single"))),
     "matched prompts": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_matched"))),
     "matched tables": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_shared_matched"))),
     "tuned tables": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_shared"))),

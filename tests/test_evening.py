@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sharpening.samples import preview, rollouts
 from sharpening.theory import policies
 from sharpening.theory.claims import late
 from sharpening.theory.flow import dynamics, evening, rarity, styles, transfer
-from sharpening.theory.methods import baselines, sharing
+from sharpening.theory.methods import baselines, calls, sharing
+from tests import long_rollouts
 from tests.tolerances import ADVANTAGE32, ADVANTAGE64, DIFFERENCE, FLOAT64
 
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 GROUPS = [group for size in (2, 3, 5) for group in itertools.product((0.0, 1.0), repeat=size)]
 
 
@@ -230,3 +234,23 @@ def test_ends_and_limits_of_rarity_in_numbers():
     limit = rarity.speed_limit(np.array([0.5, 0.1, 0.3, 0.1]), np.array([1.0, 1.0, 0.0, 0.0]), 2.0)
     np.testing.assert_allclose(limit, 4 * (0.1 + 0.25))
     assert rarity.rarity_log_ratio_rate(0.5, 0.2) == 0.5 - 0.2
+
+
+def effect(found: rollouts.Rollouts, method: str) -> preview.Effect:
+    return preview.effect(found, calls.resolve(method), {})
+
+
+def test_the_bonus_and_the_size_of_rarity_maxrl_do_not_depend_on_the_length() -> None:
+    """Answers of 7 tokens of the small model and made-up ones of 800: within a factor of 2; DS differs by over 100."""
+    found = (
+        rollouts.read(EXAMPLES / "rollouts.jsonl", "short"),
+        rollouts.read_jsonl(long_rollouts.jsonl(), "long"),
+    )
+    ratios = {name: [effect(one, name).ratio for one in found] for name in ("rarity_maxrl", "ds")}
+    norms = [
+        np.linalg.norm(effect(one, "rarity_maxrl").advantage) / np.linalg.norm(effect(one, "dr_grpo").advantage)
+        for one in found
+    ]
+    assert all(1 < norm < 2 for norm in norms)
+    assert 0.5 < ratios["rarity_maxrl"][0] / ratios["rarity_maxrl"][1] < 2
+    assert ratios["ds"][1] / ratios["ds"][0] > 100

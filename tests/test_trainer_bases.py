@@ -231,15 +231,15 @@ def test_of_shards_no_copy_of_the_policy_before_training_is_made(has_adapters: b
         beta=0.1,
         ref_model=None,
     )
-    log_probs.Policies(sharded, needs_base=True)
+    log_probs.Policies(sharded, needs_base=True, needs_top_token=False)
     sharded.beta = 0
     if has_adapters:
         for name, values in model.named_parameters():
             values.data *= "lora_B" not in name
-        log_probs.Policies(sharded, needs_base=True)
+        log_probs.Policies(sharded, needs_base=True, needs_top_token=False)
         with_noise(model, 1.0)
     with pytest.raises(ValueError, match=r"^beta is 0: .*: want beta above 0$"):
-        log_probs.Policies(sharded, needs_base=True)
+        log_probs.Policies(sharded, needs_base=True, needs_top_token=False)
 
 
 def test_prompts_with_images_are_refused_by_a_pass_of_its_own() -> None:

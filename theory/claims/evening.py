@@ -252,7 +252,7 @@ def shares_of_the_reward(rng: np.random.Generator) -> Evidence:
     source=OURS,
     kind="numeric",
     tolerance=EXTRAPOLATED,
-    mutant=Mutant("sharpening.theory.methods.sharing:shared_out", "rarest - log_prob", "log_prob - rarest"),
+    mutant=Mutant("sharpening.theory.methods.sharing:rarity_weight", "rarest - log_prob", "log_prob - rarest"),
 )
 def shares_in_finite_groups(rng: np.random.Generator) -> Evidence:
     """The mean weight over the drawn correct samples differs from that on C by order 1/sqrt(G), in the mean by 1/G.
@@ -292,7 +292,7 @@ def _rate(problem: Problem, exponent: float, group_size: int) -> float:
     source=OURS,
     kind="search",
     tolerance=FLOAT64,
-    mutant=Mutant("sharpening.theory.methods.sharing:shared_out", "reward * num_correct * share", "reward * share"),
+    mutant=Mutant("sharpening.theory.methods.sharing:rarity_weight", "num_correct * share,", "share,"),
 )
 def shares_are_bounded(rng: np.random.Generator) -> Evidence:
     """The weights are X times shares that are at least 0 and add up to 1; the group mean is X/G whatever they are."""

@@ -23,8 +23,8 @@ def power_mean(policy_correct: Any, exponent: Any) -> Any:
     Shapes:   policy_correct: (..., num_correct). Returns (...).
     Source:   claim G1, ours.
 
-    >>> power_mean(np.array([0.1, 0.4]), 0), round(float(power_mean(np.array([0.1, 0.4]), 1)), 12)
-    (0.25, 0.2)
+    >>> [round(float(power_mean(np.array([0.1, 0.4]), exponent)), 12) for exponent in (0, 1)]
+    [0.25, 0.2]
     """
     if exponent == 1:
         return np.exp(np.log(policy_correct).mean(axis=-1))
