@@ -6,7 +6,7 @@ import pytest
 
 from tests import training
 
-QUICK = argparse.Namespace(rounds=1, width=16, layers=1, completions=32, tokens=2)
+QUICK = argparse.Namespace(rounds=1, width=16, layers=1, completions=32, tokens=2, model="")
 pytestmark = training.QUIET
 
 

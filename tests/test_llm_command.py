@@ -58,7 +58,8 @@ def test_a_run_is_stored_once_with_the_same_bytes_wherever_it_is_run(here, run, 
     done = run("run.yaml", "--folder", "first")
     assert (done.status, done.err) == (0, "")
     stored = only_run(here / "results")
-    assert done.out.startswith("BEFORE TRAINING, A COMPLETION OF EACH OF THE FIRST PROMPTS\n")
+    assert done.out.startswith("log-probabilities of the sampling policy: the loss's own, at no cost: the term of")
+    assert "\n\nBEFORE TRAINING, A COMPLETION OF EACH OF THE FIRST PROMPTS\n" in done.out
     assert done.out.endswith(f"\nrows:  {stored.relative_to(here) / 'rows.csv'}\nmodel: first/model\n")
     assert re.search(r"^ *held-out pass@8 +0 +\S+ +4 +\S+$", done.out, re.MULTILINE)
     assert {path.name for path in stored.iterdir()} >= {"rows.csv", "timing.csv", "config.yaml", "provenance.json"}
@@ -151,8 +152,6 @@ def test_a_damaged_checkpoint_is_named_and_the_run_ends_with_the_same_bytes(here
     assert done.err == (
         "note: first: checkpoint-4 does not count: optimizer.pt differs from its checksum\n"
         "note: goes on from first/checkpoint-2\n"
-        "note: log-probabilities of the sampling policy: the loss's own, at no cost: the term of a completion needs no "
-        "other's\n"
     )
     assert (stored / "rows.csv").read_bytes() == rows
     assert weights("first") == model
@@ -304,10 +303,10 @@ def test_messages_are_the_same_tokens_in_training_and_evaluation(here, run, monk
     seen, wanted = set(), set()
     forward = trainer._WithMethod._token_log_probs
 
-    def spy(self: Any, batch: dict[str, Any], *more: Any) -> dict[str, torch.Tensor]:
+    def spy(self: Any, batch: dict[str, Any], *more: Any, **named: Any) -> dict[str, torch.Tensor]:
         rows = zip(batch["prompt_ids"], batch["prompt_mask"], strict=True)
         seen.update(tuple(ids[mask > 0].tolist()) for ids, mask in rows)
-        return forward(self, batch, *more)
+        return forward(self, batch, *more, **named)
 
     def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
         ids = plain(tokenizer, prompt)

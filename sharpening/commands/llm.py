@@ -207,7 +207,7 @@ def _train(
     if last is not None:
         _print(f"note: goes on from {last}", to=sys.stderr)
     if trained.source.kind != "none":
-        _print(f"note: log-probabilities of the sampling policy: {trained.source.line}", to=sys.stderr)
+        _print(f"log-probabilities of the sampling policy: {trained.source.line}\n")
     hidden = None if _is_first_process() else True  # None: unless it is a terminal
     with tqdm(total=config.steps, unit=" steps", disable=hidden, leave=False) as bar:
         trained.add_callback(callbacks.on_step(lambda step: bar.update(step - bar.n)))
