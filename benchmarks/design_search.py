@@ -19,7 +19,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sharpening.theory import estimators, policies
+from sharpening.theory import estimators, policies, shaping
 from sharpening.theory.methods import baselines, sharing
 
 Floats = NDArray[np.float64]
@@ -57,12 +57,23 @@ PROMPTS = (
 )
 
 
-def spread(correct: Floats, log_prob: Floats, least: float) -> tuple[Floats, Floats]:
-    """Surprisal less its mean over the group's correct samples (0 on wrong ones), and its spread, at least `least`."""
+def bonus(correct: Floats, log_prob: Floats, strength: Floats) -> Floats:
+    """The term of DS."""
+    return np.asarray(
+        shaping.differential_smoothing(0 * correct, log_prob, correct, gamma_correct=strength, gamma_incorrect=0.0)
+    )
+
+
+def centred(correct: Floats, log_prob: Floats, strength: Floats) -> Floats:
+    """The term of DS less its mean among the group's correct samples."""
+    term = bonus(correct, log_prob, strength)
     number = np.maximum(correct.sum(axis=-1, keepdims=True), 1)
-    mean = (correct * log_prob).sum(axis=-1, keepdims=True) / number
-    above = correct * (mean - log_prob)
-    return above, np.maximum(np.sqrt((above**2).sum(axis=-1, keepdims=True) / number), least)
+    return np.asarray(term - correct * term.sum(axis=-1, keepdims=True) / number)
+
+
+def over_spread(correct: Floats, log_prob: Floats, strength: Floats) -> Floats:
+    """A strength over the spread of log p among the group's correct samples, at least one nat."""
+    return np.asarray(strength / np.maximum(sharing.correct_spread(correct, log_prob), 1.0))
 
 
 def ranks(correct: Floats, log_prob: Floats) -> Floats:
@@ -82,13 +93,13 @@ def levelled(correct: Floats, log_prob: Floats, strength: Floats) -> tuple[Float
 
 
 RULES: dict[str, Rule] = {
-    "ds": lambda c, log, s: (np.ones_like(c), -s * c * log),
-    "ds centred": lambda c, log, s: (np.ones_like(c), s * spread(c, log, 1.0)[0]),
-    "centred over spread": lambda c, log, s: (np.ones_like(c), s * spread(c, log, 1.0)[0] / spread(c, log, 1.0)[1]),
+    "ds": lambda c, log, s: (np.ones_like(c), bonus(c, log, s)),
+    "ds centred": lambda c, log, s: (np.ones_like(c), centred(c, log, s)),
+    "centred over spread": lambda c, log, s: (np.ones_like(c), centred(c, log, over_spread(c, log, s))),
     "ranks": lambda c, log, s: (np.ones_like(c), s * ranks(c, log)),
     "levelled": levelled,
-    "shares p^-a": lambda c, log, s: (sharing.rarity_weight(c, log, s), np.zeros_like(c)),
-    "shares over spread": lambda c, log, s: (sharing.rarity_weight(c, log, s / spread(c, log, 1.0)[1]), 0 * c),
+    "shares p^-a": lambda c, log, s: (sharing.rarity_weight(c, log, s), 0 * c),
+    "shares over spread": lambda c, log, s: (sharing.rarity_weight(c, log, over_spread(c, log, s)), 0 * c),
 }
 WEIGHTS = (0.0, 0.5, 1.0)  # powers of the mean reward by which a group is divided: Dr. GRPO, between, MaxRL
 
@@ -102,12 +113,12 @@ class Candidate(NamedTuple):
 
     def advantage(self, correct: Floats, log_prob: Floats, strength: Floats) -> Floats:
         """The advantages of groups (..., group_size); strength broadcasts."""
-        weight, bonus = RULES[self.rule](correct, log_prob, strength)
+        weight, added = RULES[self.rule](correct, log_prob, strength)
         found = baselines.dr_grpo(reward=correct * weight)
         mean = correct.mean(axis=-1, keepdims=True)
-        found = (found + bonus) / np.where(mean > 0, mean, 1.0) ** self.difficulty
+        found = (found + added) / np.where(mean > 0, mean, 1.0) ** self.difficulty
         if self.is_charged:
-            charge = sharing.rarity_weight(1 - correct, log_prob, strength / spread(1 - correct, log_prob, 1.0)[1])
+            charge = sharing.rarity_weight(1 - correct, log_prob, over_spread(1 - correct, log_prob, strength))
             found = np.where(correct > 0, found, found * charge)
         return np.asarray(found)
 

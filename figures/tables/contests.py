@@ -7,6 +7,7 @@ from math import isfinite
 from typing import Any
 
 Row = Mapping[str, Any]
+NAMES = {"rarity_maxrl": "rarity, difficulty 1", "rarity, no difficulty": "rarity, difficulty 0"}
 WORDS = {
     "correctness": "Q at the end",
     "answers": "answers at the end",
@@ -29,7 +30,7 @@ def standings_markdown(standings: Sequence[Row]) -> str:
             strength = f"{one['strength']:.2g}, " if one["strength"] else ""
             setting = f"{strength}{one['learning_rate']:.2g}{' (edge)' if one['at_edge'] else ''}"
             cells = [_cell(one["means"][name], one["over_ds"].get(name)) for name in names]
-            lines.append(f"| {one['contestant']} | {setting} | {' | '.join(cells)} |\n")
+            lines.append(f"| {NAMES.get(one['contestant'], one['contestant'])} | {setting} | {' | '.join(cells)} |\n")
         blocks.append("".join(lines))
     return "\n".join(blocks)
 

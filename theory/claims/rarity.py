@@ -223,7 +223,7 @@ def no_sharpening_has_its_price(rng: np.random.Generator) -> Evidence:
 
     That is at most 2 M min_C p, so sum_C (p_i/Q) dz_i is too; and -sum_W p_j/(1-Q) dz_j <= 2 M E_W p. The search draws
     policies, some with a rare correct answer, and advantages at or within the bound that satisfy the condition: steps
-    on C that fall as p rises. It must come within half of the limit, or the claim would say nothing.
+    on C that fall as p rises. It must come within a factor of 5 of the limit, or the claim would say nothing.
     """
     unit = st.floats(-1.0, 1.0)
     instances = st.tuples(search.problems(min_correct=2, max_arms=5), st.lists(unit, min_size=6, max_size=6))

@@ -74,13 +74,25 @@ def rarity_maxrl(
         raise ValueError(f"least_spread is {least_spread!r}: it must be above 0")
     baselines.require_non_negative(epsilon, "epsilon")
     xp = array_namespace(reward)
-    num_correct = diversity.at_least_one(xp.sum(correct, axis=-1, keepdims=True))  # (..., 1)
-    mean = xp.sum(correct * log_prob, axis=-1, keepdims=True) / num_correct
-    square = xp.sum(correct * (log_prob - mean) ** 2, axis=-1, keepdims=True) / num_correct
-    exponent = strength / xp.clip(xp.sqrt(square), min=least_spread)
+    exponent = strength / xp.clip(correct_spread(correct, log_prob), min=least_spread)
     advantage = baselines.dr_grpo(reward=reward * rarity_weight(correct, log_prob, exponent))
     scale = xp.mean(reward, axis=-1, keepdims=True) + epsilon
     return advantage / xp.where(scale > 0, scale, xp.ones_like(scale)) ** difficulty
+
+
+def correct_spread(correct: Array, log_prob: Array) -> Array:
+    """The standard deviation of log_prob among the group's correct samples; 0 if there is none.
+
+    Shapes:   (..., group_size) each. Returns (..., 1), nats.
+
+    >>> import numpy as np
+    >>> correct_spread(np.array([1.0, 1.0, 0.0]), np.array([-1.0, -4.0, -9.0]))
+    array([1.5])
+    """
+    xp = array_namespace(correct)
+    num_correct = diversity.at_least_one(xp.sum(correct, axis=-1, keepdims=True))
+    mean = xp.sum(correct * log_prob, axis=-1, keepdims=True) / num_correct
+    return xp.sqrt(xp.sum(correct * (log_prob - mean) ** 2, axis=-1, keepdims=True) / num_correct)
 
 
 def rarity_weight(correct: Array, log_prob: Array, exponent: Array | float) -> Array:
