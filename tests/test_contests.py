@@ -54,7 +54,9 @@ def test_answers_are_counted_at_the_first_record_with_that_correctness():
     assert np.isfinite(found["answers_at_90"]).any()
 
 
-@pytest.mark.parametrize(("peak", "wanted"), [((10.0, 5.0), (10.0, 5.0)), ((1e6, 5.0), (100.0, 5.0))])
+@pytest.mark.parametrize(
+    ("peak", "wanted"), [((10.0, 5.0), (10.0, 5.0)), ((1e6, 5.0), (100.0, 5.0)), ((0.01, 0.5), (0.01, 0.5))]
+)
 def test_a_best_at_the_edge_extends_the_grid_twice(monkeypatch, peak, wanted):
     """A score that falls with the distance from the peak: reached if two more points go so far, else flagged."""
 
@@ -85,6 +87,7 @@ def test_of_settings_that_all_get_there_the_one_with_most_answers_is_chosen():
     score = [contests._score("answers", runs) for runs in ([more], [reached], [slower], [more, never], [never])]
     assert score == sorted(score, reverse=True)
     assert len(set(score)) == 5
+    assert np.isfinite(score).all()
     passes = [[{"pass_at_1": first, "pass_at_8": eighth}] for first, eighth in ((0.5, 0.9), (0.6, 0.7), (0.4, 0.95))]
     assert max(passes, key=lambda runs: contests._score("passes", runs)) == passes[0]
     assert max(passes, key=lambda runs: contests._score("passes", runs, 0.0, (0.55, 0.65))) == passes[1]
@@ -114,6 +117,13 @@ def test_smoothing_beats_plain_and_rows_are_the_same_twice():
     assert mean - half > 0
 
 
+def test_fresh_runs_have_seeds_of_their_own():
+    same, other = (
+        [row["answers"] for row in contest(fresh_seed=seed).rows() if row["stage"] == "fresh"] for seed in (5, 6)
+    )
+    assert same != other
+
+
 def test_every_contestant_is_tuned_on_the_same_number_of_settings_and_tables_differ():
     """Six strengths by six rates wherever there is a strength to choose; tuning and fresh tables share none."""
     for one in contests.single_tasks(LAPTOP, 0):
@@ -131,6 +141,9 @@ def test_the_figure_is_drawn_from_rows_and_the_same_twice():
     ]
     first, again = (render.render("tuned", lambda: bandit_figures.draw_contest(rows), "caption") for _ in range(2))
     assert first == again
+    beaten = {**rows[0], "correctness": 0.98, "answers_at_99": 1.5}
+    (line,) = bandit_figures.draw_contest([rows[0], beaten]).axes[0].lines
+    np.testing.assert_allclose(line.get_xydata(), [[0.01, 2.0]], rtol=FLOAT64)
 
 
 def test_motions_are_those_of_claims():
