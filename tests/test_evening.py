@@ -225,6 +225,8 @@ def test_the_power_mean_is_what_the_step_climbs():
         np.testing.assert_allclose(rarity.rarity_step(policy, 2, exponent), moved, atol=DIFFERENCE)
         shared = rarity.shared_rarity_advantage(policy, np.array([[1.0, 1.0, 0.0, 0.0]]), exponent)
         np.testing.assert_allclose(dynamics.softmax_flow(policy, shared), moved, atol=DIFFERENCE)
+        twice = rarity.shared_rarity_advantage(policy, np.array([[1.0, 1.0, 0.0, 0.0]] * 2), exponent)
+        np.testing.assert_allclose(twice, shared, rtol=FLOAT64)
 
 
 def test_ends_and_limits_of_rarity_in_numbers():
