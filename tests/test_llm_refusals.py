@@ -195,7 +195,8 @@ def test_memory_that_runs_out_in_the_first_completions_is_no_traceback(here, run
     monkeypatch.setattr(evaluate, "transformers_sampler", sampler)
     done = run("run.yaml")
     assert done.status == 2
-    assert [line.partition(":")[0] for line in done.err.splitlines()] == ["note", "sharpening"]
+    *notes, last = [line.partition(":")[0] for line in done.err.splitlines()]
+    assert (set(notes) <= {"note"}, last) == (True, "sharpening")  # a note where the term was large in what was drawn
 
 
 def test_an_interruption_while_packages_are_imported_is_no_traceback(tmp_path) -> None:
