@@ -89,6 +89,38 @@ def audit(
     return Audited(problem, tokens, correct, found.log_prob, is_exact, found.rows, found.answer.tolist(), found.pruned)
 
 
+def rescored(
+    lm: LanguageModel, audits: Sequence[Audited], *, operators: str, temperature: float = 1.0, batch: int = 4096
+) -> list[Audited]:
+    """The same answers to the same problems under another model with the same tokenizer, all problems in one go.
+
+    Far faster than `audit` where a problem has few answers, as with `only_correct`. Raises ValueError for audits that
+    are not exact, and for a model of which an answer may end in several ways.
+    """
+    ends = models.end_tokens(lm)
+    for one in audits:
+        if not one.is_exact or len(ends) > 1:
+            raise ValueError(f"audits: {one.problem.id}: is_exact {one.is_exact}, ends {ends}: want exact, and one end")
+    prompts = [models.prompt_ids(lm.tokenizer, formats.prompt(one.problem, "compact", operators)) for one in audits]
+    of_answer = [prompt for prompt, one in zip(prompts, audits, strict=True) for _ in one.rows]
+    rows = [row for one in audits for row in one.rows]
+    log_prob = scoring.score_pairs(lm, of_answer, rows, temperature=temperature, batch=batch)
+    parts = np.split(log_prob, np.cumsum([len(one.rows) for one in audits])[:-1])
+    return [one._replace(log_prob=part) for one, part in zip(audits, parts, strict=True)]
+
+
+def correct_part(audited: Audited) -> Audited:
+    """An exact audit without its wrong answers, as `audit` gives it with `only_correct`."""
+    chosen = np.flatnonzero(audited.correct).tolist()
+    return audited._replace(
+        tokens=[audited.tokens[place] for place in chosen],
+        correct=audited.correct[chosen],
+        log_prob=audited.log_prob[chosen],
+        rows=[audited.rows[place] for place in chosen],
+        answer=range(len(chosen)),
+    )
+
+
 def answer_texts(lm: LanguageModel, tokens: Sequence[Sequence[int]]) -> list[str]:
     """The texts of answers that are given as tokens with an end token."""
     texts: list[str] = lm.tokenizer.batch_decode([row[:-1] for row in tokens], clean_up_tokenization_spaces=False)

@@ -178,6 +178,33 @@ def score_tree(
     return log_prob
 
 
+@torch.no_grad()
+def score_pairs(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    completions: Sequence[Sequence[int]],
+    *,
+    temperature: float = 1.0,
+    batch: int = 4096,
+) -> Floats:
+    """The log-probabilities of `score` where every completion has a prompt of its own, many prompts in one pass.
+
+    Suits many short prompts with few completions each.
+    Shapes:   prompts: one a completion. Returns (num_completions,), nats.
+    """
+    sizes = np.array([(len(prompt), len(row)) for prompt, row in zip(prompts, completions, strict=True)])
+    log_prob = np.empty(len(sizes))
+    for size in np.unique(sizes, axis=0):  # no padding: a pass takes prompts of one length and completions of one
+        alike = np.flatnonzero((sizes == size).all(axis=1))
+        for places in np.split(alike, range(batch, len(alike), batch)):
+            ids = torch.tensor([[*prompts[place], *completions[place]] for place in places], device=lm.device)
+            logits = lm.model(ids[:, :-1], use_cache=False).logits[:, size[0] - 1 :]
+            log_policy = torch.log_softmax(logits.float() / temperature, dim=-1)
+            chosen = log_policy.gather(-1, ids[:, size[0] :, None])[..., 0]
+            log_prob[places] = chosen.double().sum(1).cpu().numpy()
+    return log_prob
+
+
 def _score_prefixes(lm: LanguageModel, first: Any, rows: Sequence[Sequence[int]], temperature: float) -> Floats:
     """Log-probabilities of rows that follow a prompt whose output is `first`, one level of their tree at a time."""
     cache, logits = copy.deepcopy(first.past_key_values), first.logits[:, -1]

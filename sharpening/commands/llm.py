@@ -61,7 +61,7 @@ def llm(options: LlmOptions) -> int:
     files.refuse_as_folder("out", options.out)
     files.refuse_as_folder("folder", options.folder or ".")
     language_models.need_torch()
-    _need_trl()
+    need_trl()
     from sharpening.llm.sampling import models
     from sharpening.llm.training import preflight, problems
 
@@ -139,7 +139,8 @@ def _files(config: RunConfig) -> dict[str, str]:
     return {what: files.read(Path(name))[1] for what, name in names.items() if name}
 
 
-def _need_trl() -> None:
+def need_trl() -> None:
+    """Refuses to start without TRL, and keeps it quiet."""
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")
     try:
         import datasets

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -85,11 +85,14 @@ def warm_start(options: WarmStartOptions) -> int:
     return 0
 
 
-def model_of(preset: Literal["smoke", "laptop"], out: str) -> Path:
-    """The folder of a preset's model, trained first if the store does not have it."""
-    config = _configuration(WarmStartOptions(preset=preset, out=out))
-    run = Path(out) / "llm" / store.run_id("llm", config)
-    return (_trained(config, out) if store.verify_run(run) else run) / "model"
+def model_of(preset: Literal["smoke", "laptop"], out: str, *, seed: int = 0, stores: Sequence[str] = ()) -> Path:
+    """The folder of a preset's model, trained first if neither the store nor one of the others has it."""
+    config = _configuration(WarmStartOptions(preset=preset, seed=seed, out=out))
+    for root in (out, *stores):
+        run = Path(root) / "llm" / store.run_id("llm", config)
+        if not store.verify_run(run):
+            return run / "model"
+    return _trained(config, out) / "model"
 
 
 def _refuse_other_model(folder: Path, model: Path | None) -> None:

@@ -28,12 +28,20 @@ class Task(Protocol):
 
 
 def run(
-    tasks: Sequence[Task], rows_of: RowsOf, *, root: str, jobs: int, backend: str, layer: str = "bandits"
+    tasks: Sequence[Task],
+    rows_of: RowsOf,
+    *,
+    root: str,
+    jobs: int,
+    backend: str,
+    layer: str = "bandits",
+    goes_on: bool = False,
 ) -> list[Sequence[Row]]:
     """The rows of every task, in order: read where the store has them whole, else computed and stored.
 
     `rows_of` is a function of a module, so that another process can find it. Rows do not depend on `jobs` or
-    `backend`. A damaged run is named on standard error and computed again.
+    `backend`. A damaged run is named on standard error and computed again. With `goes_on` a task that fails is named
+    there too, stored nowhere, and has no rows.
     """
     config_of = {index: _config(task) for index, task in enumerate(tasks)}
     folders = {index: Path(root) / layer / store.run_id(layer, config) for index, config in config_of.items()}
@@ -45,10 +53,15 @@ def run(
         if problems:
             missing.setdefault(folder, index)  # equal tasks of two experiments are one run
     work = {index: tasks[index] for index in missing.values()}
-    with contextlib.closing(_computed(work, rows_of, jobs, backend)) as computed:
+    failed = set()
+    with contextlib.closing(_computed(work, rows_of, jobs, backend, goes_on)) as computed:
         for index, rows, clock in tqdm(computed, total=len(work), unit=" runs", disable=None, leave=False):
-            store.write_run(layer, config_of[index], rows, clock=clock, root=root)
-    return [store.read_rows(folders[index] / "rows.csv") for index in range(len(tasks))]
+            if isinstance(rows, str):
+                print(f"note: {tasks[index]}: it failed: {rows}", file=sys.stderr)
+                failed.add(folders[index])
+            else:
+                store.write_run(layer, config_of[index], rows, clock=clock, root=root)
+    return [() if folder in failed else store.read_rows(folder / "rows.csv") for folder in folders.values()]
 
 
 def _config(task: Task) -> dict[str, Any]:
@@ -56,13 +69,13 @@ def _config(task: Task) -> dict[str, Any]:
 
 
 def _computed(
-    work: Mapping[int, Task], rows_of: RowsOf, jobs: int, backend: str
-) -> Generator[tuple[int, list[Row], store.Clock]]:
+    work: Mapping[int, Task], rows_of: RowsOf, jobs: int, backend: str, goes_on: bool
+) -> Generator[tuple[int, list[Row] | str, store.Clock]]:
     if jobs == 1 or len(work) < 2:
         for index, task in work.items():
-            yield _compute(index, task, rows_of)
+            yield _compute(index, task, rows_of, goes_on)
         return
-    calls = (delayed(_compute)(index, task, rows_of) for index, task in work.items())
+    calls = (delayed(_compute)(index, task, rows_of, goes_on) for index, task in work.items())
     with warnings.catch_warnings(), _backend(backend, jobs):
         warnings.filterwarnings(
             "ignore", "[0-9]+ tasks (which|have)|A worker stopped", UserWarning
@@ -70,9 +83,15 @@ def _computed(
         yield from Parallel(n_jobs=min(jobs, len(work)), return_as="generator_unordered")(calls)
 
 
-def _compute(index: int, task: Task, rows_of: RowsOf) -> tuple[int, list[Row], store.Clock]:
+def _compute(index: int, task: Task, rows_of: RowsOf, goes_on: bool) -> tuple[int, list[Row] | str, store.Clock]:
+    """The rows of a task; with `goes_on` what it failed with, as text, since not every error can be sent."""
     clock = store.Clock()
-    return index, list(rows_of(task)), clock
+    try:
+        return index, list(rows_of(task)), clock
+    except Exception as error:
+        if not goes_on:
+            raise
+        return index, f"{type(error).__name__}: {' '.join(str(error).split())}", clock
 
 
 @contextlib.contextmanager

@@ -1,0 +1,140 @@
+"""What a study runs, as data: contestants, what each may tune, seeds, problems, and how a winner is chosen.
+
+A study has stages. `setting`: plain RL alone, over learning rates, batches and schedules: is the setting healthy?
+`tuning`: every contestant chooses its strength and learning rate on validation problems by successive halving, the same
+for all. `comparison`: the chosen settings on fresh seeds and test problems. `others`: every other method once, as
+published, at plain RL's learning rate: no ranking.
+
+Chosen is, of plain RL, the setting with the largest pass@1; of others, among the settings whose pass@1 is at most
+`MARGIN` below tuned plain RL's, the one with the largest pass@64, and where there is none the largest pass@1. A best
+at the edge of the grid extends the grid there, once, for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+from sharpening.llm.studies.runs import Setting
+
+Stage = Literal["setting", "tuning", "comparison", "others"]
+STAGES: tuple[Stage, ...] = ("setting", "tuning", "comparison", "others")
+PLAIN, DS, OURS = "plain", "ds", "rarity_maxrl"
+MARGIN = 0.01  # of pass@1 below tuned plain RL's
+NOT_WORSE = 0.02  # of pass@1: by more than this a winner may not fall below its rival
+
+
+class Candidate(NamedTuple):
+    """A setting that a contestant tries."""
+
+    strength: float
+    learning_rate: float
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A method with its fixed parameters, and the values of its strength that are tried; "" where it has none."""
+
+    name: str
+    method: str
+    strength: str = ""
+    strengths: tuple[float, ...] = (0.0,)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    tier: int = 1
+
+    def parameters(self, strength: float) -> dict[str, Any]:
+        """The parameters of the method at a strength."""
+        return {**self.fixed, **({self.strength: strength} if self.strength else {})}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One size of the study."""
+
+    preset: Literal["smoke", "laptop"]  # of the warm starts
+    warm_starts: tuple[int, ...]
+    setting: Setting
+    rates: tuple[float, ...]
+    plain_rates: tuple[float, ...]
+    contestants: tuple[Contestant, ...]
+    first_seeds: tuple[int, ...]  # of tuning: all settings are tried with them,
+    more_seeds: tuple[int, ...]  # and those that are kept with these as well
+    kept: int
+    seeds: Mapping[int, int]  # of a tier: fresh seeds in the comparison
+    num_validation: int
+    num_test: int
+    health: tuple[tuple[Setting, tuple[float, ...], int], ...] = ()  # settings, learning rates, seeds
+    chosen: Mapping[str, Candidate] = field(default_factory=dict)  # where nothing is tuned
+    others: tuple[str, ...] = ()
+
+    @property
+    def every(self) -> int:
+        """Updates between two looks at a run of the comparison."""
+        return max(1, self.setting.steps // 5)
+
+
+CONTESTANTS = (
+    Contestant(PLAIN, "dr_grpo"),
+    Contestant(DS, "ds", "gamma_correct", (0.03, 0.1, 0.3, 1.0)),
+    Contestant("ds centred", "ds", "gamma_correct", (0.03, 0.1, 0.3, 1.0), {"centre": "correct_only"}),
+    Contestant("entropy bonus", "entropy_bonus", "strength", (0.01, 0.03, 0.1, 0.3)),
+    Contestant(OURS, "rarity_maxrl", "strength", (0.1, 0.2, 0.4, 0.8)),
+    Contestant("unlikeliness", "unlikeliness", "rank_strength", (0.1, 0.25, 0.5, 0.9), tier=2),
+    Contestant("ips", "ips", "exponent", (0.25, 0.5, 0.75, 1.0), tier=2),
+    Contestant("pkpo", "pkpo", "k", (2, 3, 4, 6), tier=2),
+    Contestant("maxrl", "maxrl", tier=2),
+    Contestant("rarity, no difficulty", "rarity_maxrl", "strength", (0.1, 0.2, 0.4, 0.8), {"difficulty": 0.0}, tier=2),
+)
+
+
+def _linear(prompts: int, group: int, steps: int) -> Setting:
+    return Setting(prompts_per_step=prompts, group_size=group, steps=steps, rise=max(1, steps // 20), schedule="linear")
+
+
+HEALTH = (
+    (Setting(prompts_per_step=16, group_size=16, steps=150), (2e-4,), 2),  # what `llm laptop` has
+    (_linear(16, 16, 150), (2e-4, 4e-4), 2),
+    (_linear(32, 16, 100), (4e-4, 8e-4), 2),
+    (_linear(64, 8, 100), (4e-4, 8e-4), 2),
+    (_linear(128, 8, 60), (8e-4, 1.6e-3), 2),
+    (_linear(128, 4, 120), (8e-4,), 2),
+    (_linear(64, 16, 150), (4e-4,), 2),
+)
+FULL = Protocol(
+    preset="laptop",
+    warm_starts=(0, 1, 2),
+    setting=_linear(64, 8, 100),
+    rates=(2e-4, 4e-4, 8e-4),
+    plain_rates=(1e-4, 2e-4, 3e-4, 4e-4, 6e-4, 8e-4),
+    contestants=CONTESTANTS,
+    first_seeds=(0,),
+    more_seeds=(1, 2),
+    kept=4,
+    seeds=MappingProxyType({1: 16, 2: 6}),
+    num_validation=100,
+    num_test=500,
+    health=HEALTH,
+)
+
+
+def _plain_and(*names: str) -> tuple[Contestant, ...]:
+    return tuple(one for one in CONTESTANTS if one.name in (PLAIN, *names))
+
+
+SMOKE = Protocol(
+    preset="smoke",
+    warm_starts=(0,),
+    setting=_linear(8, 8, 10),
+    rates=(1e-3,),
+    plain_rates=(5e-4, 1e-3),
+    contestants=_plain_and(DS),
+    first_seeds=(0,),
+    more_seeds=(),
+    kept=1,
+    seeds=MappingProxyType({1: 3}),
+    num_validation=10,
+    num_test=20,
+)
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({"smoke": SMOKE, "full": FULL})

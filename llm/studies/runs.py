@@ -1,0 +1,199 @@
+"""One run of a study: the small model trained by a method, and its exact audit on held-out problems.
+
+The audit lists every answer, so a run's numbers have no sampling noise: what is left is the noise of training and of
+which problems are held out. Problems of the audit are the same for all runs of a stage and of one warm start.
+
+Rows: `quantity`, `step` (updates made), `at` (k of pass@k, the number of problems of a slope, else 0), `value`. Step 0
+is the model before training.
+"""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from sharpening.llm.audit import exact
+from sharpening.llm.audit.exact import Audited
+from sharpening.llm.countdown import problems as countdown
+from sharpening.llm.sampling import models
+from sharpening.llm.sampling.models import LanguageModel
+from sharpening.llm.training import callbacks, configs, problems, run
+from sharpening.samples import sharpening
+from sharpening.theory import estimators
+
+Row = dict[str, Any]
+Measure = tuple[str, int, float]
+KS = (1, 8, 64, 256)
+THREADS = 1  # of torch in every run: more change the last digits
+MAX_TOKENS = 10  # of an answer: four numbers, three operators, the end, and two to go wrong
+POOL = 5_000  # training problems
+ON_THE_WAY = 50  # problems of the audits during training
+WITH_WRONG = 100  # problems of which wrong answers are listed too, before training
+HELD_OUT_STREAM = 18  # of the seed of held-out problems: no training run draws from it
+
+
+class Setting(BaseModel):
+    """How long and how fast a run trains, whatever its method."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompts_per_step: int
+    group_size: int
+    steps: int
+    rise: int = 0
+    schedule: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
+    countdown: Mapping[str, Any] = {}
+
+    @property
+    def num_completions(self) -> int:
+        """Completions sampled in all."""
+        return self.prompts_per_step * self.group_size * self.steps
+
+
+class StudyRun(BaseModel):
+    """One run; with the weights of its warm start it determines the rows."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    kind: ClassVar[str] = "study-run"
+
+    warm_start: int  # seed of the model before training
+    weights: str  # what names that model's files
+    method: str
+    parameters: Mapping[str, float | int | str] = {}
+    learning_rate: float
+    setting: Setting
+    seed: int
+    split: Literal["validation", "test"] = "validation"
+    num_problems: int = 100
+    problem_seed: int = 0
+    every: int = 0  # updates between audits on the way; 0: none
+
+    def config(self, model: str) -> configs.RunConfig:
+        """The training run, as `llm` takes it."""
+        completions = self.setting.prompts_per_step * self.setting.group_size
+        return configs.RunConfig(
+            model=model,
+            method=self.method,
+            parameters=dict(self.parameters),
+            countdown=dict(self.setting.countdown),
+            num_problems=POOL,
+            group_size=self.setting.group_size,
+            prompts_per_step=self.setting.prompts_per_step,
+            micro_batch=completions,
+            steps=self.setting.steps,
+            rise=self.setting.rise,
+            learning_rate=self.learning_rate,
+            max_tokens=MAX_TOKENS,
+            save_every=self.setting.steps,
+            evaluation_problems=0,
+            trl={"lr_scheduler_type": self.setting.schedule},
+            seed=self.seed,
+        )
+
+
+def rows_of(task: StudyRun, model_of: Mapping[int, str]) -> list[Row]:
+    """Trains and audits; `model_of` has the folder of every warm start's model."""
+    torch.set_num_threads(THREADS)
+    model = model_of[task.warm_start]
+    config = task.config(model)
+    asked = held_out(model, task.split, task.num_problems, task.problem_seed)
+    first = before(model, asked)
+    whole = with_wrong(model, asked[:WITH_WRONG]) if task.split == "test" else ()
+    rows: list[Row] = [{"quantity": "rollouts", "step": 0, "at": 0, "value": float(task.setting.num_completions)}]
+    rows += _rows(0, measures(first))
+    rows += _rows(0, gaps(whole))
+    with tempfile.TemporaryDirectory() as folder, problems.opened(config, model) as found:
+        trained = run.make_trainer(config, model, found, Path(folder))
+        part = first[:ON_THE_WAY]
+
+        def look(step: int) -> None:
+            if task.every and step % task.every == 0 and step < task.setting.steps:
+                last = _now(trained, part)
+                rows.extend(_rows(step, measures(last)) + _rows(step, slopes(part, last)))
+
+        trained.add_callback(callbacks.on_step(look))
+        run.run(trained, config, None)
+        last = _now(trained, first)
+    rows += _rows(task.setting.steps, measures(last)) + _rows(task.setting.steps, slopes(first, last))
+    return rows + _rows(task.setting.steps, against_plain(whole, last))
+
+
+def _now(trained: Any, first: Sequence[Audited]) -> list[Audited]:
+    with callbacks.looking(trained) as lm:
+        return exact.rescored(lm, first, operators=_operators(lm))
+
+
+@functools.lru_cache(maxsize=8)
+def held_out(model: str, split: str, number: int, seed: int) -> tuple[countdown.Problem, ...]:
+    """Problems of the model's own kind, of one split, drawn with a seed that no training run has."""
+    settings = countdown.Settings(**{**models.settings_of(model), "split": split})
+    rng = np.random.default_rng([seed, HELD_OUT_STREAM])
+    return tuple(countdown.distinct(settings, rng, number, name="num_problems"))
+
+
+@functools.lru_cache(maxsize=8)
+def before(model: str, asked: tuple[countdown.Problem, ...]) -> Sequence[Audited]:
+    """The audits of a model before training, correct answers alone."""
+    lm = models.load(model, device="cpu")
+    return [exact.audit(lm, one, operators=_operators(lm), only_correct=True) for one in asked]
+
+
+@functools.lru_cache(maxsize=8)
+def with_wrong(model: str, asked: tuple[countdown.Problem, ...]) -> Sequence[Audited]:
+    """The same with the wrong answers."""
+    lm = models.load(model, device="cpu")
+    return [exact.audit(lm, one, operators=_operators(lm)) for one in asked]
+
+
+def _operators(lm: LanguageModel) -> str:
+    return str(lm.model.config.countdown["operators"])
+
+
+def measures(audits: Sequence[Audited]) -> Iterator[Measure]:
+    """What a model is judged by: quantity, k of pass@k or 0, value.
+
+    `effective_answers` is exp of the entropy over a problem's correct answers, the mean over problems.
+    """
+    found = [exact.problem_row(one) for one in audits]
+    correctness = np.array([row["correctness"] for row in found])
+    for k in KS:
+        yield "pass_at_k", k, float(np.mean(estimators.exact_pass_at_k(correctness, k)))
+    yield "effective_answers", 0, float(np.nanmean([row["hill_1"] for row in found]))
+
+
+def slopes(first: Sequence[Audited], last: Sequence[Audited]) -> Iterator[Measure]:
+    """The sharpening slope: nats that a correct answer gained per nat that it started likelier than others."""
+    yield "slope", len(first), _slope(exact.gains(first, last))
+
+
+def against_plain(whole: Sequence[Audited], last: Sequence[Audited]) -> Iterator[Measure]:
+    """The slope on problems whose wrong answers are known, and the one that plain RL would have had on each alone."""
+    if whole and (expected := exact.expected_gains(whole, last[: len(whole)])) is not None:
+        yield from slopes([exact.correct_part(one) for one in whole], last[: len(whole)])
+        yield "expected_slope", len(whole), _slope(expected)
+
+
+def gaps(whole: Sequence[Audited]) -> Iterator[Measure]:
+    """S_C - S_W of claims A4 and B11: by its sign a global entropy term raises or lowers correctness."""
+    if whole:
+        found = [exact.problem_row(one) for one in whole]
+        yield (
+            "surprisal_gap",
+            len(whole),
+            float(np.nanmean([row["surprisal_correct"] - row["surprisal_wrong"] for row in found])),
+        )
+
+
+def _slope(correct: sharpening.Gains) -> float:
+    return float(sharpening.slope_row(correct)["value"])
+
+
+def _rows(step: int, found: Iterable[Measure]) -> list[Row]:
+    return [{"quantity": quantity, "step": step, "at": at, "value": value} for quantity, at, value in found]
