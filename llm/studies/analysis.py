@@ -123,6 +123,33 @@ def outcome(found: Sequence[Row], contestant: str, against: str) -> str:
     return "loses" if bounds[64][1] < 0 or bounds[1][1] < -NOT_WORSE else "undecided"
 
 
+def outcomes(found: Sequence[Row], rows: Sequence[Row], num_steps: int) -> list[dict[str, Any]]:
+    """What every contestant of the comparison did to plain RL and to DS, and whether DS's secondary gains are apart.
+
+    Columns: contestant, against, outcome. That of a secondary measure stands after `against`: plain: pass_at_k 8.
+    """
+    pairs = [
+        (row["contestant"], row["against"])
+        for row in found
+        if (row["quantity"], row["at"]) == ("pass_at_k", 64) and row["against"] in (PLAIN, DS) and row["num_runs"] > 1
+        if row["contestant"] != PLAIN
+    ]
+    told = [
+        {"contestant": one, "against": other, "outcome": outcome(found, one, other)}
+        for one, other in dict.fromkeys(pairs)
+    ]
+    differences = [
+        paired(*(values_of(rows, "comparison", one, *measure, num_steps) for one in (DS, PLAIN)))
+        for measure in SECONDARY
+    ]
+    if min(map(len, differences)) < 2:
+        return told
+    for (quantity, at), values, is_apart in zip(SECONDARY, differences, holm(differences), strict=True):
+        word = ("higher" if np.mean(values) > 0 else "lower") if is_apart else "undecided"
+        told.append({"contestant": DS, "against": f"{PLAIN}: {quantity} {at}", "outcome": word})
+    return told
+
+
 def holm(pairs: Sequence[Floats], level: float = 2 * TAIL) -> list[bool]:
     """Which of several mean differences are apart from 0 at the level over all, by Holm's steps of t tests.
 

@@ -12,7 +12,7 @@ at the edge of the grid extends the grid there, once, for all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
@@ -126,9 +126,9 @@ def _plain_and(*names: str) -> tuple[Contestant, ...]:
 SMOKE = Protocol(
     preset="smoke",
     warm_starts=(0,),
-    setting=_linear(8, 8, 10),
-    rates=(1e-3,),
-    plain_rates=(5e-4, 1e-3),
+    setting=Setting(prompts_per_step=8, group_size=8, steps=10, pool=1_000),
+    rates=(5e-4,),
+    plain_rates=(2e-4, 5e-4),
     contestants=_plain_and(DS),
     first_seeds=(0,),
     more_seeds=(),
@@ -138,3 +138,28 @@ SMOKE = Protocol(
     num_test=20,
 )
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({"smoke": SMOKE, "full": FULL})
+
+
+def costs(plan: Protocol, contestants: Sequence[Contestant]) -> list[dict[str, Any]]:
+    """The most runs of every stage, and completions in all: what a study costs. Extended grids are counted in full."""
+    seeds = len(plan.first_seeds), len(plan.first_seeds) + len(plan.more_seeds)
+    tried = 0
+    for one in contestants if not plan.chosen else ():
+        size = len(one.strengths) * len(plan.rates) if one.strength else len(plan.plain_rates)
+        tried += size * seeds[0] + min(plan.kept, size) * len(plan.more_seeds) + 2 * seeds[1]
+    fresh = sum(plan.seeds.get(one.tier, 0) for one in contestants)
+    health = [(setting, len(rates) * number) for setting, rates, number in plan.health]
+    numbers: dict[Stage, list[tuple[Setting, int]]] = {
+        "setting": health,
+        "tuning": [(plan.setting, tried)],
+        "comparison": [(plan.setting, fresh)],
+        "others": [(plan.setting, len(plan.others) * len(plan.warm_starts))],
+    }
+    return [
+        {
+            "stage": stage,
+            "num_runs": sum(number for _, number in parts),
+            "num_completions": sum(setting.num_completions * number for setting, number in parts),
+        }
+        for stage, parts in numbers.items()
+    ]

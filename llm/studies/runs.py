@@ -3,8 +3,8 @@
 The audit lists every answer, so a run's numbers have no sampling noise: what is left is the noise of training and of
 which problems are held out. Problems of the audit are the same for all runs of a stage and of one warm start.
 
-Rows: `quantity`, `step` (updates made), `at` (k of pass@k, the number of problems of a slope, else 0), `value`. Step 0
-is the model before training.
+Rows: `quantity`, `step` (updates made), `at` (k of pass@k, the number of problems of a slope, nats of a curve, else 0)
+and `value`. Step 0 is the model before training.
 """
 
 from __future__ import annotations
@@ -29,11 +29,10 @@ from sharpening.samples import sharpening
 from sharpening.theory import estimators
 
 Row = dict[str, Any]
-Measure = tuple[str, int, float]
+Measure = tuple[str, float, float]
 KS = (1, 8, 64, 256)
 THREADS = 1  # of torch in every run: more change the last digits
 MAX_TOKENS = 10  # of an answer: four numbers, three operators, the end, and two to go wrong
-POOL = 5_000  # training problems
 ON_THE_WAY = 50  # problems of the audits during training
 WITH_WRONG = 100  # problems of which wrong answers are listed too, before training
 HELD_OUT_STREAM = 18  # of the seed of held-out problems: no training run draws from it
@@ -49,7 +48,8 @@ class Setting(BaseModel):
     steps: int
     rise: int = 0
     schedule: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
-    countdown: Mapping[str, Any] = {}
+    pool: int = 5_000  # training problems
+    countdown: Mapping[str, Any] = {}  # their kind, over the model's own
 
     @property
     def num_completions(self) -> int:
@@ -83,7 +83,7 @@ class StudyRun(BaseModel):
             method=self.method,
             parameters=dict(self.parameters),
             countdown=dict(self.setting.countdown),
-            num_problems=POOL,
+            num_problems=self.setting.pool,
             group_size=self.setting.group_size,
             prompts_per_step=self.setting.prompts_per_step,
             micro_batch=completions,
@@ -106,23 +106,31 @@ def rows_of(task: StudyRun, model_of: Mapping[int, str]) -> list[Row]:
     asked = held_out(model, task.split, task.num_problems, task.problem_seed)
     first = before(model, asked)
     whole = with_wrong(model, asked[:WITH_WRONG]) if task.split == "test" else ()
-    rows: list[Row] = [{"quantity": "rollouts", "step": 0, "at": 0, "value": float(task.setting.num_completions)}]
+    rows: list[Row] = [{"quantity": "rollouts", "step": 0, "at": 0.0, "value": float(task.setting.num_completions)}]
     rows += _rows(0, measures(first))
     rows += _rows(0, gaps(whole))
+    part = first[:ON_THE_WAY] if task.every else ()
+    rows += _path(0, part, part)
     with tempfile.TemporaryDirectory() as folder, problems.opened(config, model) as found:
         trained = run.make_trainer(config, model, found, Path(folder))
-        part = first[:ON_THE_WAY]
 
         def look(step: int) -> None:
-            if task.every and step % task.every == 0 and step < task.setting.steps:
-                last = _now(trained, part)
-                rows.extend(_rows(step, measures(last)) + _rows(step, slopes(part, last)))
+            if part and (step % task.every == 0 or step == task.setting.steps):
+                rows.extend(_path(step, part, _now(trained, part)))
 
         trained.add_callback(callbacks.on_step(look))
         run.run(trained, config, None)
         last = _now(trained, first)
     rows += _rows(task.setting.steps, measures(last)) + _rows(task.setting.steps, slopes(first, last))
     return rows + _rows(task.setting.steps, against_plain(whole, last))
+
+
+def _path(step: int, first: Sequence[Audited], last: Sequence[Audited]) -> list[Row]:
+    """Rows of a look on the way, whose problems are fewer."""
+    if not first:
+        return []
+    found = [*measures(last), *(slopes(first, last) if step else ())]
+    return _rows(step, ((f"path_{quantity}", at, value) for quantity, at, value in found))
 
 
 def _now(trained: Any, first: Sequence[Audited]) -> list[Audited]:
@@ -174,10 +182,16 @@ def slopes(first: Sequence[Audited], last: Sequence[Audited]) -> Iterator[Measur
 
 
 def against_plain(whole: Sequence[Audited], last: Sequence[Audited]) -> Iterator[Measure]:
-    """The slope on problems whose wrong answers are known, and the one that plain RL would have had on each alone."""
+    """Slope and curve on problems whose wrong answers are known, and those of plain RL had it moved each on its own.
+
+    The curve is the gain of correct answers, less their problem's mean, at their start, less the problem's mean.
+    """
     if whole and (expected := exact.expected_gains(whole, last[: len(whole)])) is not None:
-        yield from slopes([exact.correct_part(one) for one in whole], last[: len(whole)])
-        yield "expected_slope", len(whole), _slope(expected)
+        found = exact.gains([exact.correct_part(one) for one in whole], last[: len(whole)])
+        for name, gains in (("", found), ("expected_", expected)):
+            yield f"{name}slope", len(whole), _slope(gains)
+            for row in sharpening.curve_rows(gains):
+                yield f"{name}relative_gain", float(row["at"]), float(row["value"])
 
 
 def gaps(whole: Sequence[Audited]) -> Iterator[Measure]:
@@ -196,4 +210,4 @@ def _slope(correct: sharpening.Gains) -> float:
 
 
 def _rows(step: int, found: Iterable[Measure]) -> list[Row]:
-    return [{"quantity": quantity, "step": step, "at": at, "value": value} for quantity, at, value in found]
+    return [{"quantity": quantity, "step": step, "at": float(at), "value": value} for quantity, at, value in found]

@@ -81,6 +81,11 @@ GROUPS: dict[str, dict[str, Command]] = {
             "train a language model with any method, through TRL",
             ("llm --list", "llm smoke --method ds --dry-run"),
         ),
+        "study": Command(
+            "study",
+            "who wins when every method is tuned? A small language model, many runs",
+            ("study --preset smoke", "study --preset full --dry-run"),
+        ),
     },
     "paper": {
         "check": Command(

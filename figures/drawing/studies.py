@@ -1,0 +1,177 @@
+"""Figures of a study of tuned methods on a small language model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from sharpening.figures.style import LOOKS, PAGE, Look
+
+Row = Mapping[str, Any]
+GREY = "#777777"
+METHODS = {
+    "plain": Look("plain RL", "#000000", "o", "-"),
+    "ds": LOOKS["ds"],
+    "ds centred": Look("DS centred", "#009E73", "v", "-."),
+    "entropy bonus": LOOKS["entropy_bonus"],
+    "rarity_maxrl": Look("rarity MaxRL", "#CC79A7", "D", "-"),
+    "maxrl": LOOKS["maxrl"],
+    "unlikeliness": Look("unlikeliness", GREY, "s", ":"),
+    "ips": Look("IPS", "#56B4E9", "h", "--"),
+    "pkpo": LOOKS["pkpo"],
+    "rarity, no difficulty": Look("rarity, no difficulty", "#CC79A7", "d", "--"),
+}
+MOST = 7  # curves in a panel
+
+
+def draw_path(rows: Sequence[Row]) -> Figure:
+    """pass@8 against pass@1 along training, a marker a look; and pass@k after it less before."""
+    fig, (left, right) = plt.subplots(1, 2, figsize=PAGE)
+    for name, own in _contestants(rows):
+        look = METHODS[name]
+        steps = sorted({row["step"] for row in own if row["quantity"] == "path_pass_at_k"})
+        left.plot(*(_means(own, "path_pass_at_k", k, steps) for k in (1, 8)), label=look.label, **look.line())
+        ks = sorted({row["at"] for row in own if row["quantity"] == "pass_at_k"})
+        gains = [np.diff(_means(own, "pass_at_k", k, (steps[0], steps[-1])))[0] for k in ks]
+        right.plot(ks, gains, label=look.label, **look.line())
+    left.set_xlabel("pass@1")
+    left.set_ylabel("pass@8")
+    right.axhline(0, color=GREY, linewidth=0.6)
+    right.set_xscale("log", base=2)
+    right.set_xlabel("k")
+    right.set_ylabel("pass@k after training less before")
+    fig.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return fig
+
+
+def draw_curves(rows: Sequence[Row]) -> Figure:
+    """The sharpening curve of every contestant, and that of plain RL had it moved each problem on its own."""
+    found = _contestants(rows)
+    num_columns = min(3, len(found))
+    num_rows = -(-len(found) // num_columns)
+    size = (PAGE[0], 2.1 * num_rows)
+    fig, grid = plt.subplots(num_rows, num_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    for ax, (name, own) in zip(grid.flat, found, strict=False):
+        look = METHODS[name]
+        ax.axhline(0, color=GREY, linewidth=0.6)
+        ax.plot(*_curve(own, "expected_relative_gain"), color=GREY, label="plain RL, each alone")
+        ax.plot(*_curve(own, "relative_gain"), label="measured", **look.line())
+        ax.set_title(look.label)
+    for ax in grid.flat[len(found) :]:
+        ax.set_axis_off()
+    grid[0, 0].legend()
+    fig.supxlabel("log-probability before, less the problem's mean (nats)", size="medium")
+    fig.supylabel("gain, less the problem's mean (nats)", size="medium")
+    return fig
+
+
+def draw_strengths(rows: Sequence[Row]) -> Figure:
+    """Validation pass@1 and pass@64 of every setting that was tried to the end, by strength; plain RL as a line."""
+    tried = [row for row in rows if row["stage"] == "tuning" and row["step"] == row["num_steps"]]
+    most = max((_num_runs(tried, key) for key in _settings(tried)), default=0)
+    whole = [key for key in _settings(tried) if _num_runs(tried, key) == most]
+    fig, axes = plt.subplots(1, 2, figsize=PAGE)
+    for ax, k in zip(axes, (1, 64), strict=True):
+        for name in _names(tried):
+            points = [
+                (strength, _of_setting(tried, (name, strength, rate), k))
+                for one, strength, rate in whole
+                if one == name
+            ]
+            look = METHODS[name]
+            if all(strength == 0 for strength, _ in points):
+                ax.axhline(
+                    max(value for _, value in points), label=look.label, color=look.color, linestyle=look.linestyle
+                )
+            else:
+                ax.plot(*zip(*sorted(points), strict=True), label=look.label, **look.points())
+        ax.set_xscale("log")
+        ax.set_xlabel("strength")
+        ax.set_ylabel(f"pass@{k}, validation")
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return fig
+
+
+def path_caption(preset: str, run: str) -> str:
+    """The caption of `draw_path`."""
+    return (
+        "Tuned methods on a small language model: left pass@8 against pass@1 along training, exact values on 50 "
+        "held-out problems, from the model before training, where all lines begin; right pass@k on all held-out "
+        f"problems after training less before. Means over runs with fresh seeds. Study {preset}, table {run}."
+    )
+
+
+def curves_caption(preset: str, run: str) -> str:
+    """The caption of `draw_curves`."""
+    return (
+        "Sharpening, answer by answer: how many nats a correct answer gained against the others of its problem, by how "
+        "much likelier it started. A rising line is sharpening. Grey: what plain RL would give had it moved every "
+        "problem on its own to the correctness it has after training. Exact values on 100 held-out problems, means over "
+        f"runs. Study {preset}, table {run}."
+    )
+
+
+def strengths_caption(preset: str, run: str) -> str:
+    """The caption of `draw_strengths`."""
+    return (
+        "What tuning saw: exact pass@1 and pass@64 on validation problems of the settings that were tried to the end, "
+        f"each at its learning rate, by strength; lines are methods without one, at their "
+        f"best. Study {preset}, table {run}."
+    )
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    return [name for name in METHODS if any(row["contestant"] == name for row in rows)]
+
+
+def _contestants(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
+    """The first contestants of the comparison with their rows."""
+    fresh = [row for row in rows if row["stage"] == "comparison"]
+    return [(name, [row for row in fresh if row["contestant"] == name]) for name in _names(fresh)[:MOST]]
+
+
+def _means(rows: Sequence[Row], quantity: str, at: float, steps: Sequence[int]) -> list[float]:
+    """The mean over runs at each step."""
+    found: dict[int, list[float]] = {step: [] for step in steps}
+    for row in rows:
+        if (row["quantity"], row["at"]) == (quantity, at) and row["step"] in found:
+            found[row["step"]].append(row["value"])
+    return [float(np.mean(found[step])) for step in steps]
+
+
+def _curve(rows: Sequence[Row], quantity: str) -> tuple[list[float], list[float]]:
+    """The curve's points, bin by bin, means over runs."""
+    runs: dict[tuple[int, int], list[Row]] = {}
+    for row in rows:
+        if row["quantity"] == quantity:
+            runs.setdefault((row["warm_start"], row["seed"]), []).append(row)
+    bins = list(zip(*(sorted(one, key=lambda row: float(row["at"])) for one in runs.values()), strict=False))
+    return tuple([float(np.mean([row[column] for row in one])) for one in bins] for column in ("at", "value"))  # type: ignore[return-value]
+
+
+Key = tuple[str, float, float]
+
+
+def _settings(rows: Sequence[Row]) -> list[Key]:
+    return list(dict.fromkeys((row["contestant"], row["strength"], row["learning_rate"]) for row in rows))
+
+
+def _own(rows: Sequence[Row], key: Key, k: int) -> list[float]:
+    return [
+        row["value"]
+        for row in rows
+        if (row["contestant"], row["strength"], row["learning_rate"]) == key
+        and (row["quantity"], row["at"]) == ("pass_at_k", k)
+    ]
+
+
+def _num_runs(rows: Sequence[Row], key: Key) -> int:
+    return len(_own(rows, key, 1))
+
+
+def _of_setting(rows: Sequence[Row], key: Key, k: int) -> float:
+    return float(np.mean(_own(rows, key, k)))

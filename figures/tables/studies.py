@@ -1,0 +1,147 @@
+"""Tables of a study of tuned methods on a small language model. Strings from plain data, no files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import isfinite
+from typing import Any
+
+from sharpening.figures.tables import text
+
+Row = Mapping[str, Any]
+COLUMNS = (  # quantity, k or whether its number of problems is left open, heading
+    ("pass_at_k", 1, "pass@1"),
+    ("pass_at_k", 8, "pass@8"),
+    ("pass_at_k", 64, "pass@64"),
+    ("pass_at_k", 256, "pass@256"),
+    ("effective_answers", 0, "answers"),
+    ("slope", None, "slope"),
+    ("expected_slope", None, "plain alone"),
+)
+SECONDS_A_THOUSAND = 1.3  # completions, sampled and trained on, on a core of our machine
+WORDS = {
+    "wins": "wins: more pass@64, and pass@1 not lower by more than .02",
+    "loses": "loses: less pass@64, or pass@1 lower by more than .02",
+    "undecided": "undecided",
+}
+
+
+def plan(costs: Sequence[Row], preset: str, width: int) -> str:
+    """What is about to run and what it costs."""
+    lines = [
+        (one["stage"], str(one["num_runs"]), f"{one['num_completions'] / 1000 * SECONDS_A_THOUSAND / 60:.0f}")
+        for one in costs
+        if one["num_runs"]
+    ]
+    total = sum(one["num_completions"] for one in costs) / 1000 * SECONDS_A_THOUSAND / 3600
+    heading = f"Study {preset}: at most {sum(one['num_runs'] for one in costs)} runs, about {total:.1f} core hours"
+    return text.section(heading, [text.table(("stage", "runs at most", "core minutes"), lines, width)], width) + "\n"
+
+
+def report(rows: Sequence[Row], found: Sequence[Row], outcomes: Sequence[Row], width: int) -> str:
+    """Who won, the table of the comparison with intervals, and the settings that were chosen."""
+    parts = [text.section("Outcome", told(found, outcomes, width), width)] if outcomes else []
+    if found:
+        parts.append(text.section("After training, 95% intervals over runs", [_standings(found, width)], width))
+    if settings := chosen(rows):
+        lines = [(one["contestant"], _shown(one["strength"]), f"{one['learning_rate']:.2g}") for one in settings]
+        table = text.table(("method", "strength", "learning rate"), lines, width)
+        parts.append(text.section("Settings compared", [table], width))
+    if tried := [row for row in rows if row["stage"] == "setting"]:
+        parts.append(text.section("Plain RL by setting, validation problems", [_settings(tried, width)], width))
+    return "\n\n".join(parts)
+
+
+def told(found: Sequence[Row], outcomes: Sequence[Row], width: int) -> list[str]:
+    """A sentence an outcome."""
+    sentences = []
+    for one in outcomes:
+        if ": " in one["against"]:
+            against, measure = one["against"].split(": ")
+            sentences.append(f"{one['contestant']} against {against}, {measure}: {one['outcome']} (Holm)")
+            continue
+        differences = {
+            row["at"]: text.estimate(row["value"], row["low"], row["high"], "+")
+            for row in found
+            if (row["contestant"], row["against"], row["quantity"]) == (one["contestant"], one["against"], "pass_at_k")
+        }
+        sentences.append(
+            f"{one['contestant']} against {one['against']} {WORDS[one['outcome']]}; pass@1 {differences[1]}, "
+            f"pass@8 {differences[8]}, pass@64 {differences[64]}"
+        )
+    return text.notes(sentences, width)
+
+
+def chosen(rows: Sequence[Row]) -> list[Row]:
+    """One row a contestant of the comparison."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        if row["stage"] in ("comparison", "others"):
+            first.setdefault(row["contestant"], row)
+    return list(first.values())
+
+
+def standings_markdown(rows: Sequence[Row], found: Sequence[Row]) -> str:
+    """The table of the comparison in Markdown: setting, means with half-widths, runs."""
+    settings = {one["contestant"]: one for one in chosen(rows)}
+    head = f"| method | strength, rate | {' | '.join(heading for *_, heading in COLUMNS)} | runs |\n"
+    lines = [head, f"|{'---|' * (len(COLUMNS) + 3)}\n"]
+    for name in ["", *settings]:
+        setting = "before training"
+        if name:
+            strength = f"{settings[name]['strength']:.2g}, " if settings[name]["strength"] else ""
+            setting = f"{strength}{settings[name]['learning_rate']:.2g}"
+        cells = [_one(found, name, quantity, at) for quantity, at, _ in COLUMNS]
+        shown = [_half(row) if row else "" for row in cells]
+        number = next(row["num_runs"] for row in cells if row)
+        lines.append(f"| {name or 'base'} | {setting} | {' | '.join(shown)} | {number} |\n")
+    return "".join(lines)
+
+
+def _half(row: Row) -> str:
+    mean = f"{row['value']:.1f}" if row["quantity"] == "effective_answers" else text.number(row["value"])
+    if not isfinite(row["low"]):
+        return mean
+    half = row["value"] - row["low"]
+    return f"{mean} ± {half:.1f}" if row["quantity"] == "effective_answers" else f"{mean} ± {text.number(half)}"
+
+
+def _one(found: Sequence[Row], name: str, quantity: str, at: float | None) -> Row | None:
+    against = "" if name else "before"
+    fitting = [
+        row
+        for row in found
+        if (row["contestant"], row["against"], row["quantity"]) == (name, against, quantity)
+        and (at is None or row["at"] == at)
+    ]
+    return min(fitting, key=lambda row: float(row["at"]), default=None)  # of slopes the one beside the expected one
+
+
+def _standings(found: Sequence[Row], width: int) -> str:
+    names = list(dict.fromkeys(row["contestant"] for row in found))
+    lines = []
+    for name in names:
+        cells = [_one(found, name, quantity, at) for quantity, at, _ in COLUMNS]
+        lines.append([name or "before", *("-" if row is None else _half(row) for row in cells)])
+    return text.table(("method", *(heading for *_, heading in COLUMNS)), lines, width)
+
+
+def _settings(tried: Sequence[Row], width: int) -> str:
+    """Plain RL: means over seeds and their standard deviation, and completions of a run."""
+    keys = ("prompts_per_step", "group_size", "num_steps", "schedule", "learning_rate")
+    lines = []
+    for key in dict.fromkeys(tuple(row[name] for name in keys) for row in tried):
+        own = [row for row in tried if tuple(row[name] for name in keys) == key and row["step"] == row["num_steps"]]
+        cells = []
+        for k in (1, 8, 64):
+            values = [row["value"] for row in own if (row["quantity"], row["at"]) == ("pass_at_k", k)]
+            mean = sum(values) / len(values)
+            spread = (sum((one - mean) ** 2 for one in values) / max(1, len(values) - 1)) ** 0.5
+            cells.append(f"{text.number(mean)} ({text.number(spread)})" if len(values) > 1 else text.number(mean))
+        prompts, group, steps, schedule, rate = key
+        lines.append([f"{prompts} x {group} x {steps}, {schedule.split('_')[0]}", f"{rate:.2g}", *cells])
+    return text.table(("prompts x group x steps", "rate", "pass@1 (sd)", "pass@8", "pass@64"), lines, width)
+
+
+def _shown(strength: float) -> str:
+    return f"{strength:.2g}" if strength else "-"

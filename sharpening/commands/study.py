@@ -1,0 +1,157 @@
+"""`study`: every contestant tuned alike on a small language model, then compared on fresh seeds and problems."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from sharpening.commands import language_models, llm, warm_start
+from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
+from sharpening.commands.options import NonEmpty, Options
+from sharpening.commands.terminal import STABLE_WIDTH, printed_width
+from sharpening.figures import render
+from sharpening.figures.drawing import studies as study_figures
+from sharpening.figures.tables import studies as study_tables
+from sharpening.storage import files, store, sweep
+
+if TYPE_CHECKING:
+    from sharpening.llm.studies.protocol import Contestant, Protocol
+    from sharpening.llm.studies.runs import StudyRun
+    from sharpening.llm.studies.stages import Labelled
+
+Row = dict[str, Any]
+COMMITTED = ("results/reference",)  # stores that have warm starts, beside the user's
+
+
+FIGURES = {  # and the stage that each shows
+    "study_path": (study_figures.draw_path, study_figures.path_caption, "comparison"),
+    "study_curves": (study_figures.draw_curves, study_figures.curves_caption, "comparison"),
+    "study_strengths": (study_figures.draw_strengths, study_figures.strengths_caption, "tuning"),
+}
+
+
+class StudyOptions(Options):
+    """Tune methods alike on a small language model, compare them on fresh seeds: who wins? Goes on where it stopped."""
+
+    preset: Literal["smoke", "laptop", "full"] = Field(
+        "smoke", description="smoke: a minute; laptop: the settings that full chose, an hour; full: many hours"
+    )
+    until: Literal["setting", "tuning", "comparison", "others"] = Field("others", description="last stage to run")
+    only: tuple[NonEmpty, ...] = Field((), description="contestants beside plain RL; all if not given")
+    jobs: int = Field(min(2, os.cpu_count() or 1), ge=1, le=1024, description="runs at once, one thread each")
+    dry_run: bool = Field(False, description="print the plan and what it costs, and stop")
+    formats: tuple[Format, ...] = FORMATS
+    width: float | None = WIDTH
+    out: NonEmpty = Field("results", description="folder of the result store")
+
+
+def study(options: StudyOptions) -> int:
+    """Runs the stages in order, prints and stores what they say; 1 if a run failed."""
+    files.refuse_as_folder("out", options.out)
+    language_models.need_torch()
+    llm.need_trl()
+    from sharpening.llm.studies import analysis, protocol, stages, tuning
+
+    plan = protocol.PROTOCOLS[options.preset]
+    contestants = _contestants(plan, options.only)
+    print(study_tables.plan(protocol.costs(plan, contestants), options.preset, printed_width()), flush=True)
+    if options.dry_run:
+        return 0
+    clock, until = store.Clock(), protocol.STAGES.index(options.until)
+    work = _Work(plan, options)
+    runs = stages.Runs(plan, work.weights)
+    work.compute(list(runs.setting()))
+    if until >= 1:
+        chosen = tuning.tuned(runs, contestants, work.compute)
+    if until >= 2:
+        work.compute([run for one in contestants for run in runs.comparison(one, chosen[one.name])])
+    if until >= 3:
+        work.compute(list(runs.others(chosen[protocol.PLAIN].learning_rate)))
+    found = list(analysis.summary(work.rows, plan.setting.steps))
+    outcomes = analysis.outcomes(found, work.rows, plan.setting.steps)
+    config = {
+        "command": "study",
+        "preset": options.preset,
+        "until": options.until,
+        "only": list(options.only),
+        "weights": {str(seed): name for seed, name in work.weights.items()},
+    }
+    artefacts = {"report.txt": study_tables.report(work.rows, found, outcomes, STABLE_WIDTH).encode()}
+    if found:
+        artefacts["summary.csv"] = store.rows_to_csv(found).encode()
+        artefacts["outcomes.csv"] = store.rows_to_csv(outcomes).encode()
+    name = store.run_id("llm", config)
+    shown = [figure for figure, (*_, stage) in FIGURES.items() if any(row["stage"] == stage for row in work.rows)]
+    for figure in shown:
+        draw, caption, _ = FIGURES[figure]
+        text = caption(options.preset, name)
+        draws = functools.partial(draw, work.rows)
+        artefacts |= render.render(figure, draws, text, formats=options.formats, width=options.width)
+    run = store.write_run("llm", config, work.rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
+    print(study_tables.report(work.rows, found, outcomes, printed_width()))
+    print("\n".join([f"rows:   {run / 'rows.csv'}", *(figure_line(run, one, options.formats) for one in shown)]))
+    return int(work.num_failed > 0)
+
+
+class _Work:
+    """Computes runs, or finds them in the store, and keeps their rows with labels."""
+
+    def __init__(self, plan: Protocol, options: StudyOptions) -> None:
+        from sharpening.llm.sampling import models
+
+        self.options = options
+        self.rows: list[Row] = []
+        self.num_failed = 0
+        self.known: set[tuple[Any, ...]] = set()
+        self.model_of = {
+            seed: str(warm_start.model_of(plan.preset, options.out, seed=seed, stores=COMMITTED))
+            for seed in plan.warm_starts
+        }
+        self.weights = {seed: str(models.identity(folder)["sha256"]) for seed, folder in self.model_of.items()}
+
+    def compute(self, runs: Sequence[Labelled]) -> list[Sequence[Row]]:
+        """The rows of every run; none of one that failed."""
+        tasks: list[Any] = [run.task for run in runs]
+        found = sweep.run(
+            tasks,
+            functools.partial(_rows_of, self.model_of),
+            root=self.options.out,
+            jobs=self.options.jobs,
+            backend="loky",
+            layer="llm",
+            goes_on=True,
+        )
+        for run, rows in zip(runs, found, strict=True):
+            labels = run.labels()
+            if (key := tuple(labels.values())) not in self.known:
+                self.known.add(key)
+                self.num_failed += not rows
+                self.rows += [{**labels, **row} for row in rows]
+        return found
+
+
+def _rows_of(model_of: Mapping[int, str], task: StudyRun) -> list[Row]:
+    """The rows of a run, in a process that may have just begun."""
+    language_models.need_torch()
+    llm.need_trl()
+    from sharpening.llm.studies import runs
+
+    return runs.rows_of(task, model_of)
+
+
+def _contestants(plan: Protocol, only: Sequence[str]) -> list[Contestant]:
+    """Plain RL and those that are named, or all."""
+    from sharpening.llm.studies import protocol
+
+    names = [one.name for one in plan.contestants]
+    for name in only:
+        if name not in names:
+            raise ValueError(f"--only: {name!r}: want some of {', '.join(names)}")
+    return [one for one in plan.contestants if not only or one.name in (protocol.PLAIN, *only)]
+
+
+COMMAND = (StudyOptions, study)
