@@ -110,8 +110,8 @@ def curves_caption(preset: str, run: str) -> str:
     return (
         "Sharpening, answer by answer: how many nats a correct answer gained against the others of its problem, by how "
         "much likelier it started. A rising line is sharpening. Grey: what plain RL would give had it moved every "
-        "problem on its own to the correctness it has after training. Exact values on 100 held-out problems, means over "
-        f"runs. Study {preset}, table {run}."
+        "problem on its own to the correctness it has after training. Exact values on 100 held-out problems, means "
+        f"over runs. Study {preset}, table {run}."
     )
 
 
