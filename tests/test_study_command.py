@@ -1,0 +1,204 @@
+"""What a study says of its runs, and the command that runs it."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from pydantic import BaseModel
+from scipy.stats import t as student
+from scipy.stats import ttest_rel
+
+from sharpening import cli
+from sharpening.figures import render
+from sharpening.figures.drawing import studies as study_figures
+from sharpening.figures.tables import studies as study_tables
+from sharpening.llm.studies import analysis
+from sharpening.storage import store, sweep
+from tests.tolerances import FLOAT64
+
+STEPS = 8
+LABELS = {"method": "m", "prompts_per_step": 4, "group_size": 4, "num_steps": STEPS, "schedule": "linear"}
+KEYS = (("pass_at_k", 1.0), ("pass_at_k", 8.0), ("pass_at_k", 64.0), ("pass_at_k", 256.0), ("effective_answers", 0.0))
+
+
+def rows_of(contestant: str, shift: float, noise: float, *, number: int = 6, stage: str = "comparison", seed: int = 0):
+    """Runs whose measures after training are .5 and a shift, with noise that is a run's and a contestant's."""
+    rng = np.random.default_rng([seed, len(contestant)])
+    common = np.random.default_rng(seed).normal(size=number)
+    found: list[dict[str, Any]] = []
+    for run in range(number):
+        labels = {"stage": stage, "contestant": contestant, "strength": 0.3 * (contestant != "plain")}
+        labels |= {"learning_rate": 1e-3, **LABELS, "warm_start": run % 3, "seed": 100 + run}
+        value = 0.5 + shift + 0.1 * common[run] + noise * rng.normal()
+        for (quantity, at), step in itertools.product(KEYS, (0, STEPS)):
+            found.append({**labels, "quantity": quantity, "step": step, "at": at, "value": value if step else 0.4})
+            if at in (1, 8):
+                path = {"quantity": f"path_{quantity}", "step": step, "at": at, "value": value if step else 0.4}
+                found.append({**labels, **path})
+        found.append({**labels, "quantity": "slope", "step": STEPS, "at": 100.0, "value": 0.2})
+        for prefix, at in itertools.product(("", "expected_"), (-1.0, 0.0, 1.0)):
+            curve = {"quantity": f"{prefix}relative_gain", "step": STEPS, "at": at, "value": at * shift}
+            found.append({**labels, **curve})
+    return found
+
+
+def summary(*parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return list(analysis.summary([row for part in parts for row in part], STEPS))
+
+
+def test_a_difference_is_that_of_pairs_with_its_own_interval():
+    """Six runs whose common noise is ten times their own: pairs see a shift that two means do not."""
+    ds, plain = rows_of("ds", 0.05, 0.01), rows_of("plain", 0.0, 0.01)
+    found = {(row["contestant"], row["against"], row["quantity"], row["at"]): row for row in summary(ds, plain)}
+    values = [
+        [row["value"] for row in part if (row["quantity"], row["step"], row["at"]) == ("pass_at_k", STEPS, 8)]
+        for part in (ds, plain)
+    ]
+    want = ttest_rel(*values).confidence_interval(0.95)
+    row = found["ds", "plain", "pass_at_k", 8.0]
+    np.testing.assert_allclose((row["low"], row["high"]), want, rtol=FLOAT64)
+    assert row["low"] > 0
+    assert row["num_runs"] == 6
+    mean = found["ds", "", "pass_at_k", 8.0]
+    half = student.ppf(0.975, 5) * np.std(values[0], ddof=1) / np.sqrt(6)
+    np.testing.assert_allclose((mean["low"], mean["high"]), np.mean(values[0]) + half * np.array([-1, 1]), rtol=FLOAT64)
+    assert found["", "before", "pass_at_k", 8.0]["value"] == pytest.approx(0.4)
+    assert found["plain", "ds", "pass_at_k", 8.0]["value"] == pytest.approx(-row["value"])
+
+
+def test_pairs_are_runs_with_the_same_warm_start_and_seed_alone():
+    ds, plain = rows_of("ds", 0.05, 0.0), rows_of("plain", 0.0, 0.0)
+    shuffled = [row for row in reversed(plain) if row["seed"] != 103]
+    row = next(row for row in summary(ds, shuffled) if (row["against"], row["quantity"]) == ("plain", "pass_at_k"))
+    assert (row["num_runs"], row["value"]) == (5, pytest.approx(0.05))
+    assert row["high"] - row["low"] < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("of_64", "of_1", "wanted"),
+    [
+        ((0.01, 0.03), (-0.01, 0.01), "wins"),
+        ((0.01, 0.03), (-0.03, 0.01), "undecided"),  # pass@1 may be too low
+        ((-0.01, 0.03), (0.1, 0.2), "undecided"),  # more pass@1 alone does not win
+        ((-0.03, -0.01), (0.1, 0.2), "loses"),
+        ((0.01, 0.03), (-0.09, -0.021), "loses"),
+        ((0.01, 0.03), (-0.0199, 0.01), "wins"),
+    ],
+)
+def test_the_outcome_follows_the_rule(of_64, of_1, wanted):
+    found = [
+        {"contestant": "ds", "against": "plain", "quantity": "pass_at_k", "at": at, "low": low, "high": high}
+        for at, (low, high) in ((64.0, of_64), (1.0, of_1))
+    ]
+    assert analysis.outcome(found, "ds", "plain") == wanted
+
+
+def test_holm_asks_more_of_the_smallest_and_stops_at_the_first_that_fails():
+    """p-values .02 and .04 are both apart; .03 and .04 neither, though each is below .05."""
+
+    def with_p(p_value: float, number: int = 10) -> np.ndarray:
+        rest = np.linspace(-1, 1, number)
+        rest -= rest.mean()
+        return rest + student.isf(p_value / 2, number - 1) * np.std(rest, ddof=1) / np.sqrt(number)
+
+    assert analysis.holm([with_p(0.04), with_p(0.02)]) == [True, True]
+    assert analysis.holm([with_p(0.04), with_p(0.03)]) == [False, False]
+    assert analysis.holm([with_p(0.02), with_p(0.06)]) == [True, False]
+    assert analysis.holm([np.zeros(4), np.ones(4)]) == [False, True]
+
+
+def test_outcomes_name_every_rival_and_the_secondary_measures():
+    rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01), *rows_of("ips", -0.1, 0.01)]
+    told = {
+        (one["contestant"], one["against"]): one["outcome"] for one in analysis.outcomes(summary(rows), rows, STEPS)
+    }
+    assert told == {
+        ("ds", "plain"): "wins",
+        ("ips", "plain"): "loses",
+        ("ips", "ds"): "loses",
+        ("ds", "plain: pass_at_k 8"): "higher",
+        ("ds", "plain: effective_answers 0"): "higher",
+    }
+    text = study_tables.report(rows, summary(rows), analysis.outcomes(summary(rows), rows, STEPS), 100)
+    assert "ds against plain wins: more pass@64" in text
+    assert "ips against ds loses" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+def test_others_have_a_row_and_no_outcome():
+    rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01)]
+    rows += rows_of("grpo", 0.1, 0.01, number=1, stage="others")
+    told = analysis.outcomes(summary(rows), rows, STEPS)
+    assert all(one["contestant"] != "grpo" for one in told)
+    table = study_tables.standings_markdown(rows, summary(rows))
+    assert "| grpo |" in table
+    assert table.splitlines()[2].startswith("| base | before training | .400 ± .000 |")
+
+
+def test_figures_draw_the_rows_that_there_are():
+    rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01), *rows_of("ds", 0.02, 0.01, stage="tuning")]
+    rows += rows_of("plain", 0.0, 0.01, stage="tuning")
+    for draw in (study_figures.draw_path, study_figures.draw_curves, study_figures.draw_strengths):
+        first, again = (render.render("x", functools.partial(draw, rows), "caption")["x.png"] for _ in range(2))
+        assert first == again
+    fig = study_figures.draw_path(rows)
+    last = {line.get_label(): line.get_xydata()[-1] for line in fig.axes[0].lines}
+    want = np.mean(
+        [
+            row["value"]
+            for row in rows
+            if row["contestant"] == "ds"
+            and row["stage"] == "comparison"
+            and (row["quantity"], row["step"], row["at"]) == ("path_pass_at_k", STEPS, 8)
+        ]
+    )
+    assert last["DS"][1] == pytest.approx(want)
+
+
+class Fails(BaseModel):
+    kind: ClassVar[str] = "fails"
+    number: int
+
+
+def rows_or_fails(task: Fails) -> list[dict[str, int]]:
+    if task.number == 1:
+        raise RuntimeError("no\nmemory")
+    return [{"number": task.number}]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_sweep_that_goes_on_names_what_failed_and_stores_the_rest(tmp_path: Path, capsys, jobs: int):
+    tasks: list[Any] = [Fails(number=number) for number in range(3)]
+    options: dict[str, Any] = {"root": str(tmp_path), "jobs": jobs, "backend": "threading"}
+    found = sweep.run(tasks, rows_or_fails, goes_on=True, **options)
+    assert [list(rows) for rows in found] == [[{"number": 0}], [], [{"number": 2}]]
+    assert "note: number=1: it failed: RuntimeError: no memory" in capsys.readouterr().err
+    assert len(list(tmp_path.rglob("rows.csv"))) == 2
+    with pytest.raises(RuntimeError, match="memory"):
+        sweep.run(tasks, rows_or_fails, **options)
+
+
+def test_the_plan_is_printed_and_a_wrong_name_refused(capsys):
+    assert cli.main(["study", "--preset", "full", "--dry-run"]) == 0
+    assert "core hours" in capsys.readouterr().out
+    assert cli.main(["study", "--only", "nobody"]) == 2
+    assert "--only: 'nobody': want some of plain, ds" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_smoke_study_runs_and_a_second_one_finds_all_of_it(tmp_path: Path, capsys):
+    command = ["study", "--preset", "smoke", "--out", str(tmp_path)]
+    assert cli.main(command) == 0
+    first = capsys.readouterr().out
+    assert "ds against plain" in first
+    runs = {path.parent.name: path.stat().st_mtime_ns for path in tmp_path.rglob("rows.csv")}
+    assert cli.main(command) == 0
+    assert capsys.readouterr().out == first
+    again = {path.parent.name: path.stat().st_mtime_ns for path in tmp_path.rglob("rows.csv")}
+    assert [name for name in runs if again[name] != runs[name]] == [first.split("/rows.csv")[0].rpartition("/")[2]]
+    assert not [fault for path in tmp_path.glob("llm/*") for fault in store.verify_run(path)]
