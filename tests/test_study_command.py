@@ -17,7 +17,7 @@ from sharpening import cli
 from sharpening.figures import render
 from sharpening.figures.drawing import studies as study_figures
 from sharpening.figures.tables import studies as study_tables
-from sharpening.llm.studies import analysis
+from sharpening.llm.studies import analysis, confirm
 from sharpening.storage import store, sweep
 from tests.tolerances import FLOAT64
 
@@ -124,10 +124,54 @@ def test_outcomes_name_every_rival_and_the_secondary_measures():
         ("ds", "plain: pass_at_k 8"): "higher",
         ("ds", "plain: effective_answers 0"): "higher",
     }
-    text = study_tables.report(rows, summary(rows), analysis.outcomes(summary(rows), rows, STEPS), 100)
+    text = study_tables.report(
+        rows, summary(rows), analysis.outcomes(summary(rows), rows, STEPS), confirm.rows_of(rows, STEPS), 100
+    )
     assert "ds against plain wins: more pass@64" in text
     assert "ips against ds loses" in text
     assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.mark.parametrize(
+    ("interval", "verdict"),
+    [
+        ((1.5, 3.0), "agrees"),
+        ((0.9, 1.2), "differs"),
+        ((1.2, 3.0), "not enough data"),
+        ((1.5, 4.0), "not enough data"),
+        ((0.5, 2.0), "not enough data"),
+    ],
+)
+def test_a_prediction_agrees_only_where_its_rival_is_rejected(interval, verdict):
+    found = analysis.Interval(np.mean(interval), *interval, 5)
+    assert confirm.Prediction("F1", "", (1.39, 3.47), (1.0, 1.0), found).verdict == verdict
+    if verdict == "agrees":  # the same runs with a rival inside them
+        assert confirm.Prediction("F1", "", (1.39, 3.47), (2.0, 2.0), found).verdict == "not enough data"
+
+
+@pytest.mark.parametrize(("gap", "verdict"), [(-1.0, "agrees"), (1.0, "differs")])
+def test_the_sign_of_a_global_term_is_that_of_the_surprisal_gap(gap, verdict):
+    """The bonus lowers pass@1 by .05 at the same learning rate and seed; at others there is nothing to pair."""
+    rows = [*rows_of("plain", 0.0, 0.0, stage="tuning"), *rows_of("entropy bonus", -0.05, 0.001, stage="tuning")]
+    rows += [{**row, "learning_rate": 1.0, "value": 9.0} for row in rows_of("entropy bonus", 0.0, 0.0, stage="tuning")]
+    rows.append({**rows[0], "stage": "comparison", "quantity": "surprisal_gap", "step": 0, "at": 100.0, "value": gap})
+    (found,) = [one for one in confirm.rows_of(rows, STEPS) if one["claim"] == "B11"]
+    assert (found["verdict"], found["num_runs"]) == (verdict, 6)
+    assert found["value"] == pytest.approx(-0.05, abs=0.01)
+
+
+def test_theory_is_held_against_the_runs_with_their_own_expected_slopes():
+    """Plain RL sharpens twice as much as alone; MaxRL as much as that; DS by half."""
+    rows = []
+    for name, factor in (("plain", 2.0), ("maxrl", 2.0), ("ds", 1.0)):
+        for place, row in enumerate(rows_of(name, 0.0, 0.0)):
+            if row["quantity"] == "slope":
+                rows.append({**row, "value": 0.3 * factor + 0.001 * (place % 7)})
+                rows.append({**row, "quantity": "expected_slope", "value": 0.3})
+    found = {one["claim"]: one for one in confirm.rows_of(rows, STEPS)}
+    assert {claim: one["verdict"] for claim, one in found.items()} == dict.fromkeys(("B1", "A3", "F1", "E2"), "agrees")
+    assert found["F1"]["value"] == pytest.approx(2.0, abs=0.02)
+    assert found["A3"]["value"] == pytest.approx(-0.3, abs=0.02)
 
 
 def test_others_have_a_row_and_no_outcome():

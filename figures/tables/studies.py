@@ -38,11 +38,15 @@ def plan(costs: Sequence[Row], preset: str, width: int) -> str:
     return text.section(heading, [text.table(("stage", "runs at most", "core minutes"), lines, width)], width) + "\n"
 
 
-def report(rows: Sequence[Row], found: Sequence[Row], outcomes: Sequence[Row], width: int) -> str:
-    """Who won, the table of the comparison with intervals, and the settings that were chosen."""
+def report(
+    rows: Sequence[Row], found: Sequence[Row], outcomes: Sequence[Row], predictions: Sequence[Row], width: int
+) -> str:
+    """Who won, the table of the comparison with intervals, what theory predicts, and the settings that were chosen."""
     parts = [text.section("Outcome", told(found, outcomes, width), width)] if outcomes else []
     if found:
         parts.append(text.section("After training, 95% intervals over runs", [_standings(found, width)], width))
+    if predictions:
+        parts.append(text.section("Theory against these runs", [_predictions(predictions, width)], width))
     if settings := chosen(rows):
         lines = [(one["contestant"], _shown(one["strength"]), f"{one['learning_rate']:.2g}") for one in settings]
         table = text.table(("method", "strength", "learning rate"), lines, width)
@@ -96,6 +100,25 @@ def standings_markdown(rows: Sequence[Row], found: Sequence[Row]) -> str:
         number = next(row["num_runs"] for row in cells if row)
         lines.append(f"| {name or 'base'} | {setting} | {' | '.join(shown)} | {number} |\n")
     return "".join(lines)
+
+
+def predictions_markdown(predictions: Sequence[Row]) -> str:
+    """Theory against the runs in Markdown."""
+    head = "| claim | prediction | region | measured | verdict |\n|---|---|---|---|---|\n"
+    return head + "".join(f"| {' | '.join(_prediction(row))} |\n" for row in predictions)
+
+
+def _predictions(predictions: Sequence[Row], width: int) -> str:
+    cells = [_prediction(row) for row in predictions]
+    table = text.table(("claim", "region", "measured", "verdict"), [[one[0], *one[2:]] for one in cells], width)
+    return "\n".join([table, *text.notes([f"{claim}: {says}" for claim, says, *_ in cells], width)])
+
+
+def _prediction(row: Row) -> tuple[str, str, str, str, str]:
+    low, high = row["at_least"], row["at_most"]
+    region = f"{low:g} to {high:g}" if isfinite(low) and isfinite(high) else ("above 0" if low == 0 else "below 0")
+    measured = text.estimate(row["value"], row["low"], row["high"])
+    return row["claim"], row["prediction"], region, measured, row["verdict"]
 
 
 def _half(row: Row) -> str:

@@ -54,7 +54,7 @@ def study(options: StudyOptions) -> int:
     files.refuse_as_folder("out", options.out)
     language_models.need_torch()
     llm.need_trl()
-    from sharpening.llm.studies import analysis, protocol, stages, tuning
+    from sharpening.llm.studies import analysis, confirm, protocol, stages, tuning
 
     plan = protocol.PROTOCOLS[options.preset]
     contestants = _contestants(plan, options.only)
@@ -73,6 +73,8 @@ def study(options: StudyOptions) -> int:
         work.compute(list(runs.others(chosen[protocol.PLAIN].learning_rate)))
     found = list(analysis.summary(work.rows, plan.setting.steps))
     outcomes = analysis.outcomes(found, work.rows, plan.setting.steps)
+    predictions = confirm.rows_of(work.rows, plan.setting.steps)
+    said = functools.partial(study_tables.report, work.rows, found, outcomes, predictions)
     config = {
         "command": "study",
         "preset": options.preset,
@@ -80,10 +82,10 @@ def study(options: StudyOptions) -> int:
         "only": list(options.only),
         "weights": {str(seed): name for seed, name in work.weights.items()},
     }
-    artefacts = {"report.txt": study_tables.report(work.rows, found, outcomes, STABLE_WIDTH).encode()}
-    if found:
-        artefacts["summary.csv"] = store.rows_to_csv(found).encode()
-        artefacts["outcomes.csv"] = store.rows_to_csv(outcomes).encode()
+    artefacts = {"report.txt": said(STABLE_WIDTH).encode()}
+    for what, table in (("summary", found), ("outcomes", outcomes), ("predictions", predictions)):
+        if table:
+            artefacts[f"{what}.csv"] = store.rows_to_csv(table).encode()
     name = store.run_id("llm", config)
     shown = [figure for figure, (*_, stage) in FIGURES.items() if any(row["stage"] == stage for row in work.rows)]
     for figure in shown:
@@ -92,7 +94,7 @@ def study(options: StudyOptions) -> int:
         draws = functools.partial(draw, work.rows)
         artefacts |= render.render(figure, draws, text, formats=options.formats, width=options.width)
     run = store.write_run("llm", config, work.rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
-    print(study_tables.report(work.rows, found, outcomes, printed_width()))
+    print(said(printed_width()))
     print("\n".join([f"rows:   {run / 'rows.csv'}", *(figure_line(run, one, options.formats) for one in shown)]))
     return int(work.num_failed > 0)
 

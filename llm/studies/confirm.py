@@ -1,0 +1,106 @@
+"""Theory against the runs of a study: predictions, each with a rival that the same runs must reject.
+
+A prediction is a region of one number, a rival another. The verdict is `agrees` where the 95% interval over runs lies
+in the region and off the rival's, `differs` where it lies off the region, and else `not enough data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sharpening.llm.studies import analysis
+from sharpening.llm.studies.analysis import Interval, Row, Values
+from sharpening.llm.studies.protocol import DS, PLAIN
+
+Region = tuple[float, float]
+ABOVE, BELOW = (0.0, np.inf), (-np.inf, 0.0)
+TRANSFERRED = (1.39, 3.47)  # of claim F1 by the gradients of the first warm start, on held-out problems
+ALIKE = 0.25  # two rates of sharpening that differ by less are called the same
+BONUS, OTHER = "entropy bonus", "maxrl"
+
+
+class Prediction(NamedTuple):
+    """What a claim says of the runs, in which region its number lies, where a rival's would, and what was measured."""
+
+    claim: str
+    says: str
+    region: Region
+    rival: Region
+    measured: Interval
+
+    @property
+    def verdict(self) -> str:
+        """As the module says."""
+        _, low, high, _ = self.measured
+        if self.region[0] <= low and high <= self.region[1] and (high < self.rival[0] or low > self.rival[1]):
+            return "agrees"
+        return "differs" if high < self.region[0] or low > self.region[1] else "not enough data"
+
+
+def rows_of(rows: Sequence[Row], num_steps: int) -> list[dict[str, Any]]:
+    """The predictions that there are runs for, as rows."""
+    return [
+        {
+            "claim": one.claim,
+            "prediction": one.says,
+            "at_least": float(one.region[0]),
+            "at_most": float(one.region[1]),
+            "value": one.measured.value,
+            "low": one.measured.low,
+            "high": one.measured.high,
+            "num_runs": one.measured.number,
+            "verdict": one.verdict,
+        }
+        for one in predictions(rows, num_steps)
+        if one.measured.number > 1
+    ]
+
+
+def predictions(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
+    """What theory says of plain RL, of DS, of a method that sees correctness alone, and of a global entropy term."""
+    at = max((row["at"] for row in rows if row["quantity"] == "expected_slope"), default=0.0)
+
+    def of(contestant: str, quantity: str) -> Values:
+        return analysis.values_of(rows, "comparison", contestant, quantity, at, num_steps)
+
+    def rate(contestant: str) -> Values:
+        expected = of(contestant, "expected_slope")
+        return {run: slope / expected[run] for run, slope in of(contestant, "slope").items() if expected.get(run)}
+
+    if slopes := of(PLAIN, "slope"):
+        found = analysis.interval(np.array(list(slopes.values())))
+        yield Prediction("B1", "plain RL sharpens: its slope is above 0", ABOVE, BELOW, found)
+        less = analysis.paired(of(DS, "slope"), slopes)
+        if len(less):
+            yield Prediction("A3", "DS's slope is below plain RL's", BELOW, ABOVE, analysis.interval(less))
+    if rates := rate(PLAIN):
+        says = "by shared parameters plain RL sharpens more than on each problem alone, by the gradients' factor"
+        found = analysis.interval(np.array(list(rates.values())))
+        yield Prediction("F1", says, TRANSFERRED, (1.0, 1.0), found)
+        apart = analysis.paired(rate(OTHER), rates)
+        if len(apart):
+            says = "MaxRL, which sees correctness alone, sharpens as much as plain RL on the way to its own correctness"
+            rival = analysis.paired(rate(DS), rates)
+            point = float(np.mean(rival)) if len(rival) else np.inf
+            yield Prediction("E2", says, (-ALIKE, ALIKE), (point, point), analysis.interval(apart))
+    yield from _of_global_term(rows, num_steps)
+
+
+def _of_global_term(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
+    """pass@1 of an entropy bonus less plain RL's at the same learning rate and seed, all strengths alike."""
+    tried: dict[str, dict[tuple[float, float, int], float]] = {PLAIN: {}, BONUS: {}}
+    for row in rows:
+        measure = row["stage"], row["quantity"], row["at"], row["step"]
+        if row["contestant"] in tried and measure == ("tuning", "pass_at_k", 1, num_steps):
+            tried[row["contestant"]][row["strength"], row["learning_rate"], row["seed"]] = float(row["value"])
+    plain = {key[1:]: value for key, value in tried[PLAIN].items()}
+    differences = [value - plain[key[1:]] for key, value in tried[BONUS].items() if key[1:] in plain]
+    gaps = [row["value"] for row in rows if row["quantity"] == "surprisal_gap"]
+    if differences and gaps:
+        is_above = np.mean(gaps) > 0
+        says = f"an entropy bonus {'raises' if is_above else 'lowers'} pass@1, as S_C - S_W is {np.mean(gaps):.2f} nats"
+        region, rival = (ABOVE, BELOW) if is_above else (BELOW, ABOVE)
+        yield Prediction("B11", says, region, rival, analysis.interval(np.array(differences)))
