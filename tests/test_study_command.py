@@ -124,9 +124,8 @@ def test_outcomes_name_every_rival_and_the_secondary_measures():
         ("ds", "plain: pass_at_k 8"): "higher",
         ("ds", "plain: effective_answers 0"): "higher",
     }
-    text = study_tables.report(
-        rows, summary(rows), analysis.outcomes(summary(rows), rows, STEPS), confirm.rows_of(rows, STEPS), 100
-    )
+    outcomes, predicted = analysis.outcomes(summary(rows), rows, STEPS), confirm.rows_of(rows, STEPS)
+    text = study_tables.report(rows, summary(rows), outcomes, predicted, 100)
     assert "ds against plain wins: more pass@64" in text
     assert "ips against ds loses" in text
     assert max(map(len, text.splitlines())) <= 100

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
 from sharpening.llm.studies.runs import Setting
+from sharpening.theory.methods.table import METHODS
 
 Stage = Literal["setting", "tuning", "comparison", "others"]
 STAGES: tuple[Stage, ...] = ("setting", "tuning", "comparison", "others")
@@ -102,6 +103,7 @@ HEALTH = (
     (_linear(128, 4, 120), (8e-4,), 2),
     (_linear(64, 16, 150), (4e-4,), 2),
 )
+ALIKE = {"reinforce", "rloo", "dapo"}  # in the mean the step of dr_grpo or grpo at another learning rate
 FULL = Protocol(
     preset="laptop",
     warm_starts=(0, 1, 2),
@@ -116,6 +118,7 @@ FULL = Protocol(
     num_validation=100,
     num_test=500,
     health=HEALTH,
+    others=tuple(name for name in METHODS if name not in {one.method for one in CONTESTANTS} | ALIKE),
 )
 
 
