@@ -114,7 +114,7 @@ def fails_late(run: Labelled) -> bool:
 def test_a_setting_of_which_a_run_failed_is_not_chosen():
     found = Landscape(peak(0.3, 2), peak(0.3, 2), fails_late)
     assert tuning.tuned(RUNS, PLAN.contestants, found)["one"] != Candidate(0.3, 2.0)
-    with pytest.raises(ValueError, match="plain: of each of its 4 settings a run failed"):
+    with pytest.raises(ValueError, match="plain: of each of its 4 settings a run failed: want one"):
         tuning.tuned(RUNS, PLAN.contestants, Landscape(peak(1, 1), peak(1, 1), lambda run: True))
 
 

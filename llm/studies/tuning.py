@@ -101,7 +101,9 @@ def _scores(
         if np.isfinite(part).all()
     }
     if not scores:
-        raise ValueError(f"{one.name}: of each of its {len(candidates)} settings a run failed: see the notes above")
+        raise ValueError(
+            f"{one.name}: of each of its {len(candidates)} settings a run failed: want one without, see the notes"
+        )
     return scores
 
 
