@@ -119,6 +119,7 @@ def sampled() -> audit_samples.Samples:
     return audit_samples.read("\n".join(lines), "samples.jsonl")
 
 
+@pytest.mark.slow
 def test_samples_agree_with_the_audit():
     found = check.compare(audits(1.0), texts(), sampled())
     assert found.num_samples == 20_000
@@ -309,6 +310,7 @@ def test_summaries_by_hand():
     assert {"unlisted_mass"} == {row["quantity"] for row in rows} & {"unlisted_mass", "ill_formed_mass"}
 
 
+@pytest.mark.slow
 def test_two_trained_models_differ_by_what_each_differs_from_the_first():
     """Differences of means and of slopes, from the rows of each; and of a model from itself all are 0."""
     base = audits(1.0)

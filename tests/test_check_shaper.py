@@ -249,6 +249,7 @@ def test_a_bug_of_the_function_is_not_blamed_on_the_group_size(name: str, words:
     assert capsys.readouterr().err.startswith(f"sharpening: {bugs}:{name}: {words}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "advice"),
     [

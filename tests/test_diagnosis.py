@@ -33,6 +33,8 @@ COPIES = '''
 """Copies in other words, with other names, and functions that no table has."""
 import numpy as np
 
+pytestmark = pytest.mark.slow  # a diagnosis takes seconds
+
 def centred(values):
     return values - values.mean(axis=-1, keepdims=True)
 

@@ -12,6 +12,8 @@ from sharpening.theory.methods import baselines, calls, terms
 from tests.test_diagnosis import SEARCHED, flow_of, subject_of
 from tests.tolerances import FLOAT64
 
+pytestmark = pytest.mark.slow  # a diagnosis takes seconds
+
 
 @pytest.mark.slow
 def test_each_broken_property_has_its_smallest_counterexample():

@@ -156,6 +156,7 @@ def test_predict_writes_what_it_stores_as_json(predicted: Predicted) -> None:
     assert {row["section"] for row in predicted.rows} == sections
 
 
+@pytest.mark.slow
 def test_a_second_run_of_predict_in_the_clone_gives_the_same_bytes(predicted: Predicted, tmp_path: Path) -> None:
     """Run in the clone's folder into another store: rows, configuration, report, figure and caption are equal."""
     (tmp_path / "good.csv").write_text(GOOD)
@@ -193,6 +194,7 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     return execute("check", "--only", "A2", "D4", "--jobs", "2", *outputs, folder=folder), folder
 
 
+@pytest.mark.slow
 def test_check_prints_a_line_for_each_claim_and_leaves_no_other_file(checked: tuple[Done, Path]) -> None:
     done, folder = checked
     assert (done.status, done.err) == (0, "")

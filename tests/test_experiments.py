@@ -51,6 +51,7 @@ MUTANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_an_experiment_agrees_with_the_theory_and_not_with_a_mutant(name: str):
     """The same rows that agree with a prediction reject it once one sign or factor of the theory is turned."""

@@ -46,6 +46,7 @@ def frontier():
 # phase portrait
 
 
+@pytest.mark.slow
 def test_the_portrait_starts_with_the_rates_of_e3(plane):
     """.120, .121, .133 at strengths 0, .1 and 1 (claim E3.4); a bonus centred within C would reverse the last."""
     for strength, rate in ((0.0, 0.120), (0.1, 0.121), (1.0, 0.133)):

@@ -77,6 +77,7 @@ def test_a_width_makes_the_whole_figure_larger_text_and_all(name: str, width: fl
     np.testing.assert_allclose(sorted(scaled[2]), [factor * size for size in sorted(native[2])], rtol=ROUNDED)
 
 
+@pytest.mark.slow
 def test_every_size_of_text_follows_the_one_in_the_style(rows: dict[str, list]) -> None:
     """No figure sets a size in points: with font.size doubled every text is twice as large (ticks may be others)."""
     for name, figure in FIGURES.items():

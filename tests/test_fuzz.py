@@ -121,6 +121,7 @@ def test_a_lenient_verifier_is_caught_accepting_what_is_wrong(verifier):
     assert any(mark.correct == 1 for mark in disagreements(verifier))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "change"),
     [

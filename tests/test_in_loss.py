@@ -98,6 +98,7 @@ def assert_alike(late: Any, early: Any) -> None:
         assert one == pytest.approx(other, rel=10 * TRAINED, abs=TRAINED, nan_ok=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("case", "accumulation"), [*((one, 4) for one in TERMS), *((one, 1) for one in TWO)])
 def test_the_loss_gives_what_a_pass_of_its_own_gives(tmp_path: Path, case: str, accumulation: int) -> None:
     options = dict(gradient_accumulation_steps=accumulation, gradient_checkpointing=accumulation > 1)

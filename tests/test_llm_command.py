@@ -140,6 +140,7 @@ def test_without_a_number_all_problems_that_exist_are_trained_on(here) -> None:
 # stopped and damaged runs
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_named_and_the_run_ends_with_the_same_bytes(here, run) -> None:
     assert run("run.yaml", "--folder", "first").status == 0
     stored = only_run(here / "results")
@@ -187,6 +188,7 @@ def test_a_run_asked_to_end_exits_with_143_and_goes_on_to_the_same_rows(here, ru
     assert store.read_rows(here / "stopped" / "rows.csv") == whole
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -240,6 +242,7 @@ def test_a_run_that_ended_goes_on_to_more_steps_and_to_no_fewer(here, run) -> No
     )
 
 
+@pytest.mark.slow
 def test_how_far_a_run_is_is_said_without_a_terminal_and_its_rows_are_there_at_once(here, run, monkeypatch) -> None:
     monkeypatch.setattr(llm_command, "SECONDS", 0.0)
     seen = []

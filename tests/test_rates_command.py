@@ -59,6 +59,7 @@ def done(folder: Path) -> tuple[str, Path]:
     return printed.getvalue(), run
 
 
+@pytest.mark.slow
 def test_the_command(folder: Path, done: tuple[str, Path]) -> None:
     printed, run = done
     assert printed.startswith("VERDICT\n  Log-odds of success moved by ")

@@ -48,6 +48,7 @@ def test_scores_are_those_of_passes_without_cache_and_padding(kind: str) -> None
         np.testing.assert_allclose(scoring.score_tree(lm, PROMPT, COMPLETIONS, batch=batch), wanted, atol=FLOAT32_SUM)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", RECURRENT)
 def test_prompts_of_different_lengths_leave_no_trace_on_each_other(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first tokens come as often as without padding, which RWKV takes for text from the start, MiniMax later."""

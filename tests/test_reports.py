@@ -64,6 +64,7 @@ def test_the_report_of_predict_fits_and_begins_with_its_conclusion(width: int, r
     assert f"{kept:.3g} (strength 1)" in first
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("base_policy", "correct", "words"),
     [

@@ -126,6 +126,7 @@ def test_too_few_samples_show_nothing():
     assert "base.csv: 6 problems: with fewer than 30 the intervals are rough" in found["warnings"]
 
 
+@pytest.mark.slow
 def test_one_sample_a_problem_says_nothing_of_collapse():
     better, worse = np.full(150, 0.9), np.full(150, 0.3)
     told = sentence(write("base.csv", worse, 1), write("new.csv", better, 1, seed=1))
@@ -217,6 +218,7 @@ def test_the_report_is_as_wide_as_it_is_asked_to_be(width: int):
         assert "inverse Simpson" in text
 
 
+@pytest.mark.slow
 def test_the_run_verifies_repeats_and_holds_what_json_holds(capsys):
     """Rows, report and picture in the store; same bytes again; another seed, another run; JSON with the same rows."""
     words = [write("base.csv", RATES[:40], 8), write("new.csv", SHARP[:40], 8, seed=1)]

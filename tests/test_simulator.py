@@ -232,6 +232,7 @@ def test_methods_of_a_users_file_run(tmp_path):
     assert len(list(analysis.simulate(specification))) == 5 * 14
 
 
+@pytest.mark.slow
 def test_a_specification_that_cannot_be_run_is_one_line(tmp_path, capsys, monkeypatch):
     """A line of its matrix, its groups, and what is no JSON at all."""
     monkeypatch.chdir(tmp_path)

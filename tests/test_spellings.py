@@ -58,6 +58,7 @@ def audits(lm: LanguageModel, temperature: float = 1.0) -> list[Audited]:
     return [exact.audit(lm, problem, operators=OPERATORS, temperature=temperature) for problem in SPELLED]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spelling", [SPACED, PLAIN])
 @pytest.mark.parametrize("temperature", [1.0, 1.5])
 def test_an_answer_with_and_without_the_space_before_it_is_counted(spelling: str, temperature: float) -> None:

@@ -246,6 +246,7 @@ for count in itertools.count():
 """
 
 
+@pytest.mark.slow
 def test_a_kill_leaves_a_whole_run_or_none(tmp_path):
     final = tmp_path / "theory" / store.run_id("theory", {"seed": 0})
     delays = random.Random(0)

@@ -52,6 +52,7 @@ def style_weight(text: str, numbers: tuple[int, ...], skew: float) -> float:
     return math.exp(skew * score)
 
 
+@pytest.mark.slow
 def test_the_tokenizer_loads_as_any_other(tmp_path: Path) -> None:
     tokenizer = warm_start.make_tokenizer(60)
     tokenizer.save_pretrained(tmp_path)

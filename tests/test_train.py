@@ -112,6 +112,7 @@ def test_an_older_checkpoint_goes_only_when_a_newer_one_counts(tmp_path: Path) -
     assert checkpoints.last(tmp_path) == (new, [])
 
 
+@pytest.mark.slow
 def test_a_run_that_dies_before_the_manifest_has_the_checkpoint_before(tmp_path, monkeypatch) -> None:
     complete = checkpoints.complete
 
@@ -195,6 +196,7 @@ class Signals(TrainerCallback):
                 os.kill(os.getpid(), number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_at_the_next_boundary_with_a_checkpoint_that_counts(number, undisturbed, tmp_path) -> None:
     _, weights, _ = undisturbed

@@ -16,6 +16,7 @@ from tests.test_train import config_of, made, pytestmark, ran
 __all__ = ["pytestmark"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("file write failed")])
 def test_a_checkpoint_that_cannot_be_written_is_one_line_and_the_one_before_counts(
     tmp_path, monkeypatch, error

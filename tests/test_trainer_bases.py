@@ -67,6 +67,7 @@ def test_what_a_subclass_zeroes_has_the_term_alone_under_every_method(tmp_path, 
     assert sum(len(ids) >= LONG and abs(whole[ids]) > 0.1 for ids in whole) >= 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["sum", "token"])
 def test_a_subclass_with_a_number_for_each_token_keeps_them_under_the_term(tmp_path, reduction: str) -> None:
     parameters = {"gamma_correct": 0.1, "reduction": reduction}
@@ -133,6 +134,7 @@ def with_noise(model: Any, size: float) -> Any:
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("beta", [0.0, 0.04])
 def test_the_base_policy_of_adapters_is_the_model_with_them_as_they_were(tmp_path, monkeypatch, beta: float) -> None:
     monkeypatch.setattr("trl.trainer.grpo_trainer.create_model_from_path", lambda *_, **__: training.fresh_model())
@@ -154,6 +156,7 @@ def test_the_base_policy_of_adapters_is_the_model_with_them_as_they_were(tmp_pat
 # completions that are cut off, and parsed
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:strength .* is above kl_strength:UserWarning")
 @pytest.mark.parametrize("more", [{}, {"num_iterations": 2, "max_steps": 2}])
 @pytest.mark.parametrize("method", ["ds_reward", "unlikeliness", "ucpo", "mara"])

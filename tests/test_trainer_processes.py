@@ -59,6 +59,7 @@ def assert_same(observed: dict[str, Any], want: dict[str, Any]) -> None:
     assert observed["logged"] == pytest.approx(want["logged"], rel=SPLIT, abs=SPLIT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_accumulation_gives_the_gradient_of_one_batch(tmp_path, case):
     assert_same(gradient(case, tmp_path, 8, 5), gradient(case, tmp_path, 40, 1))
