@@ -97,10 +97,9 @@ def _linear(prompts: int, group: int, steps: int) -> Setting:
 HEALTH = (
     (Setting(prompts_per_step=16, group_size=16, steps=150), (2e-4,), 2),  # what `llm laptop` has
     (_linear(16, 16, 150), (2e-4, 4e-4), 2),
-    (_linear(32, 16, 100), (4e-4, 8e-4), 2),
-    (_linear(64, 8, 100), (4e-4, 8e-4), 2),
-    (_linear(128, 8, 60), (8e-4, 1.6e-3), 2),
-    (_linear(128, 4, 120), (8e-4,), 2),
+    (_linear(16, 8, 150), (4e-4,), 2),
+    (_linear(16, 16, 75), (4e-4, 8e-4), 2),
+    (_linear(32, 8, 75), (4e-4, 8e-4), 2),
     (_linear(64, 16, 150), (4e-4,), 2),
 )
 ALIKE = {"reinforce", "rloo", "dapo"}  # in the mean the step of dr_grpo or grpo at another learning rate
