@@ -28,7 +28,9 @@ MOST_SYMBOLS = {1: 4, 2: 4, 3: 4, 4: 4, 5: 3, 6: 2, 7: 2, 8: 2, 9: 2}  # at most
 NUM_TABLES = 3
 MOST_EXCHANGES = 6  # of two places, of all, at each table
 DEEPEST = 2000.0
+POLICIES_AT_ONCE = 100
 MOST_CALLS = 30_000  # of the rate, in one integration
+SWEPT = np.arange(0.0025, 1, 0.0025)  # windows are at least twice as wide
 MATERIAL, ROUND_OFF = 3e-4, 1e-8  # relative differences: above the first one counts, below the second none does
 SINGLE = 1e-6  # of a log-probability: what single precision may add to a difference
 
@@ -272,6 +274,8 @@ def is_of_the_class(function: Function, group_size: int, precision: str, seed: i
     """Whether the step is one factor of Q times p_i (r_i - Q), whatever the lengths of the answers."""
     rng = np.random.default_rng(seed)
     drawn = [SHOWN, *rng.dirichlet(np.full(4, 0.6), 8) * (1 - 1e-6) + 2.5e-7, *np.atleast_2d(more).reshape(-1, 4)]
+    for place in (0, 2):  # a change in a window of one probability, correct or wrong, shows at some of these
+        drawn += [np.where(np.arange(4) == place, share, (1 - share) / 3) for share in SWEPT]
     paired = [policy / policy.sum() for policy in drawn]
     for policy in tuple(paired):
         mass = policy[:2].sum()
@@ -279,7 +283,8 @@ def is_of_the_class(function: Function, group_size: int, precision: str, seed: i
     policies, worst = np.array(paired), 0.0
     half = len(policies) // 2
     for tokens in (np.ones(4), np.array([3.0, 11.0, 7.0, 2.0])):
-        step, _ = steps(function, group_size, policies, tokens)
+        parts = np.array_split(policies, -(-len(policies) // POLICIES_AT_ONCE))
+        step = np.concatenate([steps(function, group_size, part, tokens)[0] for part in parts])
         mass = policies[:, :2].sum(axis=1, keepdims=True)
         factor = step / (policies * (CORRECT - mass))
         size = np.abs(factor).max(axis=1)
