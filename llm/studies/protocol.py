@@ -99,8 +99,7 @@ HEALTH = (
     (_linear(16, 16, 150), (2e-4, 4e-4), 2),
     (_linear(16, 8, 150), (4e-4,), 2),
     (_linear(16, 16, 75), (4e-4, 8e-4), 2),
-    (_linear(32, 8, 75), (4e-4, 8e-4), 2),
-    (_linear(64, 16, 150), (4e-4,), 2),
+    (_linear(32, 8, 150), (2e-4, 4e-4), 2),
 )
 ALIKE = {"reinforce", "rloo", "dapo"}  # in the mean the step of dr_grpo or grpo at another learning rate
 FULL = Protocol(
