@@ -129,7 +129,7 @@ def test_every_setting_of_a_protocol_is_one_that_llm_takes_and_costs_are_bounds(
     assert len(tried) <= bounds["tuning"]
     work = {
         "setting": list(made.setting()),
-        "comparison": [run for one in plan.contestants for run in made.comparison(one, chosen[one.name])],
+        "comparison": made.comparison([(one, chosen[one.name]) for one in plan.contestants]),
         "others": list(made.others(1e-3)),
     }
     for stage, labelled in work.items():

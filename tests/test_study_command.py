@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -244,5 +245,7 @@ def test_the_smoke_study_runs_and_a_second_one_finds_all_of_it(tmp_path: Path, c
     assert cli.main(command) == 0
     assert capsys.readouterr().out == first
     again = {path.parent.name: path.stat().st_mtime_ns for path in tmp_path.rglob("rows.csv")}
-    assert [name for name in runs if again[name] != runs[name]] == [first.split("/rows.csv")[0].rpartition("/")[2]]
+    tables = re.findall(r"^\w+: +\S+/(\w+)/rows.csv$", first, flags=re.MULTILINE)
+    assert {name for name in runs if again[name] != runs[name]} == set(tables)
+    assert len(tables) == 4
     assert not [fault for path in tmp_path.glob("llm/*") for fault in store.verify_run(path)]

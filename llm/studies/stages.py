@@ -82,10 +82,14 @@ class Runs:
             for seed in seeds:
                 yield self._of_validation("tuning", one, candidate, seed, seed, self.protocol.setting)
 
-    def comparison(self, one: Contestant, chosen: Candidate) -> Iterator[Labelled]:
-        """The chosen setting on fresh seeds and test problems."""
-        for place in range(self.protocol.seeds.get(one.tier, 0)):
-            yield Labelled("comparison", one.name, chosen.strength, self._fresh(one, chosen, place))
+    def comparison(self, chosen: Sequence[tuple[Contestant, Candidate]]) -> list[Labelled]:
+        """The chosen settings on fresh seeds and test problems; seed by seed, so that a part of it has pairs."""
+        return [
+            Labelled("comparison", one.name, candidate.strength, self._fresh(one, candidate, place))
+            for place in range(max(self.protocol.seeds.values()))
+            for one, candidate in chosen
+            if place < self.protocol.seeds.get(one.tier, 0)
+        ]
 
     def others(self, rate: float) -> Iterator[Labelled]:
         """Every other method at its own defaults, once from every warm start."""

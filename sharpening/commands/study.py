@@ -61,42 +61,50 @@ def study(options: StudyOptions) -> int:
     print(study_tables.plan(protocol.costs(plan, contestants), options.preset, printed_width()), flush=True)
     if options.dry_run:
         return 0
-    clock, until = store.Clock(), protocol.STAGES.index(options.until)
+    until = protocol.STAGES.index(options.until)
     work = _Work(plan, options)
     runs = stages.Runs(plan, work.weights)
     work.compute(list(runs.setting()))
     if until >= 1:
         chosen = tuning.tuned(runs, contestants, work.compute)
     if until >= 2:
-        work.compute([run for one in contestants for run in runs.comparison(one, chosen[one.name])])
+        work.compute(runs.comparison([(one, chosen[one.name]) for one in contestants]))
     if until >= 3:
         work.compute(list(runs.others(chosen[protocol.PLAIN].learning_rate)))
     found = list(analysis.summary(work.rows, plan.setting.steps))
     outcomes = analysis.outcomes(found, work.rows, plan.setting.steps)
     predictions = confirm.rows_of(work.rows, plan.setting.steps)
-    said = functools.partial(study_tables.report, work.rows, found, outcomes, predictions)
-    config = {
-        "command": "study",
-        "preset": options.preset,
-        "until": options.until,
-        "only": list(options.only),
-        "weights": {str(seed): name for seed, name in work.weights.items()},
-    }
-    artefacts = {"report.txt": said(STABLE_WIDTH).encode()}
-    for what, table in (("summary", found), ("outcomes", outcomes), ("predictions", predictions)):
-        if table:
-            artefacts[f"{what}.csv"] = store.rows_to_csv(table).encode()
-    name = store.run_id("llm", config)
-    shown = [figure for figure, (*_, stage) in FIGURES.items() if any(row["stage"] == stage for row in work.rows)]
-    for figure in shown:
-        draw, caption, _ = FIGURES[figure]
-        text = caption(options.preset, name)
-        draws = functools.partial(draw, work.rows)
-        artefacts |= render.render(figure, draws, text, formats=options.formats, width=options.width)
-    run = store.write_run("llm", config, work.rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
-    print(said(printed_width()))
-    print("\n".join([f"rows:   {run / 'rows.csv'}", *(figure_line(run, one, options.formats) for one in shown)]))
+    say = functools.partial(study_tables.report, work.rows, found, outcomes, predictions)
+    print(say(printed_width()))
+    if work.rows:
+        text = say(STABLE_WIDTH).encode()
+        _store(work, "runs", work.rows, {"report.txt": text, **_figures(work)})
+        for table, rows in (("summary", found), ("outcomes", outcomes), ("predictions", predictions)):
+            if rows:
+                _store(work, table, rows, {})
     return int(work.num_failed > 0)
+
+
+def _figures(work: _Work) -> dict[str, bytes]:
+    """The figures of the stages that were run."""
+    options, name = work.options, store.run_id("llm", work.config("runs"))
+    made: dict[str, bytes] = {}
+    for figure, (draw, caption, stage) in FIGURES.items():
+        if any(row["stage"] == stage for row in work.rows):
+            draws = functools.partial(draw, work.rows)
+            text = caption(options.preset, name)
+            made |= render.render(figure, draws, text, formats=options.formats, width=options.width)
+    return made
+
+
+def _store(work: _Work, table: str, rows: Sequence[Row], artefacts: Mapping[str, bytes]) -> None:
+    """Stores a table, and says where it is, and its figures."""
+    config, out = work.config(table), work.options.out
+    run = store.write_run("llm", config, rows, clock=work.clock, artefacts=artefacts, root=out, overwrite=True)
+    print(f"{table + ':':12} {run / 'rows.csv'}")
+    for figure in FIGURES:
+        if f"{figure}.txt" in artefacts:
+            print(figure_line(run, figure, work.options.formats))
 
 
 class _Work:
@@ -105,7 +113,7 @@ class _Work:
     def __init__(self, plan: Protocol, options: StudyOptions) -> None:
         from sharpening.llm.sampling import models
 
-        self.options = options
+        self.options, self.clock = options, store.Clock()
         self.rows: list[Row] = []
         self.num_failed = 0
         self.known: set[tuple[Any, ...]] = set()
@@ -114,6 +122,13 @@ class _Work:
             for seed in plan.warm_starts
         }
         self.weights = {seed: str(models.identity(folder)["sha256"]) for seed, folder in self.model_of.items()}
+
+    def config(self, table: str) -> dict[str, Any]:
+        """What determines a table."""
+        options = self.options
+        weights = {str(seed): name for seed, name in self.weights.items()}
+        about = {"preset": options.preset, "until": options.until, "only": list(options.only), "weights": weights}
+        return {"command": "study", "table": table, **about}
 
     def compute(self, runs: Sequence[Labelled]) -> list[Sequence[Row]]:
         """The rows of every run; none of one that failed."""
