@@ -117,9 +117,9 @@ class _Work:
         self.rows: list[Row] = []
         self.num_failed = 0
         self.known: set[tuple[Any, ...]] = set()
+        seeds = plan.warm_starts[:1] if options.until == "setting" else plan.warm_starts
         self.model_of = {
-            seed: str(warm_start.model_of(plan.preset, options.out, seed=seed, stores=COMMITTED))
-            for seed in plan.warm_starts
+            seed: str(warm_start.model_of(plan.preset, options.out, seed=seed, stores=COMMITTED)) for seed in seeds
         }
         self.weights = {seed: str(models.identity(folder)["sha256"]) for seed, folder in self.model_of.items()}
 
