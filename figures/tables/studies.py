@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import isfinite
+from statistics import mean, stdev
 from typing import Any
 
 from sharpening.figures.tables import text
@@ -52,7 +53,9 @@ def report(
         table = text.table(("method", "strength", "learning rate"), lines, width)
         parts.append(text.section("Settings compared", [table], width))
     if tried := [row for row in rows if row["stage"] == "setting"]:
-        parts.append(text.section("Plain RL by setting, validation problems", [_settings(tried, width)], width))
+        head, *lines = _settings(tried)
+        table = text.table(head, lines, width)
+        parts.append(text.section("Plain RL by setting, validation problems", [table], width))
     return "\n\n".join(parts)
 
 
@@ -122,11 +125,9 @@ def _prediction(row: Row) -> tuple[str, str, str, str, str]:
 
 
 def _half(row: Row) -> str:
-    mean = f"{row['value']:.1f}" if row["quantity"] == "effective_answers" else text.number(row["value"])
-    if not isfinite(row["low"]):
-        return mean
-    half = row["value"] - row["low"]
-    return f"{mean} ± {half:.1f}" if row["quantity"] == "effective_answers" else f"{mean} ± {text.number(half)}"
+    is_count = row["quantity"] == "effective_answers"
+    shown, half = (f"{one:.1f}" if is_count else text.number(one) for one in (row["value"], row["value"] - row["low"]))
+    return f"{shown} ± {half}" if isfinite(row["low"]) else shown
 
 
 def _one(found: Sequence[Row], name: str, quantity: str, at: float | None) -> Row | None:
@@ -149,21 +150,32 @@ def _standings(found: Sequence[Row], width: int) -> str:
     return text.table(("method", *(heading for *_, heading in COLUMNS)), lines, width)
 
 
-def _settings(tried: Sequence[Row], width: int) -> str:
-    """Plain RL: means over seeds and their standard deviation, and completions of a run."""
+def settings_markdown(rows: Sequence[Row]) -> str:
+    """Plain RL by setting, in Markdown."""
+    head, *lines = _settings([row for row in rows if row["stage"] == "setting"])
+    return "".join(f"| {' | '.join(line)} |\n" for line in [head, ["---"] * len(head), *lines])
+
+
+def _settings(tried: Sequence[Row]) -> list[list[str]]:
+    """A heading and a line a setting of plain RL: means over seeds, how far runs are apart, and what a run costs."""
     keys = ("prompts_per_step", "group_size", "num_steps", "schedule", "learning_rate")
-    lines = []
+    lines = [
+        ["prompts x group x updates", "learning rate", "completions", "pass@1 (sd)", "pass@8", "pass@64", "answers"]
+    ]
     for key in dict.fromkeys(tuple(row[name] for name in keys) for row in tried):
         own = [row for row in tried if tuple(row[name] for name in keys) == key and row["step"] == row["num_steps"]]
-        cells = []
-        for k in (1, 8, 64):
-            values = [row["value"] for row in own if (row["quantity"], row["at"]) == ("pass_at_k", k)]
-            mean = sum(values) / len(values)
-            spread = (sum((one - mean) ** 2 for one in values) / max(1, len(values) - 1)) ** 0.5
-            cells.append(f"{text.number(mean)} ({text.number(spread)})" if len(values) > 1 else text.number(mean))
+        of = {
+            (quantity, at): [row["value"] for row in own if (row["quantity"], row["at"]) == (quantity, at)]
+            for quantity, at, _ in COLUMNS
+        }
+        first, *rest = (of["pass_at_k", k] for k in (1, 8, 64))
+        spread = f" ({text.number(stdev(first))})" if len(first) > 1 else ""
         prompts, group, steps, schedule, rate = key
-        lines.append([f"{prompts} x {group} x {steps}, {schedule.split('_')[0]}", f"{rate:.2g}", *cells])
-    return text.table(("prompts x group x steps", "rate", "pass@1 (sd)", "pass@8", "pass@64"), lines, width)
+        size = f"{prompts} x {group} x {steps}"
+        how = f"{rate:.2g}, {'constant' if schedule.startswith('constant') else 'falling'}"
+        cells = [text.number(mean(first)) + spread, *(text.number(mean(one)) for one in rest)]
+        lines.append([size, how, f"{prompts * group * steps:,}", *cells, f"{mean(of['effective_answers', 0]):.1f}"])
+    return lines
 
 
 def _shown(strength: float) -> str:
