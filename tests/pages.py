@@ -20,6 +20,7 @@ from sharpening.bandits.experiments import contests
 from sharpening.figures.tables import contests as contest_tables
 from sharpening.figures.tables import samples as sample_tables
 from sharpening.figures.tables import shapers
+from sharpening.figures.tables import studies as study_tables
 from sharpening.figures.tables import theory as tables
 from sharpening.llm.training.configs import RunConfig
 from sharpening.storage import store
@@ -124,6 +125,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "tuned tables": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_shared"))),
     "motion": lambda: contest_tables.motions_markdown(rows_of("motion")),
     "strengths": lambda: contest_tables.strengths_markdown(contests.by_strength(rows_of("tuned_single"))),
+    "study settings": lambda: study_tables.settings_markdown(rows_of("study_setting")),
     "pass@k": lambda: sample_tables.pass_at_k_markdown(rows_of("three_models"), (1, 8, 64)),
 }
 

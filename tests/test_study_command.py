@@ -18,8 +18,10 @@ from sharpening import cli
 from sharpening.figures import render
 from sharpening.figures.drawing import studies as study_figures
 from sharpening.figures.tables import studies as study_tables
+from sharpening.figures.tables.text import number
 from sharpening.llm.studies import analysis, confirm
 from sharpening.storage import store, sweep
+from tests import pages
 from tests.tolerances import FLOAT64
 
 STEPS = 8
@@ -203,6 +205,36 @@ def test_figures_draw_the_rows_that_there_are():
         ]
     )
     assert last["DS"][1] == pytest.approx(want)
+
+
+def test_the_page_says_of_the_first_stage_what_its_rows_say():
+    rows = [row for row in pages.rows_of("study_setting") if row["stage"] == "setting"]
+    page = " ".join(pages.text("docs/study.md").split())
+
+    def ends(quantity: str, at: float | None, schedule: str, prompts: int, step: int | None = None) -> list[float]:
+        return [
+            row["value"]
+            for row in rows
+            if (row["quantity"], row["schedule"], row["learning_rate"]) == (quantity, schedule, 2e-4)
+            and (row["prompts_per_step"], row["group_size"], row["num_steps"]) == (prompts, 256 // prompts, 150)
+            and row["step"] == (row["num_steps"] if step is None else step)
+            and (at is None or row["at"] == at)
+        ]
+
+    constant, falling = (ends("pass_at_k", 1, schedule, 16) for schedule in ("constant_with_warmup", "linear"))
+    slopes = [np.mean(ends("slope", None, schedule, 16)) for schedule in ("constant_with_warmup", "linear")]
+    before = [ends("pass_at_k", k, "linear", 16, step=0)[0] for k in (1, 8, 64)]
+    chosen = ends("pass_at_k", 1, "linear", 32)
+    said = (
+        f"pass@1 {number(before[0])}, pass@8 {number(before[1])}, pass@64 {number(before[2])} on the 100 validation",
+        f"ended at pass@1 {number(np.mean(constant))} with seeds {np.std(constant, ddof=1):.2f}".replace("0.", ".")
+        + " apart",
+        f"it ends at {number(np.mean(falling))} with seeds less than .01 apart",
+        f"its slope is {slopes[1]:.2f} instead of {slopes[0]:.2f}".replace(" 0.", " ."),
+        f"reached is {number(np.mean(chosen) - before[0])} and {number(np.std(chosen, ddof=1))} at 38,400",
+    )
+    assert [one for one in said if one not in page] == []
+    assert np.std(falling, ddof=1) < 0.01
 
 
 class Fails(BaseModel):
