@@ -96,6 +96,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             "draw the theory and the simulator",
             ("figures --list", "figures --only prompt_weights"),
         ),
+        "report": Command("report", "everything that is stored, on one page", ("report --to report.html",)),
         "results": Command("results", "what lies in the result store", ("results list", "results verify")),
     },
 }
