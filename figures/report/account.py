@@ -13,7 +13,19 @@ from sharpening.figures.report.keys import Keyed, Row, Run, best
 from sharpening.figures.report.ledger import ledger_run
 from sharpening.figures.tables.store import what_of
 
-MOST_DIFFERENCES = 20
+
+@dataclass(frozen=True)
+class Difference:
+    """What differs, how, and the run that says so, if it can be read."""
+
+    what: Keyed | str
+    how: Keyed | str
+    run: Run | None
+
+    def __str__(self) -> str:
+        """A line of text."""
+        what, how = (one.text if isinstance(one, Keyed) else one for one in (self.what, self.how))
+        return f"{what}: {how}{f' ({self.run.path})' if self.run else ''}"
 
 
 @dataclass(frozen=True)
@@ -67,40 +79,41 @@ def ran(runs: Sequence[Run], pieces: Sequence[Run]) -> Section:
 
 
 def differs(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[tuple[str, str]]) -> Section:
-    """What failed, what differs from a prediction, a publication or a committed run, and what cannot be read.
-
-    `twins` are committed runs that the user's store has too, by their ids; `broken` are runs left out, and why.
-    """
+    """What failed, what differs from a prediction, a publication or a committed run, and what cannot be read."""
     section = Section("differs", "What differs")
-    rows: list[list[Cell]] = []
-    for run, label, states in (
-        (ledger_run(runs), "id", ("fails",)),
-        (best(runs, command="bandits", table="findings"), "label", ("differs",)),
-        (best(runs, command="bandits", table="external"), "quantity", ("differs",)),
-    ):
-        found = [place for place, row in enumerate(run.rows) if row["status"] in states] if run else []
-        for place in found[:MOST_DIFFERENCES]:
-            assert run is not None
-            rows.append([run.cell(place, label), run.cell(place, "status"), link(run)])
-    for run in (run for run in runs if run.is_own and run.id in twins):
-        words = compared(run.rows, twins[run.id].rows)
-        rows.append(["your run against the committed one", words, link(run)])
-    rows += [[path, why, "-"] for path, why in broken]
-    if rows:
-        section.tables.append(Table(told("Differences, and runs that were made twice."), ["what", "how", "run"], rows))
-    else:
+    found = differences(runs, twins, broken)
+    if not found:
         section.say("Nothing that is stored differs from a prediction, a publication, or a committed run.")
+        return section
+    rows: list[list[Cell]] = [[one.what, one.how, link(one.run) if one.run else "-"] for one in found]
+    section.tables.append(Table(told("What differs."), ["what", "how", "run"], rows))
     return section
 
 
+def differences(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[tuple[str, str]]) -> list[Difference]:
+    """All of them; `twins` are committed runs by their ids, `broken` are runs that are left out, and why."""
+    found: list[Difference] = []
+    for run, label, state in (
+        (ledger_run(runs), "id", "fails"),
+        (best(runs, command="bandits", table="findings"), "label", "differs"),
+        (best(runs, command="bandits", table="external"), "quantity", "differs"),
+    ):
+        places = run.where(status=state) if run else []
+        found += [Difference(run.cell(one, label), run.cell(one, "status"), run) for one in places if run]
+    for own in (run for run in runs if run.is_own and run.id in twins):
+        if how := compared(own.rows, twins[own.id].rows):
+            found.append(Difference(f"your run of {twins[own.id].name or own.id}", how, own))
+    return [*found, *(Difference(path, why, None) for path, why in broken)]
+
+
 def compared(own: Sequence[Row], committed: Sequence[Row]) -> str:
-    """How the rows of a run stand to those of the committed run of the same configuration."""
+    """How the rows of a run differ from those of the committed run of the same configuration; empty if they do not."""
     if repr(own) == repr(committed):
-        return "the same rows"
+        return ""
     if len(own) != len(committed) or list(own[0]) != list(committed[0]):
-        return "other rows or columns"
+        return "other rows or columns than the committed run"
     same = sum(repr(mine) == repr(theirs) for mine, theirs in zip(own, committed, strict=True))
-    return "some rows differ" if same else "every row differs"
+    return f"{'some rows' if same else 'every row'} other than in the committed run"
 
 
 def not_run(sections: Sequence[Section]) -> Section:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ Cell = str | Keyed | Markup
 class Table:
     """A table with a caption; its first column names the rows."""
 
-    caption: str
+    caption: str | Markup
     header: Sequence[str]
     rows: Sequence[Sequence[Cell]]
 
@@ -65,9 +66,9 @@ def figures_of(run: Run) -> list[Figure]:
     """The figures of a run, drawn from its rows."""
     made = []
     for picture in run.pictures:
-        svg = _svg(picture.name, run.id, lambda draw=picture.draw: draw(run.rows))  # type: ignore[misc]
+        drawn = svg(picture.name, run.id, functools.partial(picture.draw, run.rows))
         caption = told("{caption} {link}", caption=picture.caption or picture.name, link=link(run))
-        made.append(Figure(picture.name, svg, caption))
+        made.append(Figure(picture.name, drawn, caption))
     return made
 
 
@@ -76,14 +77,14 @@ def link(run: Run) -> Markup:
     return Markup('<a class="run" href="#run-{}">{}</a>').format(run.id, run.name or run.id)
 
 
-def _svg(name: str, run: str, draw: Any) -> Markup:
+def svg(name: str, run: str, draw: Callable[[], Any]) -> Markup:
     """The drawing as an element of the page: as wide as there is room, its ids its own."""
     text = render.render(name, draw, "", formats=("svg",))[f"{name}.svg"].decode()
     text = REFERENCES.sub(rf"\g<1>{name}-{run}-", PROLOGUE.sub("", text))
     return Markup(text.replace("<svg ", f'<svg role="img" aria-label="{name.replace("_", " ")}" ', 1))
 
 
-def whole_table(run: Run, caption: str, most: int = 60) -> Table:
+def whole_table(run: Run, caption: str | Markup, most: int = 60) -> Table:
     """The rows of a run as they are, at most so many."""
     columns = list(run.rows[0])
     body = [[run.cell(place, column) for column in columns] for place in range(min(most, len(run.rows)))]
@@ -94,11 +95,3 @@ def whole_table(run: Run, caption: str, most: int = 60) -> Table:
 def direction(low: float, high: float, up: str, down: str, level: str) -> str:
     """The word for a change whose interval is above 0, below it, or has it inside."""
     return up if low > 0 else down if high < 0 else level
-
-
-def listed(items: Iterable[Any]) -> Markup:
-    """Items in a sentence: A, B and C."""
-    found = [Markup("{}").format(item) for item in items]
-    if len(found) < 2:
-        return Markup("").join(found)
-    return Markup("{} and {}").format(Markup(", ").join(found[:-1]), found[-1])

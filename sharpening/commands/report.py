@@ -25,6 +25,7 @@ from sharpening.figures.report import page
 from sharpening.figures.report.keys import Picture, Run
 from sharpening.storage import files, store
 
+REFERENCE = "results/reference"
 INDEX = "runs.json"  # beside committed runs: name, line and command of each
 TITLE = "Does RL sharpen a language model, and can it be prevented?"
 Draw = Callable[[Sequence[Mapping[str, Any]]], Any]
@@ -42,7 +43,7 @@ class ReportOptions(Options):
 
     to: NonEmpty = Field("report.html", description="the HTML file to write")
     out: NonEmpty = Field("results", description="folder of the result store")
-    reference: NonEmpty = Field("results/reference", description="folder of committed runs; none if it is not there")
+    reference: NonEmpty = Field(REFERENCE, description="folder of committed runs; none if it is not there")
 
 
 def report(options: ReportOptions) -> int:
@@ -55,11 +56,15 @@ def report(options: ReportOptions) -> int:
 
 def page_of(out: str, reference: str) -> str:
     """The page of a store and of the committed runs; a run that both have is shown as one's own."""
+    return page.report(*both(out, reference), version=sharpening.__version__, title=TITLE)
+
+
+def both(out: str, reference: str) -> tuple[list[Run], dict[str, Run], list[tuple[str, str]]]:
+    """The runs of a store and the committed ones, the committed by their ids, and those that are left out, and why."""
     own, broken = stored(out, is_own=True)
     committed, broken_too = stored(reference, is_own=False)
     runs = {run.id: run for run in [*committed, *own]}
-    twins = {run.id: run for run in committed}
-    return page.report(list(runs.values()), twins, [*broken, *broken_too], version=sharpening.__version__, title=TITLE)
+    return list(runs.values()), {run.id: run for run in committed}, [*broken, *broken_too]
 
 
 def stored(root: str, *, is_own: bool) -> tuple[list[Run], list[tuple[str, str]]]:

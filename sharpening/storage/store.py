@@ -117,14 +117,19 @@ def _value_of(cell: str) -> Cell:
     return int(cell) if INTEGER.fullmatch(cell) else float(cell)
 
 
-def read_rows(path: str | Path) -> list[dict[str, Cell]]:
+def read_rows(path: str | Path, *, is_growing: bool = False) -> list[dict[str, Cell]]:
     """The rows of a `rows.csv`, values and types as written (csv.reader drops the quotes that tell them).
 
-    Raises StoreError naming the file, if it cannot be read or is not as `rows_to_csv` writes it.
+    Of a file that is growing, what follows its last whole line is left out. Raises StoreError naming the file, if it
+    cannot be read or is not as `rows_to_csv` writes it.
     """
     try:
         with _failure_named("read", Path(path)):
             text = Path(path).read_bytes().decode()
+        if is_growing:
+            text = text[: text.rfind("\n") + 1]
+            if not text:
+                return []
         if not text.endswith("\n"):
             raise ValueError("the last line has no end")
         cells, ends = zip(*CSV_CELL.findall(text), strict=True)
