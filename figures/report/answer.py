@@ -47,7 +47,7 @@ def _public(runs: Sequence[Run]) -> Markup | None:
         ("rose", "rose"): "Not by these samples",
     }.get((words[0], words[1]), "Not resolved by these samples")
     return told(
-        "{}: in a public model of 1.5 billion weights RL changed pass@{}, which {} from {} to {}, and pass@{}, "
+        "{}: in a public 1.5B model RL changed pass@{}, which {} from {} to {}, and pass@{}, "
         "which {} from {} to {} ({}).",
         verdict,
         sizes[0],

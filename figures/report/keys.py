@@ -2,7 +2,8 @@
 
 A key is `RUN:ROW:COLUMN`, a cell, rows counted from 0; `RUN:mean:COLUMN?NAME=VALUE&...`, the mean of a column over the
 rows with these values; `RUN:count?NAME=VALUE&...`, the number of such rows; `RUN:distinct:COLUMN`, the number of
-different values; `RUN:made:NAME`, an entry of the run's provenance. Names and values are quoted as in an address.
+different values; `RUN:made:NAME`, an entry of the run's provenance; `RUN:config:NAME/NAME`, one of its configuration.
+Names and values are quoted as in an address.
 """
 
 from __future__ import annotations
@@ -106,6 +107,13 @@ class Run:
     def distinct(self, column: str) -> Keyed:
         """How many different values a column has."""
         return Keyed(shown(len({row[column] for row in self.rows})), f"{self.id}:distinct:{column}")
+
+    def configured(self, *names: str) -> Keyed:
+        """An entry of the configuration, of an entry of it for more than one name."""
+        value: Any = self.config
+        for name in names:
+            value = value[name]
+        return Keyed(shown(value), f"{self.id}:config:{'/'.join(names)}")
 
     def provenance(self, name: str) -> Keyed:
         """An entry of the provenance."""

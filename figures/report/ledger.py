@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
 from markupsafe import Markup
@@ -14,6 +15,16 @@ from sharpening.figures.report.keys import Keyed, Run, best
 from sharpening.figures.tables import shapers
 
 BIG = re.compile(r"\\[bB]igg?[lr]?\\(?=[{}])")
+
+
+MATHML = "{http://www.w3.org/1998/Math/MathML}"
+ELEMENTS = frozenset({"math", "mfrac", "mi", "mn", "mo", "mover", "mrow", "mspace", "msqrt", "mstyle", "mtext"})
+SCRIPTS = frozenset({"msub", "msup", "msubsup", "munder", "munderover"})
+STYLES = frozenset(
+    {"accent", "display", "displaystyle", "fence", "form", "linethickness", "mathvariant", "scriptlevel"}
+)
+SIZES = frozenset({"maxsize", "minsize", "stretchy", "width"})
+DRAWN = ELEMENTS | SCRIPTS | STYLES | SIZES  # names of elements and attributes that formulas become
 
 
 @dataclass(frozen=True)
@@ -28,8 +39,17 @@ class Claim:
 
 
 def mathematics(latex: str) -> Markup:
-    r"""A formula as MathML, which browsers draw by themselves; latex2mathml knows neither \arg nor \big\{."""
-    return Markup(convert(BIG.sub(r"\\", latex).replace(r"\arg", r"\operatorname{arg}")))
+    r"""A formula as MathML, which browsers draw by themselves; as it was written where something else would come out.
+
+    latex2mathml knows neither \arg nor \big\{, and does not escape what stands in \text.
+    """
+    text = convert(BIG.sub(r"\\", latex).replace(r"\arg", r"\operatorname{arg}"))
+    try:
+        elements = list(ElementTree.fromstring(text).iter())
+    except ElementTree.ParseError:
+        elements = []
+    names = {name for element in elements for name in (element.tag.removeprefix(MATHML), *element.attrib)}
+    return Markup(text) if elements and names <= DRAWN else Markup("<code>{}</code>").format(latex)
 
 
 def ledger_run(runs: Sequence[Run]) -> Run | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from markupsafe import Markup
+
 from sharpening.figures.report.blocks import Cell, Section, Table, figures_of, link, told, whole_table
 from sharpening.figures.report.keys import Run
 
@@ -43,16 +45,15 @@ def trainings(runs: Iterable[Run]) -> Table:
     """A row a training: held-out values before and after."""
     rows: list[list[Cell]] = []
     for run in runs:
-        strengths = run.config.get("parameters") or {}
-        words = ", ".join(f"{name} {value}" for name, value in strengths.items())
+        strengths = [told("{} {}", name, run.configured("parameters", name)) for name in run.config["parameters"]]
+        method = Markup(", ").join([Markup("{}").format(run.config["method"]), *strengths])
         cells: list[Cell] = []
         for quantity in HELD_OUT:
             places = run.where(quantity=quantity)
             ends = [run.cell(place, "value") for place in (places[0], places[-1])] if places else []
             cells.append(told("{} to {}", *ends) if ends else "-")
         last = run.cell(len(run.rows) - 1, "step")
-        what = [f"{run.config.get('method', '')} {words}", str(run.config.get("seed", ""))]
-        rows.append([link(run), *what, last, *cells])
+        rows.append([link(run), method, run.configured("seed"), last, *cells])
     header = ["run", "method", "seed", "updates", "pass@1", "pass@8", "pass@64", "correct answers alive"]
     return Table("Held-out problems, before and after training; exact in Countdown.", header, rows)
 

@@ -61,16 +61,21 @@ def page_of(out: str, reference: str) -> str:
 
 def both(out: str, reference: str) -> tuple[list[Run], dict[str, Run], list[tuple[str, str]]]:
     """The runs of a store and the committed ones, the committed by their ids, and those that are left out, and why."""
-    own, broken = stored(out, is_own=True)
-    committed, broken_too = stored(reference, is_own=False)
+    index = Path(reference) / INDEX
+    known = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+    own, broken = stored(out, known, is_own=True)
+    committed, broken_too = stored(reference, known, is_own=False)
     runs = {run.id: run for run in [*committed, *own]}
     return list(runs.values()), {run.id: run for run in committed}, [*broken, *broken_too]
 
 
-def stored(root: str, *, is_own: bool) -> tuple[list[Run], list[tuple[str, str]]]:
-    """The runs under a folder that are whole and of today's code, and the others with what is wrong with them."""
-    index = Path(root) / INDEX
-    known = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
+def stored(
+    root: str, known: Mapping[str, Mapping[str, str]], *, is_own: bool
+) -> tuple[list[Run], list[tuple[str, str]]]:
+    """The runs under a folder that are whole and of today's code, and the others with what is wrong with them.
+
+    `known` has name, line and command of committed runs, by id.
+    """
     runs, broken = [], []
     for path in store.list_runs(root):
         told = results.described(path)
