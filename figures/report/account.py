@@ -62,7 +62,7 @@ def ran(runs: Sequence[Run], pieces: Sequence[Run]) -> Section:
     section = Section("ran", "What this machine ran")
     own = [run for run in runs if run.is_own]
     if not own:
-        section.say("Nothing yet: what follows is of committed runs, each with its machine and date.")
+        section.say("Nothing yet: numbers below are of committed runs, whose dates are at the end of the page.")
         section.lack("anything in your store", "sharpening all --preset smoke")
         return section
     rows: list[list[Cell]] = []
