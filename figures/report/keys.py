@@ -40,7 +40,7 @@ class Picture:
 
     name: str
     caption: str
-    draw: Callable[[Sequence[Row]], Any]
+    draw: Callable[[list[dict[str, Any]]], Any]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from sharpening.storage import files, store
 REFERENCE = "results/reference"
 INDEX = "runs.json"  # beside committed runs: name, line and command of each
 TITLE = "Does RL sharpen a language model, and can it be prevented?"
-Draw = Callable[[Sequence[Mapping[str, Any]]], Any]
+Draw = Callable[[list[dict[str, Any]]], Any]
 DRAWN: Mapping[str, Mapping[str, Draw]] = {  # by command; those of `bandits` and `figures` are in their modules
     "audit": {"audit": audit_figures.draw_audit},
     "predict": {"prediction": theory_figures.draw_prediction},
