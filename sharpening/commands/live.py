@@ -33,14 +33,15 @@ def live(options: LiveOptions) -> int:
     page = options.to or str(folder / "live.html")
     files.refuse_as_file("to", page)
     said: set[str] = set()
-    num_seen, written = 0, ""
+    last, written = -1, ""
     while True:
         path = folder / "rows.csv"
         rows = store.read_rows(path, is_growing=True) if path.exists() else []
         is_done = options.once or ((folder / "model").is_dir() and any(row["step"] == num_steps for row in rows))
-        for step in dict.fromkeys(row["step"] for row in rows[num_seen:]):
-            print(pages.line(rows, int(step), num_steps), flush=True)
-        num_seen = len(rows)
+        steps = list(dict.fromkeys(int(row["step"]) for row in rows))
+        for step in (step for step in (steps if is_done else steps[:-1]) if step > last):  # rows of the last may come
+            print(pages.line(rows, step, num_steps), flush=True)
+            last = step
         for alarm in (alarm for alarm in alarms.ringing(rows) if alarm.partition(":")[0] not in said):
             said.add(alarm.partition(":")[0])
             print(f"look: {alarm}", flush=True)
