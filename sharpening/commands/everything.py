@@ -158,9 +158,8 @@ def _run(words: Sequence[str]) -> int:
     with subprocess.Popen([sys.executable, "-m", "sharpening", *words], env=environment) as process:
         try:
             return process.wait()
-        except BaseException:
-            process.terminate()
-            raise
+        finally:
+            process.terminate()  # after Ctrl-C; one that has ended does not notice
 
 
 def _is_stored(step: Step, words: Sequence[str], out: str) -> bool:
