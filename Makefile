@@ -13,22 +13,14 @@ help: ## list the targets
 	@echo "make TARGET [PYTHON=python3.12]: the interpreter (3.11 to 3.13) that $(VENV) is made with"
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-repro: $(VENV)/core.stamp ## check claims and methods, predict, simulate, draw the figures, run the experiments; then smoke
-	$(PY) paper_repro.py check
-	$(PY) paper_repro.py predict examples/countdown_answers.csv
-	$(PY) paper_repro.py check-shaper --all
-	$(PY) paper_repro.py simulate examples/bandit.json
-	$(PY) paper_repro.py figures
-	$(PY) paper_repro.py bandits --preset smoke
+repro: $(VENV)/core.stamp ## check claims and methods, predict, simulate, draw, run the experiments; then smoke
+	$(PY) paper_repro.py all --preset smoke --core
 	@echo
 	@echo "That was all without torch. Next: a small language model (make smoke)."
 	@$(MAKE) --no-print-directory smoke
 
-smoke: $(VENV)/llm.stamp ## teach a small language model Countdown, train it by GRPO and DS, audit all three; installs torch
-	$(PY) paper_repro.py warm-start --preset smoke --folder models/smoke
-	$(PY) paper_repro.py llm smoke --method grpo --folder runs/smoke_grpo
-	$(PY) paper_repro.py llm smoke --method ds --set parameters.gamma_correct=0.1 --folder runs/smoke_ds
-	$(PY) paper_repro.py audit --model models/smoke runs/smoke_grpo/model runs/smoke_ds/model
+smoke: $(VENV)/llm.stamp ## also teach a small language model, train it by GRPO and DS, audit all three; report.html; installs torch
+	$(PY) paper_repro.py all --preset smoke
 
 test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m ruff check

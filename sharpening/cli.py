@@ -144,7 +144,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         what = "option before a command" if words[0].startswith("-") else "command"
         near = spelling.suggestion(words[0], COMMANDS)
         return _refused(f"{words[0]!r} is no {what}: {near}want one of {', '.join(COMMANDS)}")
-    return _called(*command_of(words[0]), _parsed(words[0], words[1:]))
+    return _called(*command_of(words[0]), _parsed(words[0], words[1:]), words)
 
 
 def _parsed(name: str, words: Sequence[str]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _parsed(name: str, words: Sequence[str]) -> dict[str, Any]:
     return vars(given)
 
 
-def _called(model: type[Options], command: Callable[[Any], int], given: Mapping[str, Any]) -> int:
+def _called(model: type[Options], command: Callable[[Any], int], given: Mapping[str, Any], words: Sequence[str]) -> int:
     """Runs a command with its options; an error that was foreseen is one line."""
     from pydantic import ValidationError
 
@@ -173,6 +173,7 @@ def _called(model: type[Options], command: Callable[[Any], int], given: Mapping[
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # answers in any script, also on an ASCII terminal
     stop.by_exception()  # from here on there is work that has to be left in order
+    store.ARGUMENTS[:] = words
     try:
         status = command(model(**given))
         print(end="", flush=True)

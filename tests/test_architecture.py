@@ -40,6 +40,7 @@ MAY_IMPORT = {  # the most of the tree that each room may import, itself aside; 
     "figures": set(),
     "figures/drawing": {"figures/style"},
     "figures/tables": {"figures/drawing"},
+    "figures/report": {"figures/drawing", "figures/tables", "figures/render"},
     "sharpening": LAYERS | {"sharpening"},
     "sharpening/storage": set(),
     "benchmarks": LAYERS | {"sharpening"},

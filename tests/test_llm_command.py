@@ -242,6 +242,11 @@ def test_a_run_that_ended_goes_on_to_more_steps_and_to_no_fewer(here, run) -> No
     )
 
 
+def of_the_store(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of a run's folder without those that `live` alone reads."""
+    return [row for row in rows if row["quantity"] != "method/wrong_share"]
+
+
 @pytest.mark.slow
 def test_how_far_a_run_is_is_said_without_a_terminal_and_its_rows_are_there_at_once(here, run, monkeypatch) -> None:
     monkeypatch.setattr(llm_command, "SECONDS", 0.0)
@@ -262,7 +267,7 @@ def test_how_far_a_run_is_is_said_without_a_terminal_and_its_rows_are_there_at_o
     rows = store.read_rows(only_run(here / "results") / "rows.csv")
     rewards = {row["step"]: f"{row['value']:.3f}" for row in rows if row["quantity"] == "reward"}
     assert {int(step): reward for step, reward, _ in lines} == rewards
-    assert store.read_rows(here / "first" / "rows.csv") == rows
+    assert of_the_store(store.read_rows(here / "first" / "rows.csv")) == rows
     assert seen == [2, 4]
 
 

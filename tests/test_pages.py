@@ -35,7 +35,10 @@ LINES = list(
     dict.fromkeys(line for page in PAGES for block in pages.blocks(page, "bash") for line in block.splitlines())
 )
 OURS = [line for line in LINES if line.startswith("sharpening ")]
-RUN_ELSEWHERE = ("sharpening check",)  # tests/test_entry_point.py runs it and reads every line
+RUN_ELSEWHERE = (  # tests/test_entry_point.py reads every line of the first, `make repro` is the second
+    "sharpening check",
+    "sharpening all --preset smoke",
+)
 PLACEHOLDERS = ("sharpening samples before.csv after.csv",)  # the README's first: files of the reader
 SHORTER = {  # what takes an hour with a pretrained model, made small
     "sharpening warm-start --model models/smollm2 --folder models/taught": "--set steps=2 batch=4 pool=40",

@@ -176,12 +176,14 @@ def test_metrics_are_the_sizes_of_what_was_used(tmp_path):
     size = np.mean([abs(value.item()) for value in bare.values()])
     bonus = np.mean([abs(observed[ids].item() - bare[ids].item()) for ids in bare])
     marks = [training.correct([ids])[0] for ids in completions()]
+    of_wrong = [abs(observed[ids].item() - bare[ids].item()) for ids in bare if training.correct([ids])[0] == 0]
     want = {
         "method/plain_advantage": size,
         "method/shaped_advantage": np.mean([abs(value.item()) for value in observed.values()]),
         "method/bonus_ratio": bonus / size,
         "method/correct": np.mean([mark for mark in marks if mark is not None]),
         "method/unscorable": marks.count(None) / len(marks),
+        "method/wrong_share": sum(of_wrong) / (bonus * len(bare)),
     }
     assert {name: logged[name] for name in want} == pytest.approx(want, rel=TRAINED)
 

@@ -11,6 +11,7 @@ from sharpening.figures.tables.theory import table
 Row = Mapping[str, Any]
 TIMES = ("train_runtime", "train_samples_per_second", "train_steps_per_second", "step_time")
 DROPPED = ("step", "epoch", "total_flos", "train_loss")
+NOT_STORED = ("method/wrong_share",)  # for `live` alone: stored runs of before have no such rows
 SHOWN = {
     "method/correct": "correct",
     "method/unscorable": "could not be scored",
@@ -31,13 +32,17 @@ def _is_time(name: str) -> bool:
     return name in TIMES or name.startswith("profiling/")
 
 
-def rows(history: Iterable[Row]) -> list[dict[str, Any]]:
-    """The log as rows of step, quantity and value, without times, which differ from run to run."""
+def rows(history: Iterable[Row], *, is_live: bool = False) -> list[dict[str, Any]]:
+    """The log as rows of step, quantity and value, without times, which differ from run to run.
+
+    Rows of a run that goes on (`is_live`) also have what is not stored.
+    """
+    dropped = DROPPED if is_live else DROPPED + NOT_STORED
     return [
         {"step": entry["step"], "quantity": name, "value": float(value)}
         for entry in history
         for name, value in sorted(entry.items())  # a resumed run has its first entries in this order
-        if name not in DROPPED and not _is_time(name) and isinstance(value, int | float)
+        if name not in dropped and not _is_time(name) and isinstance(value, int | float)
     ]
 
 

@@ -364,6 +364,8 @@ class _WithMethod:
         metrics["method/plain_advantage"].append(size)
         metrics["method/shaped_advantage"].append(shaped.abs().mean().item())
         metrics["method/bonus_ratio"].append(bonus / size if size else float("nan"))
+        of_wrong = (shaped - plain)[correct == 0].abs().sum().item()
+        metrics["method/wrong_share"].append(of_wrong / (bonus * shaped.numel()) if bonus else float("nan"))
         if self.model.training:
             self._warn_of_size(size, bonus)
         recorded = self._logs["advantages"]  # keeps the last batches only

@@ -86,6 +86,7 @@ GROUPS: dict[str, dict[str, Command]] = {
             "who wins when every method is tuned? A small language model, many runs",
             ("study --preset smoke", "study --preset full --dry-run"),
         ),
+        "live": Command("live", "watch a training while it goes on", ("live runs/smoke_ds",)),
     },
     "paper": {
         "check": Command(
@@ -101,6 +102,8 @@ GROUPS: dict[str, dict[str, Command]] = {
             "draw the theory and the simulator",
             ("figures --list", "figures --only prompt_weights"),
         ),
+        "all": Command("everything", "all of this in order, then a report of it", ("all --preset smoke",)),
+        "report": Command("report", "everything that is stored, on one page", ("report --to report.html",)),
         "results": Command("results", "what lies in the result store", ("results list", "results verify")),
     },
 }

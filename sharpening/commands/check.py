@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import sys
 import warnings
@@ -16,7 +17,7 @@ from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty, Options
 from sharpening.commands.terminal import printed_width
 from sharpening.figures.tables import theory as tables
-from sharpening.storage import files
+from sharpening.storage import files, store
 from sharpening.theory import claims
 from sharpening.theory.claims import ledger
 
@@ -30,6 +31,7 @@ class CheckOptions(Options):
     json_file: NonEmpty | None = Field(None, alias="json", description="write the results as a JSON list to this file")
     latex: NonEmpty | None = Field(None, description="write the ledger as a LaTeX table to this file")
     markdown: NonEmpty | None = Field(None, description="write the ledger as a Markdown table to this file")
+    out: NonEmpty | None = Field(None, description="keep the results in this result store, where report reads them")
     explain: NonEmpty | None = Field(None, description="print a claim's hypotheses, derivation and how to break it")
 
 
@@ -43,6 +45,9 @@ def check(options: CheckOptions) -> int:
     ids = [claim.id for claim in _selected("only", options.only)]
     for flag, name in (("json", options.json_file), ("latex", options.latex), ("markdown", options.markdown)):
         files.refuse_as_file(flag, name)
+    if options.out is not None:
+        files.refuse_as_folder("out", options.out)
+    clock = store.Clock()
     print(tables.OUTCOME_HEADER)
     outcomes = []
     for outcome in _outcomes(ids, options.seed, options.jobs):
@@ -57,7 +62,18 @@ def check(options: CheckOptions) -> int:
     ):
         if name is not None:
             write_named(flag, name, text)
+    if options.out is not None:
+        rows = [{key: outcome[key] for key in STORED_KEYS} for outcome in outcomes]
+        run = store.write_run("theory", identity(options), rows, clock=clock, root=options.out, overwrite=True)
+        print(f"rows:   {run / 'rows.csv'}")
     return 1 if failed else 0
+
+
+def identity(options: CheckOptions) -> dict[str, Any]:
+    """What determines the stored results: which claims, in which form, and the seed."""
+    chosen = [(claim.id, claim.statement, claim.latex, claim.tolerance) for claim in _selected("only", options.only)]
+    ledger_sha256 = hashlib.sha256(repr(chosen).encode()).hexdigest()
+    return {"command": "check", "only": list(options.only), "seed": options.seed, "claims_sha256": ledger_sha256}
 
 
 def _as_json(outcomes: Sequence[dict[str, Any]]) -> str:
@@ -76,6 +92,8 @@ JSON_KEYS = (
     "seconds",
 )
 
+STORED_KEYS = (*JSON_KEYS[:-1], "latex", "hypotheses")  # seconds differ from run to run
+
 
 def _outcomes(ids: Sequence[str], seed: int, jobs: int) -> Iterator[dict[str, Any]]:
     """Results in the order of the ids, as they come in."""
@@ -89,7 +107,8 @@ def outcome_of(claim_id: str, seed: int) -> dict[str, Any]:
     """The result of one claim as plain data, so that it can come from another process."""
     claim = next(claim for claim in claims.CLAIMS if claim.id == claim_id)
     outcome = ledger.run(claim, seed)
-    fixed = {key: getattr(claim, key) for key in ("id", "statement", "latex", "source", "kind", "tolerance")}
+    keys = ("id", "statement", "latex", "hypotheses", "source", "kind", "tolerance")
+    fixed = {key: getattr(claim, key) for key in keys}
     measured = {key: getattr(outcome, key) for key in ("instances", "worst_margin", "observed", "seconds")}
     return {**fixed, **measured, "status": "holds" if outcome.holds else "fails"}
 

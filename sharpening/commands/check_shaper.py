@@ -29,8 +29,10 @@ from sharpening.storage import files, store
 from sharpening.theory.diagnosis import diagnose
 from sharpening.theory.diagnosis.diagnose import Diagnosis
 from sharpening.theory.methods import calls, table
+from sharpening.theory.methods.user_functions import is_file_spec
 
 EVERY = "all"
+STORED_COLUMNS = ("method", *(name.replace(" ", "_") for name in shapers.COLUMNS))
 
 
 class CheckShaperOptions(Options):
@@ -49,6 +51,7 @@ class CheckShaperOptions(Options):
     markdown: NonEmpty | None = Field(None, description="write the table of verdicts as Markdown to this file")
     figure: NonEmpty | None = Field(None, description="draw the prompt weight c_G(Q) of one method to this file")
     width: float | None = WIDTH
+    out: NonEmpty | None = Field(None, description="keep the verdicts in this result store, where report reads them")
 
 
 def check_shaper(options: CheckShaperOptions) -> int:
@@ -57,6 +60,9 @@ def check_shaper(options: CheckShaperOptions) -> int:
     names = _names(options)
     for flag, name in (("json", options.json_file), ("markdown", options.markdown), ("figure", options.figure)):
         files.refuse_as_file(flag, name)
+    if options.out is not None:
+        files.refuse_as_folder("out", options.out)
+    clock = store.Clock()
     bar = tqdm(_diagnoses(names, options), total=len(names), unit=" methods", disable=None, leave=False)
     found = {name: diagnose.as_data(diagnosis) for name, diagnosis in bar}
     width, policy = printed_width(), np.exp(diagnose.SHOWN.base_log_policy).tolist()
@@ -71,7 +77,19 @@ def check_shaper(options: CheckShaperOptions) -> int:
         write_named("markdown", options.markdown, shapers.markdown(found))
     if options.figure is not None:
         print(_drawn(names[0], found[names[0]], Path(options.figure), options.width))
+    if options.out is not None:
+        rows = [dict(zip(STORED_COLUMNS, cells, strict=True)) for cells in shapers.table_rows(found)]
+        run = store.write_run("theory", identity(options), rows, clock=clock, root=options.out, overwrite=True)
+        print(f"rows:   {run / 'rows.csv'}")
     return 0
+
+
+def identity(options: CheckShaperOptions) -> dict[str, Any]:
+    """What determines the stored verdicts: the methods, their parameters, and the SHA-256 of files of the user's."""
+    names = _names(options)
+    user_files = {name: files.read(Path(name.rpartition(":")[0]))[1] for name in names if is_file_spec(name)}
+    chosen = {"methods": names, "parameters": list(options.set), "files": user_files}
+    return {"command": "check-shaper", **chosen, "group_size": options.group_size, "kl_strength": options.kl_strength}
 
 
 def _names(options: CheckShaperOptions) -> list[str]:

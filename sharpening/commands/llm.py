@@ -276,7 +276,7 @@ def _rows_file(path: Path) -> Callable[[list[Row]], None]:
 
     def add(entries: list[Row]) -> None:
         nonlocal begun
-        if rows := training_tables.rows(entries):
+        if rows := training_tables.rows(entries, is_live=True):
             text = store.rows_to_csv(rows)
             with path.open("a" if begun else "w", encoding="utf-8", newline="") as stream:
                 stream.write(text.partition("\n")[2] if begun else text)

@@ -71,6 +71,7 @@ def described(path: Path) -> dict[str, Any]:
         "files": sorted(entry.name for entry in path.iterdir()),
         "commit": str(made.get("commit", "unknown")),
         "is_dirty": made.get("is_dirty", "unknown"),
+        "arguments": made.get("arguments", []),
         "started": str(made.get("started", "unknown")),
         "seconds": made.get("seconds"),
     }

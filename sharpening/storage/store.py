@@ -34,7 +34,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -55,6 +55,8 @@ PACKAGES_IF_IMPORTED = ("torch", "transformers")
 ARTEFACT_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 CSV_CELL = re.compile(r'("[^"]*(?:""[^"]*)*"|[^",\n]*)([,\n])')
 INTEGER = re.compile(r"-?[0-9]+")
+
+ARGUMENTS: list[str] = []  # of the command that this process runs, if it is the command line: kept in provenance
 
 Cell = bool | int | float | str
 
@@ -115,14 +117,19 @@ def _value_of(cell: str) -> Cell:
     return int(cell) if INTEGER.fullmatch(cell) else float(cell)
 
 
-def read_rows(path: str | Path) -> list[dict[str, Cell]]:
+def read_rows(path: str | Path, *, is_growing: bool = False) -> list[dict[str, Cell]]:
     """The rows of a `rows.csv`, values and types as written (csv.reader drops the quotes that tell them).
 
-    Raises StoreError naming the file, if it cannot be read or is not as `rows_to_csv` writes it.
+    Of a file that is growing, what follows its last whole line is left out. Raises StoreError naming the file, if it
+    cannot be read or is not as `rows_to_csv` writes it.
     """
     try:
         with _failure_named("read", Path(path)):
             text = Path(path).read_bytes().decode()
+        if is_growing:
+            text = text[: text.rfind("\n") + 1]
+            if not text:
+                return []
         if not text.endswith("\n"):
             raise ValueError("the last line has no end")
         cells, ends = zip(*CSV_CELL.findall(text), strict=True)
@@ -193,10 +200,11 @@ class Clock:
     started: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     ticks: float = field(default_factory=time.perf_counter)
     commit: Mapping[str, str | bool] = field(default_factory=_commit)
+    arguments: Sequence[str] = field(default_factory=lambda: tuple(ARGUMENTS))
 
 
 def provenance(clock: Clock) -> dict[str, Any]:
-    """Versions, platform, commit, start (UTC), seconds since, peak memory of this process since it began."""
+    """Versions, platform, commit, command, start (UTC), seconds since, peak memory of this process since it began."""
     names = [*PACKAGES, *(name for name in PACKAGES_IF_IMPORTED if name in sys.modules)]
     versions = {"python": platform.python_version()}
     for name in names:
@@ -208,7 +216,7 @@ def provenance(clock: Clock) -> dict[str, Any]:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
     measured = {"seconds": time.perf_counter() - clock.ticks, "peak_memory_bytes": peak}
     place = {"versions": versions, "platform": platform.platform(), **clock.commit}
-    return {**place, "started": clock.started, **measured}
+    return {**place, "arguments": list(clock.arguments), "started": clock.started, **measured}
 
 
 def _temporary_beside(path: Path) -> Path:

@@ -1,0 +1,108 @@
+"""Sections about language models that were trained here: small transformers, the study, a pretrained model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from markupsafe import Markup
+
+from sharpening.figures.report.blocks import Cell, Section, Table, figures_of, link, told, whole_table
+from sharpening.figures.report.keys import Run
+
+HELD_OUT = ("held_out/pass@1", "held_out/pass@8", "held_out/pass@64", "held_out/solution_diversity")
+AUDITED = ("sharpening_slope", "expected_slope", "hill_1")
+STUDY = "study"
+
+
+def transformers(runs: Sequence[Run]) -> Section:
+    """Every training of a small model from scratch, and the exact audits."""
+    section = Section("transformers", "In a small transformer")
+    section.say(
+        "Small transformers taught Countdown from scratch, whose correct answers can all be listed: pass@k is exact. "
+        "Slope: by how much training widened each nat between two correct answers of a problem."
+    )
+    trained = [run for run in runs if run.config.get("command") == "llm" and not is_pretrained(run)]
+    if trained:
+        section.tables.append(trainings(trained))
+    else:
+        section.lack("plain RL and DS on the small model", "sharpening llm laptop --method dr_grpo")
+    audits = [run for run in runs if run.config.get("command") == "audit"]
+    for run in audits:
+        if any(row["quantity"] == "pass_at_k" for row in run.rows):
+            section.tables.append(audit(run))
+            section.figures += figures_of(run)
+    if not audits:
+        section.lack("the exact audit before and after training", "sharpening audit --model BEFORE AFTER")
+    return section
+
+
+def is_pretrained(run: Run) -> bool:
+    """Whether a model was taken from elsewhere and not taught from scratch."""
+    return bool(run.config.get("model"))
+
+
+def trainings(runs: Iterable[Run]) -> Table:
+    """A row a training: held-out values before and after."""
+    rows: list[list[Cell]] = []
+    for run in runs:
+        strengths = [told("{} {}", name, run.configured("parameters", name)) for name in run.config["parameters"]]
+        method = Markup(", ").join([Markup("{}").format(run.config["method"]), *strengths])
+        cells: list[Cell] = []
+        for quantity in HELD_OUT:
+            places = run.where(quantity=quantity)
+            ends = [run.cell(place, "value") for place in (places[0], places[-1])] if places else []
+            cells.append(told("{} to {}", *ends) if ends else "-")
+        last = run.cell(len(run.rows) - 1, "step")
+        rows.append([link(run), method, run.configured("seed"), last, *cells])
+    header = ["run", "method", "seed", "updates", "pass@1", "pass@8", "pass@64", "correct answers alive"]
+    return Table("Held-out problems, before and after training; exact in Countdown.", header, rows)
+
+
+def audit(run: Run) -> Table:
+    """pass@k and sharpening of every model of an audit."""
+    ks = sorted({row["at"] for row in run.rows if row["quantity"] == "pass_at_k"})
+    chosen = [k for k in (1, 8, 64) if k in ks] or ks[:1]
+    rows: list[list[Cell]] = []
+    for model in dict.fromkeys(str(row["model"]) for row in run.rows):
+        curve: list[Cell] = []
+        for k in chosen:
+            places = run.where(model=model, quantity="pass_at_k", at=k)
+            curve.append(run.estimate(places[0]) if places else "-")
+        rest: list[Cell] = []
+        for quantity in AUDITED:
+            places = run.where(model=model, quantity=quantity)
+            rest.append(run.estimate(places[0]) if places else "-")
+        rows.append([model, *curve, *rest])
+    header = ["model", *(f"pass@{k:g}" for k in chosen), "slope", "slope of single prompts", "answers alive"]
+    return Table(told("Exact audit with 95% intervals over problems ({}).", link(run)), header, rows)
+
+
+def study(runs: Sequence[Run]) -> Section:
+    """The study of tuned methods in a small transformer."""
+    section = Section("study", "The study: every method tuned, in a small transformer")
+    found = [run for run in runs if run.config.get("command") == STUDY]
+    for run in found:
+        section.tables.append(whole_table(run, told("{} ({}).", run.what or f"Study run {run.id}", link(run))))
+        section.figures += figures_of(run)
+    if not found:
+        section.lack("the study", "sharpening study --preset laptop")
+    return section
+
+
+def pretrained(runs: Sequence[Run]) -> Section:
+    """Trainings and audits that began from a pretrained model."""
+    section = Section("pretrained", "The pretrained model")
+    section.say("A model of 135 million weights that others trained, which a package of the Python index carries.")
+    found = [run for run in runs if run.config.get("command") in ("llm", "warm-start") and is_pretrained(run)]
+    trained = [run for run in found if run.config["command"] == "llm"]
+    if trained:
+        section.tables.append(trainings(trained))
+    for run in found:
+        if run not in trained:
+            section.tables.append(whole_table(run, told("Teaching it ({}).", link(run)), most=20))
+    if not trained:
+        section.lack(
+            "RL on the pretrained model",
+            "sharpening llm laptop --set warm_start= model=models/smollm2 task=lists max_tokens=16 learning_rate=1e-5",
+        )
+    return section
