@@ -112,6 +112,27 @@ def test_no_decimal_number_of_a_section_is_without_a_key(read: Page) -> None:
     assert [text for text in bare if "turns at Q" not in text] == []  # what columns of verdicts mean
 
 
+def standing(contestant: str, at: int, value: float = 0.5, against: str = "") -> dict[str, Any]:
+    """A row of the study's summary."""
+    row = {"contestant": contestant, "against": against, "quantity": "pass_at_k", "at": float(at), "value": value}
+    return {**row, "low": value - 0.01, "high": value + 0.01, "has_interval": True, "num_runs": 3}
+
+
+def test_the_study_shows_every_contestant_at_its_own_k(tmp_path: Path) -> None:
+    """Differences from others, which the same table has, are no standings."""
+    rows = [standing(name, k, value + k / 100) for name, value in (("plain", 0.1), ("ds", 0.2)) for k in (1, 8, 64)]
+    rows += [standing("ds", 8, 0.77, "plain"), standing("", 8, 0.66, "before")]
+    store.write_run("llm", {"command": "study", "table": "summary", "preset": "laptop"}, rows, root=tmp_path)
+    text = page_without_figures(tmp_path, tmp_path / "none")
+    (section,) = re.findall(r'<section id="study".*?</section>', text, flags=re.DOTALL)
+    lines = [re.sub("<[^>]+>", " ", line).split() for line in re.findall("<tr>.*?</tr>", section, flags=re.DOTALL)]
+    of = {line[0]: line for line in lines if line[0] in ("plain", "ds", "before")}
+    assert of["ds"][1:10] == [".210", "[", ".200", ",", ".220", "]", ".280", "[", ".270"]
+    assert ".660" in of["before"]
+    assert ".770" not in section
+    assert report_page.faults(Page(text).keyed, [tmp_path]) == []
+
+
 # What is missing, and what is hostile.
 
 
@@ -130,7 +151,8 @@ def test_an_empty_store_says_not_run_everywhere(tmp_path: Path) -> None:
 def test_hostile_text_of_rows_and_configurations_stays_text(tmp_path: Path) -> None:
     finding = {"experiment": HOSTILE, "verdict": HOSTILE, "label": HOSTILE, "status": "differs", "observed": 1.0}
     store.write_run("bandits", {"command": "bandits", "table": "findings", "x": HOSTILE}, [finding], root=tmp_path)
-    store.write_run("llm", {"command": "study", "name": HOSTILE}, [{"method": HOSTILE, "value": 0.5}], root=tmp_path)
+    store.write_run("llm", {"command": "study", "table": "outcomes"}, [{"contestant": HOSTILE}], root=tmp_path)
+    store.write_run("llm", {"command": "study", "table": "summary"}, [standing(HOSTILE, 1)], root=tmp_path)
     claim = {"id": HOSTILE, "statement": HOSTILE, "latex": r"x<y\text{<script>alert(1)</script>}", "status": "holds"}
     rest = {"hypotheses": HOSTILE, "source": HOSTILE, "kind": HOSTILE, "instances": 1}
     margins = {"worst_margin": 0.0, "tolerance": 0.0}

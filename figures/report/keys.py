@@ -126,10 +126,10 @@ def _asked(values: Mapping[str, Any]) -> str:
 
 
 def shown(value: Any, sign: str = "") -> str:
-    """A cell as text: three decimals below 1, fewer above; small numbers by their power of ten.
+    """A cell as text: three decimals below 1, fewer above; small numbers with two digits, or by their power of ten.
 
-    >>> shown(0.6038), shown(-0.0198, "+"), shown(12.345), shown(5e-16), shown(1200), shown(True)
-    ('.604', '-.020', '12.3', '5.0e-16', '1,200', 'yes')
+    >>> shown(0.6038), shown(-0.0198, "+"), shown(12.345), shown(8e-4), shown(5e-16), shown(1200), shown(True)
+    ('.604', '-.020', '12.3', '.0008', '5.0e-16', '1,200', 'yes')
     """
     if isinstance(value, str):
         return value
@@ -143,6 +143,8 @@ def shown(value: Any, sign: str = "") -> str:
     size = abs(value)
     if 0 < size < 5e-4:
         return f"{value:{sign}.1e}"
+    if 0 < size < 5e-3:
+        return f"{value:{sign}.2g}".replace("0.", ".", 1)
     if size < 1:
         return f"{value:{sign}.3f}".replace("0.", ".", 1)
     if value == int(value):

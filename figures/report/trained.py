@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup
 
 from sharpening.figures.report.blocks import Cell, Section, Table, figures_of, link, told, whole_table
-from sharpening.figures.report.keys import Run
+from sharpening.figures.report.keys import Run, best
 
 HELD_OUT = ("held_out/pass@1", "held_out/pass@8", "held_out/pass@64", "held_out/solution_diversity")
 AUDITED = ("sharpening_slope", "expected_slope", "hill_1")
 STUDY = "study"
+STANDINGS = (("pass_at_k", 1), ("pass_at_k", 8), ("pass_at_k", 64), ("effective_answers", 0), ("slope", None))
+SETTING = ("prompts_per_step", "group_size", "num_steps", "schedule", "learning_rate")
 
 
 def transformers(runs: Sequence[Run]) -> Section:
@@ -78,15 +80,50 @@ def audit(run: Run) -> Table:
 
 
 def study(runs: Sequence[Run]) -> Section:
-    """The study of tuned methods in a small transformer."""
+    """The study of tuned methods in a small transformer: outcomes, standings, theory, and the first stage."""
     section = Section("study", "The study: every method tuned, in a small transformer")
-    found = [run for run in runs if run.config.get("command") == STUDY]
-    for run in found:
-        section.tables.append(whole_table(run, told("{} ({}).", run.what or f"Study run {run.id}", link(run))))
-        section.figures += figures_of(run)
-    if not found:
-        section.lack("the study", "sharpening study --preset laptop")
+    found = {name: best(runs, command=STUDY, table=name) for name in ("outcomes", "summary", "predictions", "runs")}
+    if outcomes := found["outcomes"]:
+        section.tables.append(whole_table(outcomes, told("What each method did to others ({}).", link(outcomes))))
+    if summary := found["summary"]:
+        section.tables.append(standings(summary))
+    if predictions := found["predictions"]:
+        section.tables.append(whole_table(predictions, told("Theory against these runs ({}).", link(predictions))))
+    if whole := found["runs"]:
+        section.figures += figures_of(whole)
+        if whole.where(stage="setting"):
+            section.tables.append(settings(whole))
+    if not found["summary"]:
+        section.lack("the comparison of tuned methods", "sharpening study --preset full")
     return section
+
+
+def standings(run: Run) -> Table:
+    """A row a contestant of the comparison: means over runs with intervals."""
+    rows: list[list[Cell]] = []
+    for name in dict.fromkeys(str(row["contestant"]) for row in run.rows):
+        cells: list[Cell] = []
+        for quantity, at in STANDINGS:
+            places = run.where(contestant=name, against="" if name else "before", quantity=quantity)
+            places = [place for place in places if at is None or run.rows[place]["at"] == at]
+            cells.append(run.estimate(places[0]) if places else "-")
+        rows.append([name or "before training", *cells])
+    caption = told("Means over runs on test problems, 95% intervals ({}).", link(run))
+    return Table(caption, ["method", "pass@1", "pass@8", "pass@64", "correct answers alive", "slope"], rows)
+
+
+def settings(run: Run) -> Table:
+    """A row a setting of plain RL in the first stage of the study: means over seeds after training."""
+    rows: list[list[Cell]] = []
+    for key in dict.fromkeys(tuple(run.rows[place][name] for name in SETTING) for place in run.where(stage="setting")):
+        own = {"stage": "setting", **dict(zip(SETTING, key, strict=True))}
+        ends = {**own, "step": own["num_steps"]}
+        cells = [run.mean("value", **ends, quantity="pass_at_k", at=float(k)) for k in (1, 8, 64)]
+        shown = [run.mean(name, **own) for name in SETTING if name != "schedule"]
+        rows.append([str(own["schedule"]).replace("_", " "), *shown, *cells])
+    header = ["learning rate over updates", *(name.replace("_", " ") for name in SETTING if name != "schedule")]
+    caption = told("Plain RL by setting, before anything was tuned, validation problems ({}).", link(run))
+    return Table(caption, [*header, "pass@1", "pass@8", "pass@64"], rows)
 
 
 def pretrained(runs: Sequence[Run]) -> Section:

@@ -102,6 +102,7 @@ def _row(contestant: str, against: str, quantity: str, at: float, found: Interva
         "value": found.value,
         "low": found.low,
         "high": found.high,
+        "has_interval": found.number > 1,
         "num_runs": found.number,
     }
 

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 import sharpening
-from sharpening.commands import bandits, results
+from sharpening.commands import bandits, results, study
 from sharpening.commands import figures as first_figures
 from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty, Options
@@ -34,6 +34,7 @@ DRAWN: Mapping[str, Mapping[str, Draw]] = {  # by command; those of `bandits` an
     "predict": {"prediction": theory_figures.draw_prediction},
     "samples": {"pass_at_k": sample_figures.draw_pass_at_k},
     "bandits": {name: draw for name, (draw, _) in bandits.DRAWN.items()},
+    "study": {name: draw for name, (draw, *_) in study.FIGURES.items()},
     "figures": {name: figure.draw for name, figure in first_figures.FIGURES.items()},
 }
 

@@ -147,7 +147,7 @@ class _Work:
             if (key := tuple(labels.values())) not in self.known:
                 self.known.add(key)
                 self.num_failed += not rows
-                self.rows += [{**labels, **row} for row in rows]
+                self.rows += [{**labels, **row, "at": float(row["at"])} for row in rows]
         return found
 
 
