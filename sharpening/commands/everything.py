@@ -69,6 +69,11 @@ def _taught(preset: str) -> Step:
     return Step(("warm-start", "--preset", preset, "--folder", folder), leaves=(folder,), needs_torch=True)
 
 
+def _studied(preset: str) -> Step:
+    stores = ("runs", "summary", "outcomes", "predictions")
+    return Step(("study", "--preset", preset), stores=stores, needs_torch=True)
+
+
 THEORY = (
     Step(("check",)),
     Step(("predict", ANSWERS), (ANSWERS,)),
@@ -101,9 +106,10 @@ PRESETS: Mapping[str, tuple[Step, ...]] = {
         _trained("smoke", "smoke_grpo", "--method", "grpo"),
         _trained("smoke", "smoke_ds", "--method", "ds", "--set", "parameters.gamma_correct=0.1"),
         _audited("smoke", "smoke_grpo", "smoke_ds"),
+        _studied("smoke"),
     ),
     "laptop": (*THEORY, _bandits("laptop"), *PUBLIC_MODELS, *LAPTOP),
-    "full": (*THEORY, _bandits("full"), *PUBLIC_MODELS, *LAPTOP, *SEEDS),
+    "full": (*THEORY, _bandits("full"), *PUBLIC_MODELS, *LAPTOP, *SEEDS, _studied("full")),
 }
 
 
