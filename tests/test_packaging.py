@@ -65,6 +65,8 @@ def test_installing_brings_one_top_level_name_and_every_module(wheel: zipfile.Zi
     ours |= {str(path.relative_to(ROOT)) for path in (ROOT / "sharpening").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == ours
     assert "sharpening/py.typed" in names
+    templates = {path.relative_to(ROOT) for path in (ROOT / "figures" / "report" / "templates").iterdir()}
+    assert {f"sharpening/{path}" for path in templates} <= set(names)
 
 
 def test_installing_brings_the_dependencies(wheel: zipfile.ZipFile) -> None:
