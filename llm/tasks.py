@@ -59,7 +59,7 @@ class InChat:
 
 
 def _in_chat(prompt: Prompt, system: str, template: Mapping[str, Any]) -> Prompt:
-    field = f"system: {system!r}" if system else f"chat_template: {dict(template)}"
+    field = f"system_prompt: {system!r}" if system else f"chat_template: {dict(template)}"
     if isinstance(prompt.text, str):
         raise ValueError(f"{field}: prompt {prompt.id!r} is plain text: want messages, as with text_format chat")
     if system and prompt.text[0]["role"] == "system":

@@ -41,7 +41,7 @@ def config_of(model: str, **changes: Any) -> RunConfig:
 
 def test_every_reader_of_a_prompt_sees_both(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss, the check before a run, the first completions and held-out problems."""
-    config = config_of(model, system="Be brief.", chat_template={"is_loud": "true"})
+    config = config_of(model, system_prompt="Be brief.", chat_template={"is_loud": "true"})
     assert config.chat_template == {"is_loud": True}
     begins = "LOUD <|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n"
     seen: list[torch.Tensor] = []
@@ -75,8 +75,8 @@ def test_every_reader_of_a_prompt_sees_both(model: str, tmp_path: Path, monkeypa
 
 def test_without_them_nothing_changes_and_a_run_keeps_its_name(model: str) -> None:
     config = config_of(model)
-    assert not {"system", "chat_template", "mini_batches"} & set(config.identity())
-    assert config_of(model, system="Be brief.").identity()["system"] == "Be brief."
+    assert not {"system_prompt", "chat_template", "mini_batches"} & set(config.identity())
+    assert config_of(model, system_prompt="Be brief.").identity()["system_prompt"] == "Be brief."
     with problems.opened(config, model) as found:
         assert not isinstance(found.train, InChat)
     changed = config_of(model, chat_template={"is_loud": True})
@@ -89,7 +89,10 @@ def test_without_them_nothing_changes_and_a_run_keeps_its_name(model: str) -> No
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"system": "s", "text_format": "compact"}, r"^system: 's': prompt .* is plain text: want messages, as with"),
+        (
+            {"system_prompt": "s", "text_format": "compact"},
+            r"^system_prompt: 's': prompt .* is plain text: want messages, as with",
+        ),
         ({"chat_template": {"a": 1}, "text_format": "compact"}, r"^chat_template: {'a': 1}: prompt .* is plain text"),
     ],
 )
@@ -103,9 +106,11 @@ def test_a_second_system_message_is_refused(model: str, tmp_path: Path) -> None:
     (tmp_path / "own.jsonl").write_text(json.dumps({"prompt": messages, "answer": "c"}) + "\n")
     (tmp_path / "verifier.py").write_text("def is_correct(completion, answer):\n    return completion == answer\n")
     own = dict(task="own", problems=str(tmp_path / "own.jsonl"), problem_column="prompt", text_format="compact")
-    own |= dict(verifier=f"{tmp_path / 'verifier.py'}:is_correct", countdown={}, system="s")
+    own |= dict(verifier=f"{tmp_path / 'verifier.py'}:is_correct", countdown={}, system_prompt="s")
     with (
-        pytest.raises(ValueError, match=r"^system: 's': prompt 'line 1' has a system message: want that or this$"),
+        pytest.raises(
+            ValueError, match=r"^system_prompt: 's': prompt 'line 1' has a system message: want that or this$"
+        ),
         problems.opened(config_of(model, **own), model),
     ):
         pass

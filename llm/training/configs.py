@@ -30,7 +30,7 @@ CAME_LATER = (
     "base_dtype",
     "trl",
     "mini_batches",
-    "system",
+    "system_prompt",
     "chat_template",
 )  # a run without them keeps the name it had before
 ONLY_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(  # fields that have no effect with other tasks
@@ -71,7 +71,7 @@ class RunConfig(BaseModel):
     solution_column: str = Field("", description="own: column with a correct completion, where one is known; or empty")
     verifier: str = Field("", description="own: FILE.py:FUNCTION of completion and answer: True, False or None")
     lenient: bool = Field(False, description="math: an answer needs no box; else it is a closed box")
-    system: str = Field("", description="system message before the messages of every prompt")
+    system_prompt: str = Field("", description="system message before the messages of every prompt")
     chat_template: dict[str, bool | Value | None] = Field(
         default_factory=dict, description="arguments of the tokenizer's chat template, e.g. enable_thinking"
     )

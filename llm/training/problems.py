@@ -54,15 +54,15 @@ def opened(config: RunConfig, model: str) -> Iterator[Problems]:
             found = _lists(config)
         else:
             found = _countdown(config, model)
-        yield _in_chat(config, found) if config.system or config.chat_template else found
+        yield _in_chat(config, found) if config.system_prompt or config.chat_template else found
 
 
 def _in_chat(config: RunConfig, found: Problems) -> Problems:
     """The same problems with the system message and the arguments of the chat template."""
-    train = InChat(found.train, config.system, config.chat_template)
+    train = InChat(found.train, config.system_prompt, config.chat_template)
     held_out = None
     if found.held_out is not None:
-        held_out = InChat(found.held_out, config.system, config.chat_template)
+        held_out = InChat(found.held_out, config.system_prompt, config.chat_template)
     return found._replace(train=train, held_out=held_out)
 
 
