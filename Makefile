@@ -1,17 +1,18 @@
 # `make` lists the targets. Nothing but pip is used, and nothing outside this folder is changed.
 PYTHON ?= python3
 VENV := .venv
+VERL := .venv-verl
 WORKERS := 2
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro smoke test test-all clean
+.PHONY: help repro smoke test test-all test-verl clean
 
 help: ## list the targets
 	@echo "make TARGET [PYTHON=python3.12]: the interpreter (3.11 to 3.13) that $(VENV) is made with"
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 repro: $(VENV)/core.stamp ## check claims and methods, predict, simulate, draw, run the experiments; then smoke
 	$(PY) paper_repro.py all --preset smoke --core
@@ -28,11 +29,16 @@ test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m mypy
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 20
 
-test-all: test ## test, the slow tests, and comparisons with packages of others in environments of their own
+test-all: test ## test, the slow tests, and comparisons with packages of others in environments of their own (verl among them)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "slow or other_package" --durations 20
+	@if $(PY) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then $(MAKE) --no-print-directory test-verl; \
+	  else echo "Not tried: the plugin inside verl, which needs Python 3.12 or older."; fi
+
+test-verl: $(VERL)/stamp ## the plugin for verl inside verl itself, in an environment of its own, .venv-verl (Python to 3.12)
+	PYTHONPATH=$(CURDIR) $(VERL)/bin/python -m pytest -W ignore -m verl tests/test_verl.py
 
 clean: ## remove .venv and the checkers' caches; results and models stay
-	rm -rf $(VENV) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VERL) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv is made anew where it is missing or incomplete, or where another interpreter is asked for by name.
@@ -69,3 +75,12 @@ $(VENV)/llm.stamp: pyproject.toml constraints.txt $(PY)
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt $(PY)
 	$(call install,what the toolkit and its tests need,.[dev],$(VENV)/llm.stamp)
+
+# verl pins other versions than TRL works with: only it and what it imports beyond .venv is installed, and .venv lies under it.
+$(VERL)/stamp: tests/verl_requirements.txt $(VENV)/dev.stamp
+	@echo "Making $(VERL) with verl and what it imports: about half a minute, and downloads of 0.1 GB."
+	@$(PY) -m venv --clear $(VERL)
+	@$(VERL)/bin/python -m pip install --quiet --no-compile --no-deps --disable-pip-version-check -r $<
+	@echo "import site; site.addsitedir('$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
+	  > "$$($(VERL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/below.pth"
+	@touch $@

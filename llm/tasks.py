@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Message = dict[str, str]  # role and content, as chat templates take them
 
@@ -24,10 +24,11 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True)
 class Prompt:
-    """One problem as a model sees it: plain text, or messages for the tokenizer's chat template."""
+    """One problem as a model sees it: plain text, or messages for the tokenizer's chat template and its arguments."""
 
     id: str
     text: str | tuple[Message, ...]
+    template: tuple[tuple[str, Any], ...] = ()
 
 
 class Task(Protocol):
@@ -42,3 +43,26 @@ class Task(Protocol):
 
         A completion that did not end by itself was cut off; whether it can be correct is for the verifier to say.
         """
+
+
+class InChat:
+    """A task whose prompts begin with a system message, and are written with arguments of the chat template."""
+
+    def __init__(self, task: Task, system: str, template: Mapping[str, Any]) -> None:
+        """Takes the task; raises ValueError for prompts that are plain text or have a system message."""
+        self.task = task
+        self.prompts = [_in_chat(prompt, system, template) for prompt in task.prompts]
+
+    def marks(self, places: Sequence[int], completions: Sequence[str], is_finished: Sequence[bool]) -> list[Mark]:
+        """The marks of the task."""
+        return self.task.marks(places, completions, is_finished)
+
+
+def _in_chat(prompt: Prompt, system: str, template: Mapping[str, Any]) -> Prompt:
+    field = f"system_prompt: {system!r}" if system else f"chat_template: {dict(template)}"
+    if isinstance(prompt.text, str):
+        raise ValueError(f"{field}: prompt {prompt.id!r} is plain text: want messages, as with text_format chat")
+    if system and prompt.text[0]["role"] == "system":
+        raise ValueError(f"{field}: prompt {prompt.id!r} has a system message: want that or this")
+    first = ({"role": "system", "content": system},) if system else ()
+    return Prompt(prompt.id, (*first, *prompt.text), tuple(template.items()))

@@ -41,7 +41,7 @@ REFUSED = {
     "max_gradnorm": (1, "trl.max_gradnorm: 1: there is no such option: want one of GRPOConfig of TRL"),
     "temperature": (0.7, "trl.temperature: 0.7: temperature says it: want it there and not here"),
     "num_generations": (4, "trl.num_generations: 4: group_size says it"),
-    "steps_per_generation": (4, "trl.steps_per_generation: 4: updates_per_batch says it"),
+    "steps_per_generation": (4, "trl.steps_per_generation: 4: mini_batches says it"),
     "top_p": (0.9, "trl.top_p: 0.9: log-probabilities and held-out samples are those of the whole"),
     "disable_dropout": (False, "trl.disable_dropout: False: without it no pass has"),
     "scale_rewards": ("group", "trl.scale_rewards: 'group': ds wants 'none': want that or nothing"),

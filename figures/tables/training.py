@@ -81,7 +81,8 @@ def memory(parts: Mapping[str, int]) -> str:
 
 def plan(sizes: Mapping[str, Any], config: Mapping[str, Any]) -> str:
     """What a run will take, from `llm.training.preflight` and the configuration."""
-    completions = config["group_size"] * config["prompts_per_step"] * config["steps"] // config["updates_per_batch"]
+    batches = config["steps"] // (config["mini_batches"] * config["updates_per_batch"])
+    completions = config["group_size"] * config["prompts_per_step"] * batches
     gib = {name: f"{sizes[name] / 2**30:.2f} GiB" for name in ("memory", "memory_there", "disk", "disk_there")}
     tried = f"{sizes['num_solutions']} known solutions" if sizes["num_solutions"] else "an empty completion only"
     return "\n".join(

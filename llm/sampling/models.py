@@ -227,7 +227,8 @@ def prompt_ids(tokenizer: Any, prompt: Prompt) -> list[int]:
     given = text_or_messages(tokenizer, prompt)
     if isinstance(given, str):
         return list(tokenizer(given)["input_ids"])
-    text = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True)
+    template = dict(prompt.template)
+    text = tokenizer.apply_chat_template(given, tokenize=False, add_generation_prompt=True, **template)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 

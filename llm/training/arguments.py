@@ -21,7 +21,7 @@ SAID_BY = {  # TRL's name, and the field of a configuration that says it
     "per_device_train_batch_size": "micro_batch",
     "gradient_accumulation_steps": "micro_batch",
     "generation_batch_size": "prompts_per_step",
-    "steps_per_generation": "updates_per_batch",
+    "steps_per_generation": "mini_batches",
     "num_generations": "group_size",
     "num_iterations": "updates_per_batch",
     "max_completion_length": "max_tokens",
@@ -40,12 +40,12 @@ SAID_BY = {  # TRL's name, and the field of a configuration that says it
     "eval_steps": "evaluate_every",
     "report_to": "log_to",
     "seed": "seed",
+    "chat_template_kwargs": "chat_template",
     "output_dir": "--folder",
 }
 CUT = "log-probabilities and held-out samples are those of the whole distribution"
 FIXED = {  # TRL's name, and why nothing else works
     **dict.fromkeys(("top_p", "top_k", "min_p", "repetition_penalty", "generation_kwargs"), CUT),
-    "chat_template_kwargs": "held-out samples and the checks before a run do not know it",
     "disable_dropout": "without it no pass has the log-probabilities of the policy that sampled",
     "use_cpu": "a GPU is used where there is one",
     "data_seed": "the order of prompts follows the seed",
@@ -64,10 +64,11 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
     elsewhere or is fixed.
     """
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    completions, rest = divmod(config.group_size * config.prompts_per_step, processes)
+    completions, rest = divmod(config.group_size * config.prompts_per_step, processes * config.mini_batches)
     if rest or completions % min(config.micro_batch, completions):
+        parts = " over mini_batches" if config.mini_batches > 1 else ""
         raise ValueError(
-            f"micro_batch: {config.micro_batch}: want a divisor of group_size times prompts_per_step over the "
+            f"micro_batch: {config.micro_batch}: want a divisor of group_size times prompts_per_step{parts} over the "
             f"number of processes, {processes}"
         )
     of_method = require_free(config)
@@ -97,10 +98,13 @@ def require_free(config: RunConfig) -> dict[str, Any]:
 
 
 def _made(config: RunConfig, folder: Path, completions: int, given: dict[str, Any]) -> GRPOConfig:
+    """TRL's arguments, where so many completions of each process make an update."""
+    accumulation = max(1, completions // config.micro_batch)
     return GRPOConfig(
         output_dir=str(folder),
         per_device_train_batch_size=min(config.micro_batch, completions),
-        gradient_accumulation_steps=max(1, completions // config.micro_batch),
+        gradient_accumulation_steps=accumulation,
+        steps_per_generation=accumulation * config.mini_batches,
         num_generations=config.group_size,
         num_iterations=config.updates_per_batch,
         max_completion_length=config.max_tokens,
@@ -108,6 +112,7 @@ def _made(config: RunConfig, folder: Path, completions: int, given: dict[str, An
         learning_rate=config.learning_rate,
         warmup_steps=config.rise,
         temperature=config.temperature,
+        chat_template_kwargs=config.chat_template or None,
         top_p=1.0,
         top_k=0,
         bf16=config.dtype == "bfloat16",

@@ -104,10 +104,10 @@ class Stopper(TrainerCallback):
     sends on a signal that the processes may have had already, and ends them itself when they take too long.
     """
 
-    def __init__(self, accelerator: Any, updates_per_batch: int) -> None:
+    def __init__(self, accelerator: Any, num_updates: int) -> None:
         """Takes the trainer's accelerator and the number of updates between boundaries."""
         self.accelerator = accelerator
-        self.updates_per_batch = updates_per_batch
+        self.num_updates = num_updates
         self.received = 0
 
     @contextlib.contextmanager
@@ -133,7 +133,7 @@ class Stopper(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Saves and stops once any process was asked to."""
-        if state.global_step % self.updates_per_batch:
+        if state.global_step % self.num_updates:
             return
         received = torch.tensor([self.received], device=self.accelerator.device)
         if found := int(self.accelerator.gather(received).max()):

@@ -29,6 +29,9 @@ CAME_LATER = (
     "merge_adapters",
     "base_dtype",
     "trl",
+    "mini_batches",
+    "system_prompt",
+    "chat_template",
 )  # a run without them keeps the name it had before
 ONLY_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(  # fields that have no effect with other tasks
     {
@@ -68,10 +71,15 @@ class RunConfig(BaseModel):
     solution_column: str = Field("", description="own: column with a correct completion, where one is known; or empty")
     verifier: str = Field("", description="own: FILE.py:FUNCTION of completion and answer: True, False or None")
     lenient: bool = Field(False, description="math: an answer needs no box; else it is a closed box")
+    system_prompt: str = Field("", description="system message before the messages of every prompt")
+    chat_template: dict[str, bool | Value | None] = Field(
+        default_factory=dict, description="arguments of the tokenizer's chat template, e.g. enable_thinking"
+    )
     format_credit: float = Field(0.0, ge=0, description="reward of a well-formed completion")
     group_size: int = Field(8, ge=2, le=100_000, description="completions of a prompt")
     prompts_per_step: int = Field(32, ge=1, description="prompts of a step, over all processes")
-    updates_per_batch: int = Field(1, ge=1, le=64, description="updates with each batch of completions")
+    mini_batches: int = Field(1, ge=1, description="parts of a step's completions, with an update each")
+    updates_per_batch: int = Field(1, ge=1, le=64, description="updates with each batch of completions, or part of it")
     micro_batch: int = Field(32, ge=1, description="completions in one forward pass of a process")
     steps: int = Field(200, ge=1, description="updates")
     learning_rate: float = Field(1e-6, gt=0, lt=1, description="of AdamW, constant after the rise")
@@ -108,7 +116,7 @@ class RunConfig(BaseModel):
         """Words of numbers as numbers: YAML takes 1e-3 for a word, and so do flags."""
         return {name: _number(value) for name, value in values.items()} if isinstance(values, dict) else values
 
-    @field_validator("trl", mode="before")
+    @field_validator("trl", "chat_template", mode="before")
     @classmethod
     def _with_words(cls, values: object) -> object:
         """The same, and true, false and null, which flags give as words."""
@@ -138,21 +146,12 @@ class RunConfig(BaseModel):
             raise ValueError("base_dtype: 'bfloat16': want lora_rank or adapter, and dtype bfloat16, or float32")
         if self.rise > self.steps:
             raise ValueError(f"rise: {self.rise}: want at most steps, {self.steps}: learning_rate is never reached")
-        completions = self.group_size * self.prompts_per_step
-        if completions % self.micro_batch:
-            raise ValueError(
-                f"micro_batch: {self.micro_batch}: want a divisor of group_size times prompts_per_step, {completions}"
-            )
-        if self.save_every % self.updates_per_batch or self.steps % self.updates_per_batch:
-            raise ValueError(
-                f"updates_per_batch: {self.updates_per_batch}: want a divisor of steps and save_every: checkpoints lie "
-                "between batches of completions"
-            )
+        self._refuse_what_cannot_be_divided()
         chosen = calls.resolve(self.method)
         values = calls.parameter_values(chosen, self.parameters)
         if self.kl_strength and chosen.no_kl and calls.level_of(chosen, values) != "group":
             raise ValueError(f"kl_strength: {self.kl_strength}: {self.method}: {chosen.no_kl}: want 0")
-        least = max(chosen.least_group_size, int(values.get(chosen.order, 1)))
+        least = calls.least_group_size(chosen, values)
         if self.group_size < least:
             raise ValueError(f"group_size: {self.group_size}: {self.method} wants {least} or more")
         return self
@@ -164,6 +163,28 @@ class RunConfig(BaseModel):
         return {
             name: value for name, value in fields.items() if name not in CAME_LATER or value != getattr(defaults, name)
         }
+
+    @property
+    def updates_of_a_batch(self) -> int:
+        """Updates from one drawing of completions to the next."""
+        return self.mini_batches * self.updates_per_batch
+
+    def _refuse_what_cannot_be_divided(self) -> None:
+        """Raises ValueError where completions or updates do not come out even."""
+        what, completions = "group_size times prompts_per_step", self.group_size * self.prompts_per_step
+        if completions % self.mini_batches:
+            raise ValueError(f"mini_batches: {self.mini_batches}: want a divisor of {what}, {completions}")
+        if self.mini_batches > 1:
+            what, completions = f"{what} over mini_batches", completions // self.mini_batches
+        if completions % self.micro_batch:
+            raise ValueError(f"micro_batch: {self.micro_batch}: want a divisor of {what}, {completions}")
+        if self.save_every % self.updates_of_a_batch or self.steps % self.updates_of_a_batch:
+            named = f"updates_per_batch: {self.updates_per_batch}: want"
+            if self.mini_batches > 1:
+                named = f"mini_batches: {self.mini_batches}: want, times updates_per_batch,"
+            raise ValueError(
+                f"{named} a divisor of steps and save_every: checkpoints lie between batches of completions"
+            )
 
     def _refuse_what_means_nothing(self) -> None:
         """Raises ValueError for a field that is set and has no effect beside the others."""

@@ -64,15 +64,21 @@ def of_published(config: RunConfig) -> tuple[int, int, list[Plan]]:
 
 def _splits(config: RunConfig) -> Sequence[int]:
     completions = config.group_size * config.prompts_per_step
-    return [gpus for gpus in GPUS if completions % gpus == 0 and completions // gpus % config.micro_batch == 0]
+    parts = [gpus * config.mini_batches for gpus in GPUS]
+    return [
+        gpus
+        for gpus, part in zip(GPUS, parts, strict=True)
+        if completions % part == 0 and completions // part % config.micro_batch == 0
+    ]
 
 
 def _seconds(config: RunConfig, shape: memory.Shape, num_weights: int, longest: int, gpus: int) -> tuple[float, float]:
     completions = config.group_size * config.prompts_per_step
     tokens = completions * (longest + config.max_tokens)
     passes = 3 * config.updates_per_batch  # forward, and twice as much backward
-    passes += config.updates_per_batch * config.gradient_checkpointing + config.vllm + memory.has_copy(config)
+    passes += config.updates_per_batch * config.gradient_checkpointing + memory.has_copy(config)
+    passes += config.vllm or config.updates_of_a_batch > 1  # those of the policy that sampled, before the first update
     update = tokens * 2 * num_weights * passes / (gpus * OPERATIONS * OPERATIONS_SHARE)
     cache = 2 * memory.HALF * shape.key * shape.layers * (longest + config.max_tokens / 2) * completions / gpus
     sampling = config.max_tokens * (memory.HALF * num_weights + cache) / (READ * READ_SHARE)
-    return sampling / config.updates_per_batch, update / config.updates_per_batch
+    return sampling / config.updates_of_a_batch, update / config.updates_of_a_batch

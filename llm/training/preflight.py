@@ -7,8 +7,10 @@ worth: `llm.training.memory`.
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import math
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -128,6 +130,7 @@ def _longest_prompt(model: str, task: Task) -> int:
     """The most tokens of a prompt; refuses a tokenizer that does not give the first one back."""
     tokenizer = models.load_tokenizer(model)
     first = task.prompts[0]
+    _require_template(model, tokenizer, dict(first.template))
     text = first.text if isinstance(first.text, str) else first.text[-1]["content"]
     shown = tokenizer.decode(models.prompt_ids(tokenizer, first), clean_up_tokenization_spaces=False)
     if text.strip() not in shown:
@@ -135,6 +138,16 @@ def _longest_prompt(model: str, task: Task) -> int:
             f"model: {model!r}: its tokenizer gives back prompt {first.id!r} as {shown[:80]!r}: want one that keeps it"
         )
     return max(len(models.prompt_ids(tokenizer, prompt)) for prompt in task.prompts)
+
+
+def _require_template(model: str, tokenizer: Any, given: Mapping[str, Any]) -> None:
+    """Raises ValueError for arguments of which the chat template says nothing: it would be silent about them."""
+    if given and tokenizer.chat_template is None:
+        raise ValueError(f"chat_template: {given}: the tokenizer of {model!r} has no chat template: want none")
+    for name, value in given.items():
+        own = inspect.signature(tokenizer.apply_chat_template).parameters
+        if name in own or not re.search(rf"\b{re.escape(name)}\b", str(tokenizer.chat_template)):
+            raise ValueError(f"chat_template.{name}: {value!r}: the chat template of {model!r} has no such argument")
 
 
 def _try_verifier(task: Task, solutions: Mapping[int, str]) -> None:

@@ -19,7 +19,7 @@ from sharpening.llm.lists import task as lists
 from sharpening.llm.mathematics import problems as math_problems
 from sharpening.llm.mathematics import scorer as math_scorer
 from sharpening.llm.sampling import models
-from sharpening.llm.tasks import Task
+from sharpening.llm.tasks import InChat, Task
 from sharpening.llm.training.configs import RunConfig
 
 HELD_OUT_SEED, TRAIN_SEED = 1, 2
@@ -47,13 +47,23 @@ def opened(config: RunConfig, model: str) -> Iterator[Problems]:
     """
     with contextlib.ExitStack() as stack:
         if config.task == "own":
-            yield _own(config, stack.enter_context(own_task.load_verifier(config.verifier)))
+            found = _own(config, stack.enter_context(own_task.load_verifier(config.verifier)))
         elif config.task == "math":
-            yield _mathematics(config, stack.enter_context(math_scorer.MathScorer(is_lenient=config.lenient)))
+            found = _mathematics(config, stack.enter_context(math_scorer.MathScorer(is_lenient=config.lenient)))
         elif config.task == "lists":
-            yield _lists(config)
+            found = _lists(config)
         else:
-            yield _countdown(config, model)
+            found = _countdown(config, model)
+        yield _in_chat(config, found) if config.system_prompt or config.chat_template else found
+
+
+def _in_chat(config: RunConfig, found: Problems) -> Problems:
+    """The same problems with the system message and the arguments of the chat template."""
+    train = InChat(found.train, config.system_prompt, config.chat_template)
+    held_out = None
+    if found.held_out is not None:
+        held_out = InChat(found.held_out, config.system_prompt, config.chat_template)
+    return found._replace(train=train, held_out=held_out)
 
 
 def _own(config: RunConfig, verifier: own_task.LimitedVerifier) -> Problems:

@@ -104,7 +104,7 @@ def make_trainer(
     trained.create_model_card = lambda *_, **__: None  # TRL's would name neither the method nor the model
     trained.remove_callback(PrinterCallback)
     trained.add_callback(callbacks.Checksums(trained.accelerator))
-    trained.add_callback(callbacks.Stopper(trained.accelerator, config.updates_per_batch))
+    trained.add_callback(callbacks.Stopper(trained.accelerator, config.updates_of_a_batch))
     if show is not None:
         trained.add_callback(callbacks.FirstCompletions(trained, problems.train, config, show))
     if problems.held_out is not None:

@@ -31,6 +31,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sharpening.llm import engine_batch
 from sharpening.llm.training import in_loss, log_probs, options
 from sharpening.llm.training.options import grpo_options as grpo_options
 from sharpening.llm.training.prompt_order import PromptOrder
@@ -124,7 +125,7 @@ class _WithMethod:
         super().__init__(*args, **kwargs)
         options.require_options(self.method, self.values, self.args)
         self._verifier = options.place_of(self.correct, list(self.reward_func_names))
-        self._least = max(self.method.least_group_size, self.values.get(self.method.order, 1))
+        self._least = calls.least_group_size(self.method, self.values)
         if self.num_generations < self._least:
             raise ValueError(f"num_generations is {self.num_generations}: {self.method.id} wants {self._least} or more")
         self._level = calls.level_of(self.method, self.values)
@@ -209,9 +210,8 @@ class _WithMethod:
         ended = torch.where(is_changed, started + shaped - plain, shaped)
         entering = ended
         if self._is_by_token:
-            num_scorable = (~grouped["correct"].isnan()).sum(1, keepdim=True)
-            correct = torch.where(num_scorable < self._least, torch.nan, grouped["correct"]).reshape(-1)
-            entering = started[:, None] + self._token_terms(correct[place], own)
+            chosen = engine_batch.Choice(self.method, self.values)
+            entering = started[:, None] + engine_batch.token_terms(chosen, grouped["correct"], place, own)
         if given.dim() == 2:  # a subclass with a number for each token
             entering = given + (entering if entering.dim() == 2 else entering[:, None]) - started[:, None]
         return started, ended, entering.to(given.dtype)
@@ -283,20 +283,6 @@ class _WithMethod:
         found = {name: made[name](batch, is_written) for name in wanted}
         masked = {name: torch.where(is_own > 0, values, 0.0).double() for name, values in found.items()}
         return {**masked, "is_own": is_own.double()}
-
-    def _token_terms(self, correct: Tensor, own: Mapping[str, Tensor]) -> Tensor:
-        """The term of every token by its own log-probability: the advantages of one-token completions without reward.
-
-        Shapes:   correct: (num_completions,), own: (num_completions, num_positions). Returns the shape of own.
-        """
-        shape = own["is_own"].shape
-        marks = correct[:, None].expand(shape)
-        log_prob = {name: values for name, values in own.items() if name in self._given}
-        given = {"reward": torch.where(marks.isnan(), torch.nan, 0.0), "correct": marks, **log_prob}
-        values = {**self.values, "reduction": "sum", "normalise": "none"}
-        flat = {name: tokens.reshape(-1) for name, tokens in given.items()}
-        terms: Tensor = calls.group_advantages(self.method, flat, values)
-        return terms.view(shape)
 
     def _answers(self) -> Tensor:
         """An integer for each completion, equal where the answers are, on every process."""

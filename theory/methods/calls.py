@@ -119,6 +119,16 @@ def level_of(method: Method, parameters: Values = NO_PARAMETERS) -> Level:
     return "loss" if method.loss_term is not None and values.get("form") == "loss" else method.level
 
 
+def least_group_size(method: Method, parameters: Values = NO_PARAMETERS) -> int:
+    """The fewest completions of a group that a method can work with under these parameters.
+
+    >>> least_group_size(resolve("grpo")), least_group_size(resolve("pkpo"), {"k": 4})
+    (2, 4)
+    """
+    values = parameter_values(method, parameters)
+    return max(method.least_group_size, values[method.order] if method.order else 1)
+
+
 def refuse_level(method: Method, allowed: Collection[Level], command: str, parameters: Values = NO_PARAMETERS) -> None:
     """Raises ValueError with the reason if a command cannot run a method of this level."""
     level = level_of(method, parameters)
@@ -152,8 +162,7 @@ def group_advantages(method: Method, inputs: Inputs, parameters: Values = NO_PAR
     call = partial(_call, method, {name: values[name] for name in own})
     if bool(array_namespace(is_valid).all(is_valid)):
         return call(**given)
-    least = max(method.least_group_size, values[method.order] if method.order else 1)
-    return scorable.over_scorable(call, given, is_valid, least)
+    return scorable.over_scorable(call, given, is_valid, least_group_size(method, parameters))
 
 
 def _call(method: Method, own: Values, **given: Array) -> Array:
