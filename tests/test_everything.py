@@ -90,5 +90,11 @@ def test_every_step_is_a_command_whose_options_are_valid_and_whose_files_are_the
 def test_the_core_of_a_preset_has_the_claims_first_and_no_language_model() -> None:
     core = [step.words[0] for step in PRESETS["smoke"] if not step.needs_torch]
     assert core == ["check", "predict", "check-shaper", "simulate", "figures", "bandits"]
-    assert [step.words[0] for step in PRESETS["smoke"] if step.needs_torch] == ["warm-start", "llm", "llm", "audit", "study"]
+    assert [step.words[0] for step in PRESETS["smoke"] if step.needs_torch] == [
+        "warm-start",
+        "llm",
+        "llm",
+        "audit",
+        "study",
+    ]
     assert (ROOT / BANDIT).exists()
