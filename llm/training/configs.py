@@ -183,7 +183,8 @@ class RunConfig(BaseModel):
             if self.mini_batches > 1:
                 named, times = f"mini_batches: {self.mini_batches}", ", times updates_per_batch,"
             raise ValueError(
-                f"{named}: want{times} a divisor of steps and save_every: checkpoints lie between batches of completions"
+                f"{named}: want{times} a divisor of steps and save_every: checkpoints lie between batches of "
+                "completions"
             )
 
     def _refuse_what_means_nothing(self) -> None:
