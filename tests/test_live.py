@@ -95,7 +95,7 @@ def test_a_run_is_followed_to_its_end(folder: Path, monkeypatch, capfd) -> None:
         if not left:
             (folder / "model").mkdir()
 
-    monkeypatch.setattr("sharpening.commands.live.time.sleep", goes_on)
+    monkeypatch.setattr("sharpening.commands.live.sleep", goes_on)
     done = runner(capfd)("live", str(folder), "--seconds", "3")
     assert (done.status, done.err, left) == (0, "", [])
     lines = done.out.splitlines()

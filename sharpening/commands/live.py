@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
+from time import sleep
 
 from pydantic import Field
 
@@ -52,7 +52,7 @@ def live(options: LiveOptions) -> int:
         if is_done:
             print(f"page: {page}")
             return 0
-        time.sleep(options.seconds)
+        sleep(options.seconds)
 
 
 COMMAND = (LiveOptions, live)
