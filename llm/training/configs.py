@@ -179,11 +179,11 @@ class RunConfig(BaseModel):
         if completions % self.micro_batch:
             raise ValueError(f"micro_batch: {self.micro_batch}: want a divisor of {what}, {completions}")
         if self.save_every % self.updates_of_a_batch or self.steps % self.updates_of_a_batch:
-            named = f"updates_per_batch: {self.updates_per_batch}: want"
+            named, also = f"updates_per_batch: {self.updates_per_batch}", ""
             if self.mini_batches > 1:
-                named = f"mini_batches: {self.mini_batches}: want, times updates_per_batch,"
+                named, also = f"mini_batches: {self.mini_batches}", ", times updates_per_batch,"
             raise ValueError(
-                f"{named} a divisor of steps and save_every: checkpoints lie between batches of completions"
+                f"{named}: want{also} a divisor of steps and save_every: checkpoints lie between batches of completions"
             )
 
     def _refuse_what_means_nothing(self) -> None:
