@@ -120,7 +120,7 @@ def test_a_second_system_message_is_refused(model: str, tmp_path: Path) -> None:
 def test_an_argument_that_the_template_does_not_have_is_refused(model: str, name: str, tmp_path: Path) -> None:
     """It would be taken without a word, or be one of the function's own."""
     config = config_of(model, chat_template={name: False})
-    line = rf"^chat_template\.{name}: False: the chat template of .* has no such argument: want none$"
+    line = rf"^chat_template\.{name}: False: the chat template of .* has no such argument: want one it names$"
     with problems.opened(config, model) as found, pytest.raises(ValueError, match=line):
         preflight.check(config, model, found.train, found.known(), tmp_path)
 

@@ -35,7 +35,7 @@ def test_every_value_of_a_preset_has_a_source_and_fits(preset: str) -> None:
         assert "ours" in source or "not known" in source
     assert preset in configs.NOT_TRIED
     assert config.model in published.ARCHITECTURES
-    assert configs.named_or_read(preset, {"steps": 5}).steps == 5
+    assert configs.named_or_read(preset, {"steps": 8}).steps == 8
 
 
 @pytest.mark.parametrize("preset", published.PRESETS)
