@@ -147,7 +147,9 @@ def _require_template(model: str, tokenizer: Any, given: Mapping[str, Any]) -> N
     for name, value in given.items():
         own = inspect.signature(tokenizer.apply_chat_template).parameters
         if name in own or not re.search(rf"\b{re.escape(name)}\b", str(tokenizer.chat_template)):
-            raise ValueError(f"chat_template.{name}: {value!r}: the chat template of {model!r} has no such argument: want one it names")
+            raise ValueError(
+                f"chat_template.{name}: {value!r}: the chat template of {model!r} has no such argument: want one it names"
+            )
 
 
 def _try_verifier(task: Task, solutions: Mapping[int, str]) -> None:
