@@ -148,7 +148,8 @@ def _require_template(model: str, tokenizer: Any, given: Mapping[str, Any]) -> N
         own = inspect.signature(tokenizer.apply_chat_template).parameters
         if name in own or not re.search(rf"\b{re.escape(name)}\b", str(tokenizer.chat_template)):
             raise ValueError(
-                f"chat_template.{name}: {value!r}: the chat template of {model!r} has no such argument: want one it names"
+                f"chat_template.{name}: {value!r}: the chat template of {model!r} has no such argument: want one it "
+                "names"
             )
 
 
