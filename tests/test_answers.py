@@ -179,6 +179,7 @@ def test_a_bad_label_is_named_with_its_line(label: str) -> None:
     assert str(raised.value) == f"base.csv line 3: correct is {label!r}: want 0, 1, true or false"
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(max_size=60), texts.map(lambda text: COUNTED + text), texts.map(lambda text: WEIGHED + text)))
 def test_any_text_is_a_table_or_one_line(text: str) -> None:
     """No other exception, and every message starts with the file's name and stays on one line."""

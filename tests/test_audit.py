@@ -127,6 +127,7 @@ def test_samples_agree_with_the_audit():
     assert found.agrees, (found.z, found.p_value)
 
 
+@pytest.mark.slow
 def test_an_audit_at_another_temperature_is_rejected():
     found = check.compare(audits(1.3), texts(), sampled())
     assert abs(found.z) > 8

@@ -39,6 +39,7 @@ def config_of(model: str, **changes: Any) -> RunConfig:
     return RunConfig(**given | dict(evaluation_samples=1) | changes)
 
 
+@pytest.mark.slow
 def test_every_reader_of_a_prompt_sees_both(model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The loss, the check before a run, the first completions and held-out problems."""
     config = config_of(model, system_prompt="Be brief.", chat_template={"is_loud": "true"})

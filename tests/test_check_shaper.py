@@ -86,6 +86,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(check_shaper, "diagnosed", lambda name, _: once[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [["all"], ["--all"], ["rloo", "ds"]])
 @pytest.mark.usefixtures("quick")
 def test_of_several_methods_a_table_comes_first_in_plain_words(words: list[str], tmp_path, monkeypatch, capsys):

@@ -29,11 +29,11 @@ BISECTED = 2e-4  # a noise rate by bisection to 1e-4
 MOTION_NAMES = diagnosis_flow.MOTIONS
 LONGEST_SECONDS = 15.0
 
+pytestmark = pytest.mark.slow  # a diagnosis takes seconds
+
 COPIES = '''
 """Copies in other words, with other names, and functions that no table has."""
 import numpy as np
-
-pytestmark = pytest.mark.slow  # a diagnosis takes seconds
 
 def centred(values):
     return values - values.mean(axis=-1, keepdims=True)

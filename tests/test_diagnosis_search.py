@@ -30,6 +30,7 @@ def wrongs(part: str, indices, outcomes: tuple[str, ...] = ("wrong",)) -> list[s
     ]
 
 
+@pytest.mark.slow
 def test_nothing_is_wrong_with_the_properties_of_a_function_of_each_kind():
     assert wrongs("structure", range(len(KINDS)), ("wrong", "undecided")) == []
 
@@ -79,6 +80,7 @@ def test_a_diagnosis_that_looks_at_the_first_group_only_is_found_out(monkeypatch
     assert any("apart" in line for line in wrongs("structure", [first_of("batch place", 2)]))
 
 
+@pytest.mark.slow
 def test_a_diagnosis_of_fewer_nats_is_found_out(monkeypatch):
     monkeypatch.setattr("sharpening.theory.diagnosis.subject.DEEPEST", 60.0)
     assert any("ordered" in line for line in wrongs("structure", [first_of("deep", 2)]))

@@ -138,6 +138,7 @@ def test_an_advantage_that_is_not_finite_is_refused(tmp_path: Any) -> None:
         engine_batch.advantages(engine_batch.choose(f"{file}:bad", {}, "a test"), batch(engine_batches.made()))
 
 
+@pytest.mark.slow
 def test_beside_another_engine_torch_and_three_small_packages_are_enough() -> None:
     """verl and slime pin versions of their own of what else the extra `llm` brings."""
     code = "import sys; import sharpening.llm.verl_plugin, sharpening.llm.slime_hook; print(*sys.modules)"

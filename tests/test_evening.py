@@ -242,6 +242,7 @@ def effect(found: rollouts.Rollouts, method: str) -> preview.Effect:
     return preview.effect(found, calls.resolve(method), {})
 
 
+@pytest.mark.slow
 def test_the_bonus_and_the_size_of_rarity_maxrl_do_not_depend_on_the_length() -> None:
     """Answers of 7 tokens of the small model and made-up ones of 800: within a factor of 2; DS differs by over 100."""
     found = (

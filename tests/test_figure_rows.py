@@ -56,6 +56,7 @@ def test_the_portrait_starts_with_the_rates_of_e3(plane):
         assert start["log_ratio"] == pytest.approx(np.log(3))
 
 
+@pytest.mark.slow
 def test_the_rates_are_the_slopes_of_the_path(plane):
     """Differences along each path, by the trapezium rule; half of the rates is refused."""
     for strength in (0.0, 0.1, 1.0):

@@ -61,6 +61,7 @@ def contents(folder: Path) -> dict[str, bytes | None]:
 # warm-start
 
 
+@pytest.mark.slow
 def test_warm_start_trains_once_and_finds_its_model_again(
     here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +177,7 @@ class Speller:
         return ["".join(map(chr, row)) for row in rows]
 
 
+@pytest.mark.slow
 def test_mathematics_is_marked_and_what_cannot_be_scored_is_null(
     here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -375,6 +377,7 @@ def test_without_torch_it_says_what_to_install(
     assert contents(here) == before
 
 
+@pytest.mark.slow
 def test_the_command_line_waits_for_no_torch() -> None:
     """No command imports it, or what is slow beside it, before its options are valid."""
     names = ("torch", "transformers", "math_verify", "pebble", "pyarrow")

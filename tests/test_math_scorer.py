@@ -139,6 +139,7 @@ def test_the_examples_are_marked_as_a_reader_would(scorer: MathScorer, kind: str
         assert {mark.reason for mark in marks} == reasons
 
 
+@pytest.mark.slow
 def test_every_gold_answer_of_the_examples_marks_itself(scorer: MathScorer) -> None:
     golds = [example["answer"] for example in EXAMPLES]
     assert scorer.gold_faults(golds) == [""] * len(golds)
@@ -195,6 +196,7 @@ def test_leniency_takes_an_answer_without_a_box_but_no_other_rule_away() -> None
         assert lenient.score([Attempt("?", "5", "It is 5.", False)]) == [Mark(0.0, False, math_scorer.CUT_OFF, "")]
 
 
+@pytest.mark.slow
 def test_what_hangs_crashes_or_errs_is_unscorable_and_the_rest_is_marked(broken_scorer: MathScorer) -> None:
     """In order, with one worker lost after the other."""
     marks = broken_scorer.score([ended("5", box(answer)) for answer in FAILURES])
@@ -204,6 +206,7 @@ def test_what_hangs_crashes_or_errs_is_unscorable_and_the_rest_is_marked(broken_
     assert math_scorer.unscorable(marks) == {TIME_LIMIT: 2, CRASHED: 1, SCORER_ERROR: 2}
 
 
+@pytest.mark.slow
 def test_an_answer_that_hangs_delays_no_other(broken_scorer: MathScorer) -> None:
     processes: set[str] = set()
     while len(processes) < 2:  # both workers are there
@@ -236,6 +239,7 @@ def test_a_pool_whose_idle_workers_were_killed_is_opened_again(broken_scorer: Ma
     assert [mark.correct for mark in broken_scorer.score([ended("5", box("5")), ended("5", box("4"))])] == [1.0, 0.0]
 
 
+@pytest.mark.slow
 def test_hostile_completions_are_bounded_in_time(broken_scorer: MathScorer) -> None:
     hostile = [
         box("10^{10^{10}}+x"),
@@ -255,6 +259,7 @@ def test_hostile_completions_are_bounded_in_time(broken_scorer: MathScorer) -> N
     assert [mark.reason for mark in marks[:2]] == [TIME_LIMIT, math_scorer.NOT_WORKED_OUT]
 
 
+@pytest.mark.slow
 def test_an_interrupt_stops_the_workers() -> None:
     code = (
         "from tests.test_math_scorer import *\n"

@@ -72,6 +72,7 @@ def test_the_terms_of_the_last_part_are_of_the_policy_that_sampled(
         torch.testing.assert_close(inputs["advantages"], own.sum(1), rtol=FLOAT32_SUM, atol=FLOAT32_SUM)
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_between_batches_and_ends_with_the_same_weights(tmp_path: Path) -> None:
     whole = ran(config_of(**TWO), tmp_path / "whole", "none")
     ran(config_of(**TWO | dict(steps=2)), tmp_path / "part", "none")

@@ -53,6 +53,7 @@ def flow_named(name: str, group_size: int = GROUP_SIZE) -> ExpectedFlow:
     return flow
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(FUNCTIONS))
 def test_every_property_is_what_listing_finds(name: str):
     precision = "float32" if name.startswith("float32") else "float64"
@@ -113,6 +114,7 @@ def test_what_is_broken_is_named_with_its_sizes(name: str, words: str, detail: s
     assert detail in found.detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["float32_ucorr", "float32_ds", "float32_grpo"])
 def test_single_precision_breaks_nothing_by_rounding(name: str):
     assert verdict_of(name, "permutes with the group").is_unbroken

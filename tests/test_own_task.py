@@ -63,6 +63,7 @@ def task_of(verifier: own_task.Verifier | LimitedVerifier, *solutions: str) -> O
     return OwnTask([Prompt("line 1", "p"), Prompt("line 2", "q")], ["yes", "no"], verifier, solutions)
 
 
+@pytest.mark.slow
 def test_what_hangs_or_crashes_could_not_be_scored_and_the_others_are(verifier: LimitedVerifier) -> None:
     completions = ["yes", "hang", "no", "die", "known", "hang in C", "leave", "none", "yes"]
     start = time.monotonic()

@@ -58,6 +58,7 @@ def wheel(wheel_file: Path) -> zipfile.ZipFile:
     return zipfile.ZipFile(wheel_file)
 
 
+@pytest.mark.slow
 def test_installing_brings_one_top_level_name_and_every_module(wheel: zipfile.ZipFile) -> None:
     names = [name for name in wheel.namelist() if ".dist-info/" not in name]
     assert {name.split("/")[0] for name in names} == {"sharpening"}

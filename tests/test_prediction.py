@@ -193,6 +193,7 @@ def test_slopes_are_those_of_the_optima_and_of_the_flows():
         )
 
 
+@pytest.mark.slow
 def test_milestones_are_where_the_path_crosses():
     """The path at each time has the level; levels that the base has passed, or no time reaches, are left out or inf."""
     for level in (0.9, 0.99):

@@ -129,6 +129,7 @@ def test_the_best_of_several_minima_is_found() -> None:
     assert common.spread > 3
 
 
+@pytest.mark.slow
 def test_rows_and_report_say_what_the_curves_do() -> None:
     one = drawn(0.0, 0.8, seed=7)
     rows = curve_rows.rows([one])

@@ -73,6 +73,7 @@ def test_the_command(folder: Path, done: tuple[str, Path]) -> None:
     assert len(stored) == len(store.read_rows(run / "rows.csv"))
 
 
+@pytest.mark.slow
 def test_sentences_follow_the_rows(done: tuple[str, Path]) -> None:
     """Other rows give other sentences: a slope below 0, no spread."""
     rows = store.read_rows(done[1] / "rows.csv")

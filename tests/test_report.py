@@ -61,6 +61,7 @@ def copied(tmp_path: Path) -> Path:
 # Numbers.
 
 
+@pytest.mark.slow
 def test_every_number_of_the_committed_runs_is_what_its_rows_say(read: Page) -> None:
     kinds = {key.split(":")[1].partition("?")[0] for key, _ in read.keyed}
     assert kinds >= {"mean", "count", "distinct", "made", "0"}
@@ -301,6 +302,7 @@ def test_every_formula_becomes_mathml(claim) -> None:
 # The commands.
 
 
+@pytest.mark.slow
 def test_the_command_draws_writes_and_repeats_itself(tmp_path: Path, monkeypatch, capfd) -> None:
     """A claim, a verdict and a figure, stored by their commands; the page twice, byte for byte."""
     monkeypatch.chdir(tmp_path)

@@ -221,6 +221,7 @@ def test_one_problem_has_no_interval():
     assert not rows_of(table("a", [(8, 4)]), table("b", [(8, 8)]))["pass_at_k_difference", 1]["has_interval"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("quantity", ["pass_at_k", "pass_at_k_difference"])
 def test_intervals_cover_at_their_rate(quantity: str):
     """100 data sets of 100 problems at k = 8: at least 90, where the rate is 95%; a named wrong target is missed.

@@ -47,6 +47,7 @@ def sentence(*words: str) -> str:
     return read(*words)["reading"][0]
 
 
+@pytest.mark.slow
 def test_sharpening_and_its_opposite(capsys):
     """Better at 1 and worse at 64, with the crossing; in swapped order the opposite. The verdict is printed first."""
     base, sharp = write("base.csv", RATES), write("sharp.csv", np.clip(SHARP + 0.05, 0, 1) * (RATES > 0.15), seed=1)
@@ -81,6 +82,7 @@ def test_a_third_model_that_sharpened_less_is_told_with_its_price():
     assert {row["base"] for row in found["rows"]} == {"", "base.csv"}
 
 
+@pytest.mark.slow
 def test_equal_rates_are_not_called_equal_and_seldom_different():
     """Samples at the same rates, twice: most of 20 pairs are resolved at no k, and then no outcome is named.
 
@@ -139,6 +141,7 @@ def test_one_sample_a_problem_says_nothing_of_collapse():
     assert again.startswith("Whether new sharpened is not resolved: against base no change of pass@1 is resolved (")
 
 
+@pytest.mark.slow
 def test_better_everywhere_and_worse_everywhere():
     """A uniformly better model is not called sharpened, nor a uniformly worse one."""
     high, low = write("high.csv", 0.3 + 0.3 * RATES), write("low.csv", 0.02 * RATES, seed=1)

@@ -57,6 +57,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     return command_line.runner(capfd)
 
 
+@pytest.mark.slow
 def test_a_task_of_one_s_own_is_sampled_with_its_verifier(here: Path, run: Run) -> None:
     """Marks are those of the function on the completions in the file, whose prompts may be messages."""
     words = (*OWN, "--verifier", "own.py:is_right", "--max-tokens", "6", "--n", "8", "--device", "cpu")
@@ -78,6 +79,7 @@ def test_a_task_of_one_s_own_is_sampled_with_its_verifier(here: Path, run: Run) 
     assert len(list((here / "results" / "llm").iterdir())) == 2  # another file of the verifier is another run
 
 
+@pytest.mark.slow
 def test_a_verifier_that_hangs_leaves_its_completions_unscored(here: Path, run: Run) -> None:
     words = (
         "--verifier",

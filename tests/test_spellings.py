@@ -75,6 +75,7 @@ def test_an_answer_with_and_without_the_space_before_it_is_counted(spelling: str
         assert (alone < 0.01) == (spelling == SPACED)
 
 
+@pytest.mark.slow
 def test_ten_thousand_samples_agree_with_the_audit() -> None:
     """Of a model that writes half of its answers in other tokens than its tokenizer: with those alone they do not."""
     lm, temperature = spelling_model(SPACED, is_cut=True), 1.2

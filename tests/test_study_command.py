@@ -187,6 +187,7 @@ def test_others_have_a_row_and_no_outcome():
     assert table.splitlines()[2].startswith("| base | before training | .400 ± .000 |")
 
 
+@pytest.mark.slow
 def test_figures_draw_the_rows_that_there_are():
     rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01), *rows_of("ds", 0.02, 0.01, stage="tuning")]
     rows += rows_of("plain", 0.0, 0.01, stage="tuning")

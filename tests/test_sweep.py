@@ -54,6 +54,7 @@ def test_every_back_end_gives_the_same_bytes(backend: str, jobs: int, undisturbe
     assert contents(tmp_path) == undisturbed
 
 
+@pytest.mark.slow
 def test_finished_runs_are_read_and_not_computed(undisturbed: dict, tmp_path: Path):
     """A second sweep calls nothing; a run of another seed is computed."""
     tasks = small_tasks()

@@ -287,6 +287,7 @@ def three_steps(method: str | None, parameters: dict[str, Any], folder: Path, **
     return made
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "parameters"),
     [("grpo", TRL_OWN), ("ds", TRL_OWN | dict(gamma_correct=0.0, normalise="std")), ("dr_grpo", {})],
@@ -303,6 +304,7 @@ def test_without_a_term_it_is_plain_trl_bit_for_bit(tmp_path, method, parameters
     assert list(made._logs["advantages"]) == list(plain._logs["advantages"])
 
 
+@pytest.mark.slow
 def test_the_advantages_of_theory_differ_from_those_of_trl_by_their_epsilon_only(tmp_path):
     options = dict(optim="sgd", learning_rate=1e-4)
     plain = three_steps(None, {}, tmp_path, **options)
@@ -315,6 +317,7 @@ def test_the_advantages_of_theory_differ_from_those_of_trl_by_their_epsilon_only
     assert not torch.equal(training.weights(made), training.weights(training.make(None, tmp_path)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "options"),
     [("ds", {"gradient_accumulation_steps": 2}), ("clip_cov", {"num_iterations": 2})],
@@ -329,6 +332,7 @@ def test_a_run_that_is_resumed_in_a_later_epoch_ends_with_the_same_weights(tmp_p
     assert torch.equal(training.weights(again), training.weights(whole))
 
 
+@pytest.mark.slow
 def test_with_lora_the_advantages_are_the_same_and_only_adapters_move(tmp_path):
     peft = pytest.importorskip("peft")
     lora = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], task_type="CAUSAL_LM")

@@ -44,6 +44,7 @@ class ByToken(training.Recorded):
 # subclasses
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "parameters"),
     [
@@ -196,6 +197,7 @@ def test_answers_are_those_of_the_text_that_rewards_see(tmp_path) -> None:
 SIZE = re.compile(r"the term of ds is (\S+) times as large .*about gamma_correct (\S+) would make it 0\.3(.*)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_a_term_larger_than_the_advantage_is_said_once_with_a_strength_that_fits(tmp_path, reduction: str) -> None:
     def said(strength: float) -> tuple[list[re.Match[str]], float]:

@@ -102,6 +102,7 @@ def test_where_log_probabilities_come_from_does_not_matter(tmp_path):
         assert value.item() == pytest.approx(forward[ids].item(), rel=TRAINED, abs=TRAINED)
 
 
+@pytest.mark.slow
 def test_a_base_policy_that_trl_holds_gives_what_the_frozen_copy_gives(tmp_path, monkeypatch):
     monkeypatch.setattr("trl.trainer.grpo_trainer.create_model_from_path", lambda *_, **__: training.fresh_model())
     copied = in_the_loss(ran("kl_penalty", {}, tmp_path))[0]
@@ -128,6 +129,7 @@ def test_a_loss_that_asks_for_no_log_probabilities_is_not_taken_for_the_method_s
         ran("kl_cov", {}, tmp_path)
 
 
+@pytest.mark.slow
 def test_a_function_in_a_file_trains_and_gets_what_it_names(tmp_path):
     (tmp_path / "mine.py").write_text(
         "def mine(*, reward, correct, log_prob, num_tokens=None, scale: float = 1.0):\n"
@@ -169,6 +171,7 @@ def test_the_table_holds_the_advantages_of_its_completions_once(tmp_path, num_pr
     assert list(made._logs["advantages"]) == pytest.approx(want, rel=TRAINED)
 
 
+@pytest.mark.slow
 def test_metrics_are_the_sizes_of_what_was_used(tmp_path):
     made = ran("ds", STRONG, tmp_path)
     logged, observed = made.state.log_history[0], in_the_loss(made)[0]
@@ -188,6 +191,7 @@ def test_metrics_are_the_sizes_of_what_was_used(tmp_path):
     assert {name: logged[name] for name in want} == pytest.approx(want, rel=TRAINED)
 
 
+@pytest.mark.slow
 def test_truncated_completions_out_of_the_loss_stay_in_their_group(tmp_path):
     made = ran("ds", TRL_OWN | STRONG, tmp_path, mask_truncated_completions=True)
     rows = [
@@ -204,6 +208,7 @@ def test_truncated_completions_out_of_the_loss_stay_in_their_group(tmp_path):
     assert 10 < num_masked < 40
 
 
+@pytest.mark.slow
 def test_tokens_that_the_model_did_not_write_do_not_count(tmp_path):
     class WithTools(training.Recorded):
         def _generate(self, prompts: list[str]) -> Any:

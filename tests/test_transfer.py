@@ -128,6 +128,7 @@ def test_gradients_are_those_of_central_differences() -> None:
         assert flat(vectors[1]) @ flat(unit) == pytest.approx(covariance, rel=SMALL_STEP, abs=0)
 
 
+@pytest.mark.slow
 def test_two_passes_give_what_the_whole_matrix_gives() -> None:
     logits, slopes, weights = matrices()
     mean, found = two_passes()

@@ -42,6 +42,7 @@ def run(capfd: pytest.CaptureFixture[str]) -> Run:
     return command_line.runner(capfd)
 
 
+@pytest.mark.slow
 def test_predicted_and_measured_slopes_are_printed_and_stored(here: Path, run: Run) -> None:
     done = run(*TRANSFER, "--model", "other")
     assert (done.status, done.err) == (0, "")
@@ -65,6 +66,7 @@ def test_without_it_the_run_is_what_it_was(here: Path, run: Run) -> None:
     assert "transfer" not in (only_run(here / "results") / "config.json").read_text()
 
 
+@pytest.mark.slow
 def test_a_method_weighs_its_training_prompts(here: Path, run: Run) -> None:
     """Of problems from files; MaxRL prefers those that are rarely solved."""
     given = (
@@ -87,6 +89,7 @@ def test_a_method_weighs_its_training_prompts(here: Path, run: Run) -> None:
     assert found[0] != pytest.approx(found[2])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated:FutureWarning")  # peft's own
 def test_of_an_adapter_only_its_own_weights_are_trained(here: Path, run: Run) -> None:
     config = peft.LoraConfig(r=2, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)

@@ -22,6 +22,7 @@ def found(folder: Path, given: dict[str, Any], **changes: Any) -> Any:
     return arguments.grpo_config(config_of(trl=given, **changes), folder)
 
 
+@pytest.mark.slow
 def test_an_option_reaches_trl_and_changes_what_is_trained(tmp_path: Path) -> None:
     args = found(tmp_path, {"max_grad_norm": 0.2, "epsilon_high": 0.28, "weight_decay": "1e-2"})
     assert (args.max_grad_norm, args.epsilon_high, args.weight_decay) == (0.2, 0.28, 0.01)

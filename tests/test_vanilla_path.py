@@ -114,6 +114,7 @@ def test_early_times_follow_the_gradient():
     np.testing.assert_allclose(moved, expected, atol=np.abs(expected).max() * 1e-6)
 
 
+@pytest.mark.slow
 @given(problem=problems(), shuffle=st.permutations(range(4)))
 @settings(max_examples=15)
 def test_neither_order_nor_company_of_times_matters(problem, shuffle):
@@ -147,6 +148,7 @@ def test_time_and_rise_are_inverse(problem, log_time):
     np.testing.assert_allclose(vanilla_path.time_at(problem, rise), wanted[0], rtol=PATH_TIME * (1 + rise))
 
 
+@pytest.mark.slow
 def test_time_of_no_rise_and_of_a_rise_beyond_all_times():
     assert vanilla_path.time_at(WORKED, 0.0) == 0.0
     assert vanilla_path.time_at(WORKED, vanilla_path.MAX_RISE) == np.inf

@@ -35,6 +35,16 @@ MANY_GROUPS = 2_000  # of one policy: a search looks at few policies then
 MOST_TURNS = 40  # of one line, each found by bisection
 JUMP, WIDE, MOST_WINDOWS = 30.0, 101, 12  # times the median change over so many probabilities; windows looked into
 NUM_DRAWN = 24  # random policies beside the base policy
+SINGLE = (
+    0.99,
+    0.01,
+    0.97,
+    0.9,
+    0.5,
+    0.1,
+    0.001,
+    0.999,
+)  # probabilities of one answer, which random policies seldom have
 LENGTHS = (3.0, 11.0, 7.0, 2.0)  # numbers of tokens of the four answers
 FINE = 2_000  # probabilities, and as many log-probabilities, at which an advantage is looked at for windows
 REFINED = 40  # policies on the way to a counterexample, each round
@@ -306,11 +316,12 @@ def outside_the_class(flow: ExpectedFlow, rng: np.random.Generator) -> Outside |
 
     The class is that of claim B4: one advantage for all correct answers and one for all wrong ones, their difference
     a function of Q alone, whatever the lengths. The base policy comes first, then random policies of logits up to 3
-    spreads apart, then such with an answer inside a window, last the first ones with answers of several lengths.
+    spreads apart, then such with an answer inside a window or with a probability near an end, last the first ones with
+    answers of several lengths.
     """
     number = NUM_DRAWN if flow.num_groups <= MANY_GROUPS else 4
     drawn = policies.log_softmax(3 * rng.normal(size=(number, len(LENGTHS))))
-    inside = [_with_one_at(rng, mass, arm) for mass in windows(flow) for arm in (0, 2)][: 2 * number]
+    inside = [_with_one_at(rng, mass, arm) for mass in (*windows(flow), *SINGLE) for arm in (0, 2)][: 2 * number]
     tried = np.array([flow.problem.base_log_policy, *drawn, *map(policies.log_softmax, inside)])
     for num_tokens, policies_tried in ((None, tried), (LENGTHS, tried[:3])):
         found = _outside(dataclasses.replace(flow, num_tokens=num_tokens), policies_tried)
