@@ -25,6 +25,9 @@ from sharpening.storage import store
 from sharpening.theory import claims
 from tests.tolerances import FLOAT64
 
+pytestmark = pytest.mark.slow  # a process for every command
+
+
 ROOT = Path(__file__).resolve().parent.parent
 FULL = Path("/dev/full")
 JSON_KEYS = ["id", "statement", "source", "kind", "status", "instances", "worst_margin", "tolerance", "seconds"]
@@ -126,7 +129,6 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> Predicted:
     return Predicted(done, found, store.read_rows(found / "rows.csv"))
 
 
-@pytest.mark.slow
 def test_predict_prints_its_report_and_says_where_rows_and_figure_are(predicted: Predicted) -> None:
     assert (predicted.done.status, predicted.done.err) == (0, "")
     assert predicted.done.out.endswith("\njson:   good.json\n")
@@ -157,7 +159,6 @@ def test_predict_writes_what_it_stores_as_json(predicted: Predicted) -> None:
     assert {row["section"] for row in predicted.rows} == sections
 
 
-@pytest.mark.slow
 def test_a_second_run_of_predict_in_the_clone_gives_the_same_bytes(predicted: Predicted, tmp_path: Path) -> None:
     """Run in the clone's folder into another store: rows, configuration, report, figure and caption are equal."""
     (tmp_path / "good.csv").write_text(GOOD)
@@ -174,7 +175,6 @@ def test_a_second_run_of_predict_in_the_clone_gives_the_same_bytes(predicted: Pr
     assert [name for name in first if first[name] != second[name] and name not in measured] == []
 
 
-@pytest.mark.slow
 def test_predict_agrees_for_counts_and_probabilities(predicted: Predicted, here: Path, run: Run) -> None:
     """The same distribution as probabilities, with a byte order mark and Windows line ends."""
     (here / "weighed.csv").write_bytes(b"\xef\xbb\xbf" + WEIGHED.replace("\n", "\r\n").encode())
@@ -196,7 +196,6 @@ def checked(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Path]:
     return execute("check", "--only", "A2", "D4", "--jobs", "2", *outputs, folder=folder), folder
 
 
-@pytest.mark.slow
 def test_check_prints_a_line_for_each_claim_and_leaves_no_other_file(checked: tuple[Done, Path]) -> None:
     done, folder = checked
     assert (done.status, done.err) == (0, "")
@@ -208,7 +207,6 @@ def test_check_prints_a_line_for_each_claim_and_leaves_no_other_file(checked: tu
     assert {path.name for path in folder.iterdir()} == {"c.json", "c.tex", "c.md"}
 
 
-@pytest.mark.slow
 def test_check_writes_json_latex_and_markdown(checked: tuple[Done, Path]) -> None:
     _, folder = checked
     outcomes = json.loads((folder / "c.json").read_text())
@@ -235,7 +233,6 @@ def test_the_seed_decides_the_json_except_the_seconds(here: Path, run: Run) -> N
     assert results("7") != results("8")
 
 
-@pytest.mark.slow
 def test_json_to_standard_output_comes_last(here: Path) -> None:
     done = execute("check", "--only", "A2", "--jobs", "1", "--json", "/dev/stdout", folder=here)
     assert (done.status, done.err) == (0, "")
@@ -252,7 +249,6 @@ def test_explain_prints_every_part_of_a_claim(here: Path, run: Run) -> None:
         assert f"{module.replace('.', '/')}.py, {function}" in done.out
 
 
-@pytest.mark.slow
 def test_an_infinite_time_is_null_in_json(here: Path, run: Run) -> None:
     (here / "rare.csv").write_text("answer,probability,correct\na,1e-300,1\nb,1,0\n")
     done = run("predict", "rare.csv", "--beta", "1", "--json", "rare.json")
@@ -265,7 +261,6 @@ def test_an_infinite_time_is_null_in_json(here: Path, run: Run) -> None:
 # Bad input.
 
 
-@pytest.mark.slow
 @needs_full
 def test_in_process_and_subprocess_agree(here: Path, run: Run) -> None:
     for words in (
@@ -378,7 +373,6 @@ def test_a_full_disk_is_named_after_the_claims_were_printed(refused: Callable[..
 # The terminal.
 
 
-@pytest.mark.slow
 def test_a_reader_that_leaves_early_sees_no_error(here: Path) -> None:
     """The pipe is closed before the first line is printed, as the end of `| head -0` would."""
     reading, writing = os.pipe()
@@ -390,7 +384,6 @@ def test_a_reader_that_leaves_early_sees_no_error(here: Path) -> None:
     assert [store.verify_run(path) for path in store.list_runs(here / "results")] == [[]]
 
 
-@pytest.mark.slow
 @needs_full
 def test_a_full_standard_output_is_one_line(here: Path) -> None:
     command = [sys.executable, str(ROOT / "paper_repro.py"), "check", "--explain", "A2"]
@@ -399,7 +392,6 @@ def test_a_full_standard_output_is_one_line(here: Path) -> None:
     assert (done.returncode, done.stderr) == (2, b"sharpening: standard output: No space left on device\n")
 
 
-@pytest.mark.slow
 def test_answers_in_any_script_are_printed_on_an_ascii_terminal(here: Path) -> None:
     (here / "good.csv").write_text(GOOD.replace("likely", "½" * 100).replace("ra", "ra\u2028"), encoding="utf-8")
     done = execute("predict", "good.csv", "--beta", "1", folder=here, PYTHONIOENCODING="ascii")

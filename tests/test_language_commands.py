@@ -177,7 +177,6 @@ class Speller:
         return ["".join(map(chr, row)) for row in rows]
 
 
-@pytest.mark.slow
 def test_mathematics_is_marked_and_what_cannot_be_scored_is_null(
     here: Path, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -377,7 +376,6 @@ def test_without_torch_it_says_what_to_install(
     assert contents(here) == before
 
 
-@pytest.mark.slow
 def test_the_command_line_waits_for_no_torch() -> None:
     """No command imports it, or what is slow beside it, before its options are valid."""
     names = ("torch", "transformers", "math_verify", "pebble", "pyarrow")
