@@ -14,9 +14,11 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from joblib.externals.loky import get_reusable_executor
 
 from sharpening import cli
 from sharpening.llm import own_task
@@ -164,11 +166,12 @@ def said() -> dict[str, str]:
 
 
 @pytest.fixture
-def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """That folder, as the working folder."""
+def here(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """That folder, as the working folder; a command leaves no processes to the next one, which a user starts anew."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
-    return folder
+    yield folder
+    get_reusable_executor().shutdown(wait=True)
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from joblib import Parallel, delayed, parallel_config
+from joblib.externals.loky import get_reusable_executor
 from tqdm import tqdm
 
 from sharpening.storage import store
@@ -40,8 +41,9 @@ def run(
     """The rows of every task, in order: read where the store has them whole, else computed and stored.
 
     `rows_of` is a function of a module, so that another process can find it. Rows do not depend on `jobs` or
-    `backend`. A damaged run is named on standard error and computed again. With `goes_on` a task that fails is named
-    there too, stored nowhere, and has no rows.
+    `backend`. A damaged run is named on standard error and computed again. With `goes_on`, for long tasks, one that
+    fails is named there too, stored nowhere, and has no rows; and the processes end with the sweep: joblib may wait
+    for ever on processes that it uses again after they have grown by some hundred megabytes, as with torch.
     """
     config_of = {index: _config(task) for index, task in enumerate(tasks)}
     folders = {index: Path(root) / layer / store.run_id(layer, config) for index, config in config_of.items()}
@@ -81,6 +83,8 @@ def _computed(
             "ignore", "[0-9]+ tasks (which|have)|A worker stopped", UserWarning
         )  # after Ctrl-C; idle
         yield from Parallel(n_jobs=min(jobs, len(work)), return_as="generator_unordered")(calls)
+    if goes_on and backend == "loky":
+        get_reusable_executor().shutdown(wait=True)
 
 
 def _compute(index: int, task: Task, rows_of: RowsOf, goes_on: bool) -> tuple[int, list[Row] | str, store.Clock]:
