@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -157,7 +158,9 @@ def _rows_of(model_of: Mapping[int, str], task: StudyRun) -> list[Row]:
     llm.need_trl()
     from sharpening.llm.studies import runs
 
-    return runs.rows_of(task, model_of)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "the term of .* times as large")  # strengths are tried, large ones among them
+        return runs.rows_of(task, model_of)
 
 
 def _contestants(plan: Protocol, only: Sequence[str]) -> list[Contestant]:
