@@ -88,3 +88,15 @@ LOOKS = {
     "entropic": Look("EntroPIC", "#009E73", "^", ":"),
     "pass_at_k_training": Look("pass@k training", "#CC79A7", "<", "-."),
 }
+TUNED = {  # contestants whose strength and learning rate were tuned, on tables and on a language model
+    "plain": Look("plain RL", "#000000", "o", "-"),
+    "ds": LOOKS["ds"],
+    "ds centred": Look("DS centred", "#009E73", "v", "-."),
+    "entropy bonus": LOOKS["entropy_bonus"],
+    "rarity_maxrl": Look("rarity MaxRL", "#CC79A7", "D", "-"),
+    "maxrl": LOOKS["maxrl"],
+    "unlikeliness": Look("unlikeliness", "#999999", "s", ":"),
+    "ips": Look("IPS", "#56B4E9", "h", "--"),
+    "pkpo": LOOKS["pkpo"],
+    "rarity, no difficulty": Look("rarity, no difficulty", "#CC79A7", "d", "--"),
+}

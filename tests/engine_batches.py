@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 from tests import reference_advantages as loops
 from tests.reference_advantages import Group
@@ -107,3 +108,19 @@ def by_token(rows: Made) -> np.ndarray:
         strength = -STRONG["gamma_correct"] if right else STRONG["gamma_incorrect"]
         found[row, column] = plain[row] + strength * rows.log_probs[row, column]
     return found
+
+
+def verl_tensors(rows: Made) -> dict[str, torch.Tensor]:
+    """The tensors of a batch as verl has them: the reward on the last token, float32."""
+    rewards = np.zeros(rows.mask.shape)
+    rewards[np.arange(len(rewards)), rows.mask.sum(1).astype(int) - 1] = rows.correct
+    tensors = dict(
+        token_level_rewards=rewards,
+        token_level_scores=rewards,
+        response_mask=rows.mask,
+        old_log_probs=rows.log_probs,
+        ref_log_prob=rows.base_log_probs,
+    )
+    made = {name: torch.tensor(one, dtype=torch.float32) for name, one in tensors.items()}
+    made["responses"] = torch.tensor(rows.tokens)
+    return made

@@ -31,19 +31,10 @@ def batch(rows: Made) -> Batch:
 
 
 def verl_data(rows: Made, **more: torch.Tensor) -> Any:
-    """As verl has it: the reward on the last token, float32, names of groups as an array of objects."""
-    rewards = np.zeros(rows.mask.shape)
-    rewards[np.arange(len(rewards)), rows.mask.sum(1).astype(int) - 1] = rows.correct
-    tensors = dict(
-        token_level_rewards=rewards,
-        token_level_scores=rewards,
-        response_mask=rows.mask,
-        old_log_probs=rows.log_probs,
-        ref_log_prob=rows.base_log_probs,
+    """As verl has it, names of groups as an array of objects."""
+    return SimpleNamespace(
+        batch=engine_batches.verl_tensors(rows) | more, non_tensor_batch={"uid": np.array(rows.group, object)}
     )
-    made = {name: torch.tensor(one, dtype=torch.float32) for name, one in tensors.items()}
-    made["responses"] = torch.tensor(rows.tokens)
-    return SimpleNamespace(batch=made | more, non_tensor_batch={"uid": np.array(rows.group, object)})
 
 
 def algorithm(method: str, parameters: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:

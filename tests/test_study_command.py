@@ -6,7 +6,7 @@ import functools
 import itertools
 import re
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -15,6 +15,7 @@ from scipy.stats import t as student
 from scipy.stats import ttest_rel
 
 from sharpening import cli
+from sharpening.commands.study import StudyOptions
 from sharpening.figures import render
 from sharpening.figures.drawing import studies as study_figures
 from sharpening.figures.tables import studies as study_tables
@@ -132,6 +133,7 @@ def test_outcomes_name_every_rival_and_the_secondary_measures():
     text = study_tables.report(rows, summary(rows), outcomes, predicted, 100)
     assert "ds against plain wins: more pass@64" in text
     assert "ips against ds loses" in text
+    assert "ds against plain, pass@8: higher (Holm)" in text
     assert max(map(len, text.splitlines())) <= 100
 
 
@@ -188,6 +190,13 @@ def test_others_have_a_row_and_no_outcome():
 
 
 @pytest.mark.slow
+def test_a_contestant_without_a_setting_that_ran_to_the_end_is_left_out():
+    """Plain RL has six runs of its setting, DS five of its own: one failed."""
+    plain, ds = (rows_of(name, 0.0, 0.01, stage="tuning") for name in ("plain", "ds"))
+    fig = study_figures.draw_strengths([*plain, *(row for row in ds if row["seed"] != 103)])
+    assert [line.get_label() for line in fig.axes[0].lines] == ["plain RL"]
+
+
 def test_figures_draw_the_rows_that_there_are():
     rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01), *rows_of("ds", 0.02, 0.01, stage="tuning")]
     rows += rows_of("plain", 0.0, 0.01, stage="tuning")
@@ -262,8 +271,9 @@ def test_a_sweep_that_goes_on_names_what_failed_and_stores_the_rest(tmp_path: Pa
 
 
 def test_the_plan_is_printed_and_a_wrong_name_refused(capsys):
-    assert cli.main(["study", "--preset", "full", "--dry-run"]) == 0
-    assert "core hours" in capsys.readouterr().out
+    for preset in get_args(StudyOptions.model_fields["preset"].annotation):
+        assert cli.main(["study", "--preset", preset, "--dry-run"]) == 0
+        assert "core hours" in capsys.readouterr().out
     assert cli.main(["study", "--only", "nobody"]) == 2
     assert "--only: 'nobody': want some of plain, ds" in capsys.readouterr().err
 

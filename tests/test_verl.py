@@ -38,20 +38,10 @@ class Actor(dict[str, Any]):
 
 
 def data_of(rows: Made) -> Any:
-    """verl's own container: the reward on the last token."""
-    rewards = np.zeros(rows.mask.shape)
-    rewards[np.arange(len(rewards)), rows.mask.sum(1).astype(int) - 1] = rows.correct
-    tensors = dict(
-        token_level_rewards=rewards,
-        token_level_scores=rewards,
-        response_mask=rows.mask,
-        old_log_probs=rows.log_probs,
-        ref_log_prob=rows.base_log_probs,
-    )
-    made = {name: torch.tensor(one, dtype=torch.float32) for name, one in tensors.items()}
-    made["responses"] = torch.tensor(rows.tokens)
+    """verl's own container."""
+    made = engine_batches.verl_tensors(rows)
     return verl.DataProto(
-        batch=TensorDict(made, [len(rewards)]), non_tensor_batch={"uid": np.array(rows.group, object)}
+        batch=TensorDict(made, [len(rows.group)]), non_tensor_batch={"uid": np.array(rows.group, object)}
     )
 
 

@@ -11,7 +11,7 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from sharpening.figures.style import LOOKS, PAGE, Look
+from sharpening.figures.style import LOOKS, PAGE, TUNED, Look
 
 Row = Mapping[str, Any]
 STOPPED = "vanilla stopped early"
@@ -37,14 +37,8 @@ FAMILIES = {
     "maxrl": Look("MaxRL", GREY, "X", ""),
     "pkpo": Look("PKPO", GREY, ">", ":"),
 }
-CONTESTANTS = {
-    "plain": Look("plain RL", "#000000", "o", "-"),
-    "maxrl": LOOKS["maxrl"],
-    "ds": LOOKS["ds"],
-    "ds centred": Look("DS centred", "#009E73", "v", "-."),
-    "unlikeliness": Look("unlikeliness", GREY, "s", ":"),
-    "ips": Look("IPS", "#56B4E9", "h", "--"),
-    "rarity_maxrl": Look("rarity MaxRL", "#CC79A7", "D", "-"),
+CONTESTANTS = {  # as many as a panel bears
+    name: TUNED[name] for name in ("plain", "maxrl", "ds", "ds centred", "unlikeliness", "ips", "rarity_maxrl")
 }
 AXES = {"solution_diversity": "solution diversity", "pass_at_k:8": "pass@8", "pass_at_k:64": "pass@64"}
 AXES |= {"pass_at_k:256": "pass@256"}

@@ -9,22 +9,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from sharpening.figures.style import LOOKS, PAGE, Look
+from sharpening.figures.style import PAGE, TUNED
 
 Row = Mapping[str, Any]
 GREY = "#777777"
-METHODS = {
-    "plain": Look("plain RL", "#000000", "o", "-"),
-    "ds": LOOKS["ds"],
-    "ds centred": Look("DS centred", "#009E73", "v", "-."),
-    "entropy bonus": LOOKS["entropy_bonus"],
-    "rarity_maxrl": Look("rarity MaxRL", "#CC79A7", "D", "-"),
-    "maxrl": LOOKS["maxrl"],
-    "unlikeliness": Look("unlikeliness", GREY, "s", ":"),
-    "ips": Look("IPS", "#56B4E9", "h", "--"),
-    "pkpo": LOOKS["pkpo"],
-    "rarity, no difficulty": Look("rarity, no difficulty", "#CC79A7", "d", "--"),
-}
 MOST = 7  # curves in a panel
 
 
@@ -32,7 +20,7 @@ def draw_path(rows: Sequence[Row]) -> Figure:
     """pass@8 against pass@1 along training, a marker a look; and pass@k after it less before."""
     fig, (left, right) = plt.subplots(1, 2, figsize=PAGE)
     for name, own in _contestants(rows):
-        look = METHODS[name]
+        look = TUNED[name]
         steps = sorted({row["step"] for row in own if row["quantity"] == "path_pass_at_k"})
         left.plot(*(_means(own, "path_pass_at_k", k, steps) for k in (1, 8)), label=look.label, **look.line())
         ks = sorted({row["at"] for row in own if row["quantity"] == "pass_at_k"})
@@ -56,7 +44,7 @@ def draw_curves(rows: Sequence[Row]) -> Figure:
     size = (PAGE[0], 2.1 * num_rows)
     fig, grid = plt.subplots(num_rows, num_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
     for ax, (name, own) in zip(grid.flat, found, strict=False):
-        look = METHODS[name]
+        look = TUNED[name]
         ax.axhline(0, color=GREY, linewidth=0.6)
         ax.plot(*_curve(own, "expected_relative_gain"), color=GREY, label="plain RL, each alone")
         ax.plot(*_curve(own, "relative_gain"), label="measured", **look.line())
@@ -82,7 +70,9 @@ def draw_strengths(rows: Sequence[Row]) -> Figure:
                 for one, strength, rate in whole
                 if one == name
             ]
-            look = METHODS[name]
+            if not points:
+                continue
+            look = TUNED[name]
             if all(strength == 0 for strength, _ in points):
                 ax.axhline(
                     max(value for _, value in points), label=look.label, color=look.color, linestyle=look.linestyle
@@ -99,8 +89,8 @@ def draw_strengths(rows: Sequence[Row]) -> Figure:
 def path_caption(preset: str, run: str) -> str:
     """The caption of `draw_path`."""
     return (
-        "Tuned methods on a small language model: left pass@8 against pass@1 along training, exact values on 50 "
-        "held-out problems, from the model before training, where all lines begin; right pass@k on all held-out "
+        "Tuned methods on a small language model: left pass@8 against pass@1 along training, exact values on some "
+        "of the held-out problems, from the model before training, where all lines begin; right pass@k on all held-out "
         f"problems after training less before. Means over runs with fresh seeds. Study {preset}, table {run}."
     )
 
@@ -110,7 +100,7 @@ def curves_caption(preset: str, run: str) -> str:
     return (
         "Sharpening, answer by answer: how many nats a correct answer gained against the others of its problem, by how "
         "much likelier it started. A rising line is sharpening. Grey: what plain RL would give had it moved every "
-        "problem on its own to the correctness it has after training. Exact values on 100 held-out problems, means "
+        "problem on its own to the correctness it has after training. Exact values on held-out problems, means "
         f"over runs. Study {preset}, table {run}."
     )
 
@@ -125,7 +115,7 @@ def strengths_caption(preset: str, run: str) -> str:
 
 
 def _names(rows: Sequence[Row]) -> list[str]:
-    return [name for name in METHODS if any(row["contestant"] == name for row in rows)]
+    return [name for name in TUNED if any(row["contestant"] == name for row in rows)]
 
 
 def _contestants(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -150,7 +140,8 @@ def _curve(rows: Sequence[Row], quantity: str) -> tuple[list[float], list[float]
         if row["quantity"] == quantity:
             runs.setdefault((row["warm_start"], row["seed"]), []).append(row)
     bins = list(zip(*(sorted(one, key=lambda row: float(row["at"])) for one in runs.values()), strict=False))
-    return tuple([float(np.mean([row[column] for row in one])) for one in bins] for column in ("at", "value"))  # type: ignore[return-value]
+    at, value = ([float(np.mean([row[column] for row in one])) for one in bins] for column in ("at", "value"))
+    return at, value
 
 
 Key = tuple[str, float, float]

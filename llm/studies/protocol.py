@@ -67,7 +67,6 @@ class Protocol:
     num_validation: int
     num_test: int
     health: tuple[tuple[Setting, tuple[float, ...], int], ...] = ()  # settings, learning rates, seeds
-    chosen: Mapping[str, Candidate] = field(default_factory=dict)  # where nothing is tuned
     others: tuple[str, ...] = ()
 
     @property
@@ -145,7 +144,7 @@ def costs(plan: Protocol, contestants: Sequence[Contestant]) -> list[dict[str, A
     """The most runs of every stage, and completions in all: what a study costs. Extended grids are counted in full."""
     seeds = len(plan.first_seeds), len(plan.first_seeds) + len(plan.more_seeds)
     tried = 0
-    for one in contestants if not plan.chosen else ():
+    for one in contestants:
         size = len(one.strengths) * len(plan.rates) if one.strength else len(plan.plain_rates)
         tried += size * seeds[0] + min(plan.kept, size) * len(plan.more_seeds) + 2 * seeds[1]
     fresh = sum(plan.seeds.get(one.tier, 0) for one in contestants)

@@ -47,9 +47,8 @@ class Setting(BaseModel):
     group_size: int
     steps: int
     rise: int = 0
-    schedule: Literal["constant_with_warmup", "linear", "cosine"] = "constant_with_warmup"
+    schedule: Literal["constant_with_warmup", "linear"] = "constant_with_warmup"
     pool: int = 5_000  # training problems
-    countdown: Mapping[str, Any] = {}  # their kind, over the model's own
 
     @property
     def num_completions(self) -> int:
@@ -82,7 +81,6 @@ class StudyRun(BaseModel):
             model=model,
             method=self.method,
             parameters=dict(self.parameters),
-            countdown=dict(self.setting.countdown),
             num_problems=self.setting.pool,
             group_size=self.setting.group_size,
             prompts_per_step=self.setting.prompts_per_step,

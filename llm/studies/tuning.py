@@ -29,8 +29,6 @@ Scores = Mapping[Candidate, Score]
 def tuned(runs: Runs, contestants: Sequence[Contestant], compute: Compute) -> dict[str, Candidate]:
     """The setting that every contestant chooses, plain RL, which the others are held against, first."""
     plan = runs.protocol
-    if plan.chosen:
-        return {one.name: plan.chosen[one.name] for one in contestants}
     chosen: dict[str, Candidate] = {}
     for one in sorted(contestants, key=lambda one: one.name != plans.PLAIN):
         seeds = (*plan.first_seeds, *plan.more_seeds)

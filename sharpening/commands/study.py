@@ -38,8 +38,8 @@ FIGURES = {  # and the stage that each shows
 class StudyOptions(Options):
     """Tune methods alike on a small language model, compare them on fresh seeds: who wins? Goes on where it stopped."""
 
-    preset: Literal["smoke", "laptop", "full"] = Field(
-        "smoke", description="smoke: a minute; laptop: the settings that full chose, an hour; full: many hours"
+    preset: Literal["smoke", "full"] = Field(
+        "smoke", description="how much to compute: smoke (a minute or two) or full (many hours)"
     )
     until: Literal["setting", "tuning", "comparison", "others"] = Field("others", description="last stage to run")
     only: tuple[NonEmpty, ...] = Field((), description="contestants beside plain RL; all if not given")
