@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import itertools
+import os
 import re
+import time
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
@@ -268,6 +270,25 @@ def test_a_sweep_that_goes_on_names_what_failed_and_stores_the_rest(tmp_path: Pa
     assert len(list(tmp_path.rglob("rows.csv"))) == 2
     with pytest.raises(RuntimeError, match="memory"):
         sweep.run(tasks, rows_or_fails, **options)
+
+
+def process_of(task: Fails) -> list[dict[str, int]]:
+    time.sleep(0.05)  # so that both processes have one
+    return [{"number": task.number, "process": os.getpid()}]
+
+
+def test_processes_end_with_a_sweep_that_goes_on(tmp_path: Path):
+    """A sweep that stops at a failure leaves them to the next one."""
+
+    def processes(first: int, goes_on: bool) -> set[Any]:
+        tasks: list[Any] = [Fails(number=number) for number in range(first, first + 8)]
+        found = sweep.run(tasks, process_of, root=str(tmp_path), jobs=2, backend="loky", goes_on=goes_on)
+        return {row["process"] for rows in found for row in rows}
+
+    ended = processes(10, True)
+    left = processes(20, False)
+    assert not ended & left
+    assert left & processes(30, False)
 
 
 def test_the_plan_is_printed_and_a_wrong_name_refused(capsys):
