@@ -191,7 +191,6 @@ def test_others_have_a_row_and_no_outcome():
     assert table.splitlines()[2].startswith("| base | before training | .400 ± .000 |")
 
 
-@pytest.mark.slow
 def test_a_contestant_without_a_setting_that_ran_to_the_end_is_left_out():
     """Plain RL has six runs of its setting, DS five of its own: one failed."""
     plain, ds = (rows_of(name, 0.0, 0.01, stage="tuning") for name in ("plain", "ds"))
@@ -199,6 +198,7 @@ def test_a_contestant_without_a_setting_that_ran_to_the_end_is_left_out():
     assert [line.get_label() for line in fig.axes[0].lines] == ["plain RL"]
 
 
+@pytest.mark.slow
 def test_figures_draw_the_rows_that_there_are():
     rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01), *rows_of("ds", 0.02, 0.01, stage="tuning")]
     rows += rows_of("plain", 0.0, 0.01, stage="tuning")
