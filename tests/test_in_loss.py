@@ -83,7 +83,7 @@ def ran(case: str, folder: Path, base: type, **options: Any) -> Any:
 def logged(made: Any) -> list[dict[str, float]]:
     left_out = ("runtime", "per_second", "step_time")
     return [
-        {name: value for name, value in row.items() if not any(word in name for word in left_out)}
+        {name: value for name, value in training.numbers(row).items() if not any(word in name for word in left_out)}
         for row in made.state.log_history
     ]
 

@@ -48,7 +48,8 @@ def gradient(case: str, folder: Path, per_device: int, accumulation: int) -> dic
     kept = Gradient()
     made.add_callback(kept)
     made.train()
-    logged = {name: value for name, value in made.state.log_history[0].items() if name.startswith("method/")}
+    first = training.numbers(made.state.log_history[0])
+    logged = {name: value for name, value in first.items() if name.startswith("method/")}
     return {"gradient": kept.found, "advantages": list(made._logs["advantages"]), "logged": logged}
 
 
@@ -56,7 +57,7 @@ def assert_same(observed: dict[str, Any], want: dict[str, Any]) -> None:
     assert want["gradient"].norm() > 0
     assert (observed["gradient"] - want["gradient"]).norm() < SPLIT * want["gradient"].norm()
     assert observed["advantages"] == pytest.approx(want["advantages"], rel=SPLIT, abs=SPLIT)
-    assert observed["logged"] == pytest.approx(want["logged"], rel=SPLIT, abs=SPLIT)
+    assert observed["logged"] == pytest.approx(want["logged"], rel=SPLIT, abs=SPLIT, nan_ok=True)
 
 
 @pytest.mark.slow

@@ -134,4 +134,9 @@ def weights(made: Any) -> torch.Tensor:
     return torch.cat([values.detach().flatten() for values in made.model.parameters()])
 
 
+def numbers(row: dict[str, Any]) -> dict[str, float]:
+    """A row of what transformers logged, with NaN for None, which it writes in the place of NaN."""
+    return {name: float("nan") if value is None else value for name, value in row.items()}
+
+
 gc.freeze()  # every trainer asks for a full collection: it need not walk through all that TRL has imported
