@@ -135,6 +135,7 @@ def test_an_audit_at_another_temperature_is_rejected():
     assert not found.agrees
 
 
+@pytest.mark.slow
 def test_wrong_marks_are_rejected():
     """One wrong answer called correct in every problem: the likeliest."""
     changed = []

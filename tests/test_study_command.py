@@ -277,6 +277,7 @@ def process_of(task: Fails) -> list[dict[str, int]]:
     return [{"number": task.number, "process": os.getpid()}]
 
 
+@pytest.mark.slow
 def test_processes_end_with_a_sweep_that_goes_on(tmp_path: Path):
     """A sweep that stops at a failure leaves them to the next one."""
 

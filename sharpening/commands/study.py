@@ -43,7 +43,9 @@ class StudyOptions(Options):
     )
     until: Literal["setting", "tuning", "comparison", "others"] = Field("others", description="last stage to run")
     only: tuple[NonEmpty, ...] = Field((), description="contestants beside plain RL; all if not given")
-    jobs: int = Field(min(2, os.cpu_count() or 1), ge=1, le=1024, description="runs at once, one thread each")
+    jobs: int | None = Field(
+        None, ge=1, le=1024, description="runs at once, one thread each; not given: 2, and 1 in smoke, whose runs are short"
+    )
     dry_run: bool = Field(False, description="print the plan and what it costs, and stop")
     formats: tuple[Format, ...] = FORMATS
     width: float | None = WIDTH
@@ -138,7 +140,7 @@ class _Work:
             tasks,
             functools.partial(_rows_of, self.model_of),
             root=self.options.out,
-            jobs=self.options.jobs,
+            jobs=self.options.jobs or (1 if self.options.preset == "smoke" else min(2, os.cpu_count() or 1)),
             backend="loky",
             layer="llm",
             goes_on=True,
