@@ -44,7 +44,7 @@ class StudyOptions(Options):
     until: Literal["setting", "tuning", "comparison", "others"] = Field("others", description="last stage to run")
     only: tuple[NonEmpty, ...] = Field((), description="contestants beside plain RL; all if not given")
     jobs: int | None = Field(
-        None, ge=1, le=1024, description="runs at once, one thread each; not given: 2, and 1 in smoke, whose runs are short"
+        None, ge=1, le=1024, description="runs at once, one thread each (default: 2; in smoke, of short runs, 1)"
     )
     dry_run: bool = Field(False, description="print the plan and what it costs, and stop")
     formats: tuple[Format, ...] = FORMATS
