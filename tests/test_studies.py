@@ -187,7 +187,25 @@ def test_a_run_repeats_and_its_first_numbers_are_those_of_the_model():
     )  # all 5 problems
     assert values["pass_at_k", 4, 1.0] != values["pass_at_k", 0, 1.0]
     assert values["rollouts", 0, 0.0] == 64
-    assert {"slope", "surprisal_gap"} <= {quantity for quantity, *_ in values}
+    assert {"slope", "surprisal_gap", "present", "expected_present"} <= {quantity for quantity, *_ in values}
+    inside = [one.log_prob[one.correct == 1] for one in audits]
+    want = np.mean([-np.sum(np.exp(log_prob) * log_prob) for log_prob in inside])
+    assert values["correct_entropy", 0, 0.0] == pytest.approx(want, rel=FLOAT32_MASS)
+    assert values["correct_entropy", 4, 0.0] != values["correct_entropy", 0, 0.0]
+
+
+def test_answers_are_in_groups_as_often_as_claim_c1_says():
+    """Forty groups of each problem: within four standard errors of 1 - (1 - p)^G, and not at p G."""
+    lm = models.load(str(saved_model()), device="cpu")
+    whole = [exact.audit(lm, one, operators="+-*") for one in runs.held_out(str(saved_model()), "test", 5, 0)]
+    found = {name: (at, value) for name, at, value in runs.presence(lm, whole * 40, 8, 0)}
+    low, high = runs.COUNTED
+    p = np.concatenate([np.exp(one.log_prob[one.correct == 1]) for one in whole])
+    chance = 1 - (1 - p[(p >= low) & (p <= high)]) ** 8
+    error = np.sqrt(np.sum(chance * (1 - chance)) / 40) / len(chance)
+    assert found["expected_present"] == (8, pytest.approx(np.mean(chance)))
+    assert abs(found["present"][1] - np.mean(chance)) < 4 * error
+    assert found["proportional_present"][1] - found["present"][1] > 4 * error
 
 
 def test_against_plain_rl_a_common_shift_shows_no_slope():

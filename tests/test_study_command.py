@@ -181,6 +181,33 @@ def test_theory_is_held_against_the_runs_with_their_own_expected_slopes():
     assert found["A3"]["value"] == pytest.approx(-0.3, abs=MADE_UP)
 
 
+@pytest.mark.parametrize(
+    ("present", "after", "entropy", "verdicts"),
+    [
+        (0.61, 0.35, 0.9, {"C1": "agrees", "D2": "agrees", "B6": "agrees"}),
+        (0.75, 0.45, 0.6, {"C1": "differs", "D2": "differs", "B6": "differs"}),
+    ],
+)
+def test_what_answers_do_is_held_against_the_runs(present, after, entropy, verdicts):
+    """Plain RL draws answers as expected, or as if none came twice; loses pass@64, or not; has less H_C, or more."""
+    rows = [
+        {**row, "value": after} if (row["quantity"], row["at"], row["step"]) == ("pass_at_k", 64.0, STEPS) else row
+        for row in (*rows_of("plain", 0.0, 0.0), *rows_of("ds", 0.0, 0.0))
+    ]
+    for row in list(rows):
+        if row["quantity"] == "slope":
+            of_presence = {"present": present, "expected_present": 0.6, "proportional_present": 0.75}
+            rows += [{**row, "step": 0, "quantity": name, "value": value} for name, value in of_presence.items()]
+            value = entropy if row["contestant"] == "ds" else 0.75
+            rows.append({**row, "quantity": "correct_entropy", "at": 0.0, "value": value})
+    found = {one["claim"]: one for one in confirm.rows_of(rows, STEPS)}
+    assert {claim: found[claim]["verdict"] for claim in verdicts} == verdicts
+    pairs = [row["value"] for row in rows if (row["quantity"], row["at"], row["step"]) == ("pass_at_k", 1.0, STEPS)]
+    assert found["B6"]["value"] == pytest.approx(
+        1.3 * (np.mean(pairs[6:]) - np.mean(pairs[:6])) + 0.3 * (entropy - 0.75)
+    )
+
+
 def test_others_have_a_row_and_no_outcome():
     rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01)]
     rows += rows_of("grpo", 0.1, 0.01, number=1, stage="others")

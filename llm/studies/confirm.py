@@ -19,6 +19,7 @@ Region = tuple[float, float]
 ABOVE, BELOW = (0.0, np.inf), (-np.inf, 0.0)
 TRANSFERRED = (1.39, 3.47)  # of claim F1 by the gradients of the first warm start, on held-out problems
 ALIKE = 0.25  # two rates of sharpening that differ by less are called the same
+PRESENT = 0.02  # two shares of answers that differ by less are called the same
 BONUS, OTHER = "entropy bonus", "maxrl"
 
 
@@ -86,7 +87,44 @@ def predictions(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
             rival = analysis.paired(rate(DS), rates)
             point = float(np.mean(rival)) if len(rival) else np.inf
             yield Prediction("E2", says, (-ALIKE, ALIKE), (point, point), analysis.interval(apart))
+    yield from _of_answers(rows, num_steps)
     yield from _of_global_term(rows, num_steps)
+
+
+def _of_answers(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
+    """Selection bias before training, pass@64 after it, and what DS ascends."""
+
+    def of(contestant: str, quantity: str, at: float, step: int = num_steps) -> Values:
+        return analysis.values_of(rows, "comparison", contestant, quantity, at, step)
+
+    group = max((row["at"] for row in rows if row["quantity"] == "present"), default=0.0)
+    present, expected, proportional = (
+        of(PLAIN, quantity, group, 0) for quantity in ("present", "expected_present", "proportional_present")
+    )
+    if present:
+        rival = float(np.mean(analysis.paired(proportional, expected)))
+        says = "a correct answer of probability p is in a group of G with chance 1 - (1 - p)^G: seen less expected"
+        found = analysis.interval(analysis.paired(present, expected))
+        yield Prediction("C1", says, (-PRESENT, PRESENT), (rival, rival), found)
+    fall = analysis.paired(of(PLAIN, "pass_at_k", 64), of(PLAIN, "pass_at_k", 64, 0))
+    if len(fall) and np.mean(analysis.paired(of(PLAIN, "pass_at_k", 1), of(PLAIN, "pass_at_k", 1, 0))) > 0:
+        says = "problems share strategies: pass@64 falls while pass@1 rises, as it cannot on each problem alone (D1)"
+        yield Prediction("D2", says, BELOW, ABOVE, analysis.interval(fall))
+    strengths = {row["strength"] for row in rows if (row["stage"], row["contestant"]) == ("comparison", DS)}
+    for strength in strengths:  # one: that which was chosen
+
+        def objective(contestant: str, gamma: float = strength) -> Values:
+            entropy = of(contestant, "correct_entropy", 0)
+            return {
+                run: (1 + gamma) * value + gamma * entropy[run]
+                for run, value in of(contestant, "pass_at_k", 1).items()
+                if run in entropy
+            }
+
+        more = analysis.paired(objective(DS), objective(PLAIN))
+        if len(more):
+            says = f"DS ascends (1 + g) Q + g H_C, here g = {strength:g}: it ends above plain RL there"
+            yield Prediction("B6", says, ABOVE, BELOW, analysis.interval(more))
 
 
 def _of_global_term(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:

@@ -10,6 +10,7 @@ and `value`. Step 0 is the model before training.
 from __future__ import annotations
 
 import functools
+import itertools
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -21,8 +22,9 @@ from pydantic import BaseModel, ConfigDict
 
 from sharpening.llm.audit import exact
 from sharpening.llm.audit.exact import Audited
+from sharpening.llm.countdown import formats
 from sharpening.llm.countdown import problems as countdown
-from sharpening.llm.sampling import models
+from sharpening.llm.sampling import evaluate, models
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.training import callbacks, configs, problems, run
 from sharpening.samples import sharpening
@@ -35,6 +37,7 @@ THREADS = 1  # of torch in every run: more change the last digits
 MAX_TOKENS = 10  # of an answer: four numbers, three operators, the end, and two to go wrong
 ON_THE_WAY = 50  # problems of the audits during training
 WITH_WRONG = 100  # problems of which wrong answers are listed too, before training
+COUNTED = (0.02, 0.5)  # probabilities of answers whose presence in a group is counted
 HELD_OUT_STREAM = 18  # of the seed of held-out problems: no training run draws from it
 
 
@@ -106,7 +109,9 @@ def rows_of(task: StudyRun, model_of: Mapping[int, str]) -> list[Row]:
     whole = with_wrong(model, asked[:WITH_WRONG]) if task.split == "test" else ()
     rows: list[Row] = [{"quantity": "rollouts", "step": 0, "at": 0.0, "value": float(task.setting.num_completions)}]
     rows += _rows(0, measures(first))
-    rows += _rows(0, gaps(whole))
+    rows += _rows(0, gaps(whole)) + _rows(0, correct_entropy(whole and first))
+    if whole:
+        rows += _rows(0, presence(models.load(model, device="cpu"), whole, task.setting.group_size, task.seed))
     part = first[:ON_THE_WAY] if task.every else ()
     rows += _path(0, part, part)
     with tempfile.TemporaryDirectory() as folder, problems.opened(config, model) as found:
@@ -120,6 +125,7 @@ def rows_of(task: StudyRun, model_of: Mapping[int, str]) -> list[Row]:
         run.run(trained, config, None)
         last = _now(trained, first)
     rows += _rows(task.setting.steps, measures(last)) + _rows(task.setting.steps, slopes(first, last))
+    rows += _rows(task.setting.steps, correct_entropy(whole and last))
     return rows + _rows(task.setting.steps, against_plain(whole, last))
 
 
@@ -201,6 +207,34 @@ def gaps(whole: Sequence[Audited]) -> Iterator[Measure]:
             len(whole),
             float(np.nanmean([row["surprisal_correct"] - row["surprisal_wrong"] for row in found])),
         )
+
+
+def correct_entropy(audits: Sequence[Audited]) -> Iterator[Measure]:
+    """H_C of claim B6: -sum of p log p over a problem's correct answers, not normalised, the mean over problems."""
+    if audits:
+        inside = [one.log_prob[one.correct == 1] for one in audits]
+        yield "correct_entropy", 0, float(np.mean([-np.exp(log_prob) @ log_prob for log_prob in inside]))
+
+
+def presence(lm: LanguageModel, audits: Sequence[Audited], group_size: int, seed: int) -> Iterator[Measure]:
+    """Selection bias, claim C1: the share of correct answers that are drawn in a group, one group a problem.
+
+    Counted are those of a probability p within `COUNTED`. Beside it the mean of 1 - (1 - p)^G, and of p G, at most 1,
+    which would be right if no answer came twice.
+    """
+    prompts = [formats.prompt(one.problem, "compact", _operators(lm)) for one in audits]
+    ids = [models.prompt_ids(lm.tokenizer, prompt) for prompt in prompts]
+    settings = evaluate.Settings(n=group_size, max_tokens=MAX_TOKENS)
+    drawn = evaluate.transformers_sampler(lm, scores=False)(ids, settings, settings.batch, seed)
+    found = []
+    for one, group in zip(audits, drawn, strict=True):
+        texts = {completion.tokens for completion in group}
+        for tokens, log_prob, correct in zip(one.tokens, one.log_prob, one.correct, strict=True):
+            if correct == 1 and COUNTED[0] <= (p := float(np.exp(log_prob))) <= COUNTED[1]:
+                found.append((tuple(tokens) in texts, 1 - (1 - p) ** group_size, min(1.0, p * group_size)))
+    if found:
+        names = ("present", "expected_present", "proportional_present")
+        yield from zip(names, itertools.repeat(group_size), np.mean(found, axis=0).tolist())
 
 
 def _slope(correct: sharpening.Gains) -> float:
