@@ -323,6 +323,8 @@ def test_the_plan_is_printed_and_a_wrong_name_refused(capsys):
     for preset in get_args(StudyOptions.model_fields["preset"].annotation):
         assert cli.main(["study", "--preset", preset, "--dry-run"]) == 0
         assert "core hours" in capsys.readouterr().out
+    assert cli.main(["study", "--until", "tuning", "--dry-run"]) == 0
+    assert "comparison" not in capsys.readouterr().out
     assert cli.main(["study", "--only", "nobody"]) == 2
     assert "--only: 'nobody': want some of plain, ds" in capsys.readouterr().err
 

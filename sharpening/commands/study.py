@@ -61,10 +61,11 @@ def study(options: StudyOptions) -> int:
 
     plan = protocol.PROTOCOLS[options.preset]
     contestants = _contestants(plan, options.only)
-    print(study_tables.plan(protocol.costs(plan, contestants), options.preset, printed_width()), flush=True)
+    until = protocol.STAGES.index(options.until)
+    costs = protocol.costs(plan, contestants)[: until + 1]
+    print(study_tables.plan(costs, options.preset, printed_width()), flush=True)
     if options.dry_run:
         return 0
-    until = protocol.STAGES.index(options.until)
     work = _Work(plan, options)
     runs = stages.Runs(plan, work.weights)
     work.compute(list(runs.setting()))
