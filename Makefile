@@ -1,7 +1,8 @@
-# `make` lists the targets. Nothing but pip is used, and nothing outside this folder is changed.
+# `make` lists the targets. Nothing but pip is used (and npm, where it is, for one test), and nothing outside this folder changes.
 PYTHON ?= python3
 VENV := .venv
 VERL := .venv-verl
+AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 WORKERS := 2
 PY := $(VENV)/bin/python
 export PYTHONDONTWRITEBYTECODE :=
@@ -29,7 +30,8 @@ test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m mypy
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 20
 
-test-all: test ## test, the slow tests, and comparisons with packages of others in environments of their own (verl among them)
+test-all: test $(AXE) ## test, the slow tests, comparisons with packages of others in environments of their own (verl among them)
+	@command -v chromium >/dev/null || echo "Without the test of the report in a browser: apt-get install chromium"
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "slow or other_package" --durations 20
 	@if $(PY) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then $(MAKE) --no-print-directory test-verl; \
 	  else echo "Not tried: the plugin inside verl, which needs Python 3.12 or older."; fi
@@ -75,6 +77,11 @@ $(VENV)/llm.stamp: pyproject.toml constraints.txt $(PY)
 
 $(VENV)/dev.stamp: pyproject.toml constraints.txt $(PY)
 	$(call install,what the toolkit and its tests need,.[dev],$(VENV)/llm.stamp)
+
+# What the test of the report in a browser looks with; without npm that test is skipped.
+$(AXE): $(VENV)/dev.stamp
+	@if command -v npm >/dev/null; then npm install --silent --no-audit --no-fund --prefix $(VENV)/axe axe-core@4.14.1; \
+	  else echo "No npm, so without axe-core, which looks at the report in a browser."; fi
 
 # verl pins other versions than TRL works with: only it and what it imports beyond .venv is installed, and .venv lies under it.
 $(VERL)/stamp: tests/verl_requirements.txt $(VENV)/dev.stamp

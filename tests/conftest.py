@@ -1,9 +1,10 @@
 """The test session: Hypothesis profiles and storage, and the lines that tests add to the summary."""
 
+import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -20,6 +21,29 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a hub
 # Hypothesis keeps constants of our modules and tables of Unicode even where it has no database of examples.
 _storage = tempfile.TemporaryDirectory(prefix="hypothesis-")
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _storage.name
+
+NO_SKIPS = bool(os.environ.get("NO_SKIPS"))  # a test that is skipped has failed: where all that tests need is there
+collect_ignore = [] if importlib.util.find_spec("verl") else ["test_verl.py"]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With NO_SKIPS=1 a skipped test is a failed one."""
+    report = yield
+    if NO_SKIPS and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"NO_SKIPS is set, and it was skipped: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same of a whole file."""
+    report = yield
+    if NO_SKIPS and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"NO_SKIPS is set, and it was skipped: {report.longrepr}"
+    return report
 
 
 def pytest_unconfigure() -> None:
