@@ -14,6 +14,15 @@ from sharpening.figures.report.blocks import Cell, Section, Table, link, told
 from sharpening.figures.report.keys import Keyed, Run, best
 from sharpening.figures.tables import shapers
 
+GROUPS = {
+    "A": "The optimum with a KL penalty",
+    "B": "Exact gradient flows",
+    "C": "Finite groups",
+    "D": "From answers to pass@k",
+    "E": "What tells methods apart",
+    "F": "Shared parameters, and what evens answers out",
+    "G": "Sharing the reward by rarity, and what no method can do",
+}
 BIG = re.compile(r"\\[bB]igg?[lr]?\\(?=[{}])")
 
 
@@ -36,6 +45,11 @@ class Claim:
     status: str
     formula: Markup
     cells: Mapping[str, Keyed]
+
+    @property
+    def group(self) -> str:
+        """What the claims of its letter are about."""
+        return GROUPS.get(self.id[0], "Others")
 
 
 def mathematics(latex: str) -> Markup:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def report(
         answer=answer.answer(whole),
         sections=[ran, *sections, account.differs(whole, twins, broken), account.not_run([ran, *sections, first])],
         ledger=first,
-        claims=claims,
+        groups=[list(group) for _, group in itertools.groupby(claims, key=lambda claim: claim.id[0])],
         kinds=sorted({claim.kind for claim in claims}),
         cards=account.cards(whole),
         script=Markup((TEMPLATES / "page.js").read_text(encoding="utf-8")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sharpening.figures.report.blocks import Cell, Section, Table, figures_of, link, told
+from sharpening.figures.report.blocks import Cell, Section, Table, direction, figures_of, link, told
 from sharpening.figures.report.keys import Keyed, Run, named
 
 SHOWN_KS = (1, 8, 64)
@@ -30,6 +30,19 @@ def public_models(runs: Sequence[Run]) -> Section:
         "Counts and curves that others published of models before and after plain RL. They are not of DS, and they do "
         "not say why a number moved. Nothing was trained here at these sizes."
     )
+    found = [run for name in ("rates_public", "rates_training") if (run := named(runs, name))]
+    for run in found:
+        place = run.place(part="all", law="common", quantity="behind")
+        row = run.rows[place]
+        did = direction(row["low"], row["high"], "predicts worse", "predicts better", "does as well")
+        section.say(
+            "Does theory's one common shift in log-odds (claim A2.2) fit? On problems held out it {}: it is {} nats a "
+            "problem behind the best law ({}: {}).",
+            did,
+            run.estimate(place),
+            link(run),
+            run.what or WHAT[run.name],
+        )
     for name, command in PUBLIC.items():
         run = named(runs, name)
         if run is None:
@@ -47,9 +60,10 @@ def public_models(runs: Sequence[Run]) -> Section:
 
 def own_samples(runs: Sequence[Run]) -> Section:
     """What the user compared by `samples`: every such run that is none of the public models'."""
-    section = Section("samples", "Samples of other models")
+    section = Section("samples", "Samples that were compared")
     found = [run for run in runs if run.config.get("command") == "samples" and run.name not in PUBLIC]
     for run in found:
+        section.say("{}: {}.", link(run), run.what or "yours")
         section.tables.append(passes(run))
         section.figures += figures_of(run)
     if not any(run.is_own for run in found):
@@ -105,7 +119,8 @@ def laws(run: Run) -> Table:
         cells = [run.estimate(run.place(part="all", law=law, quantity=what)) for what in ("mean_shift", "spread")]
         rows.append([law, *cells, run.estimate(behind[law]), *_slope(run, law)])
     caption = told(
-        "Laws of the shift of log-odds, best first: mean shift, spread between problems, how much less log-probability "
+        "Laws of the shift of log-odds between a problem's success rates before and after, best first (common: the "
+        "same mean shift whatever the rate before): mean shift, spread between problems, how much less log-probability "
         "a law gives to a held-out problem than the best, and the slope in the log-odds before ({}).",
         link(run),
     )

@@ -11,6 +11,13 @@ from sharpening.figures.report.keys import Run, best
 
 HELD_OUT = ("held_out/pass@1", "held_out/pass@8", "held_out/pass@64", "held_out/solution_diversity")
 AUDITED = ("sharpening_slope", "expected_slope", "hill_1")
+TRANSFER = ("slope_per_nat_tabular", "slope_per_nat_shared", "slope_per_nat_measured", "slope_over_matched")
+LAPTOP = (
+    "sharpening warm-start --preset laptop --folder models/laptop",
+    "sharpening llm laptop --method dr_grpo --folder runs/laptop_plain_rl",
+    "sharpening llm laptop --folder runs/laptop_ds",
+    "sharpening audit --model models/laptop runs/laptop_plain_rl/model runs/laptop_ds/model",
+)
 STUDY = "study"
 STANDINGS = (("pass_at_k", 1), ("pass_at_k", 8), ("pass_at_k", 64), ("effective_answers", 0), ("slope", None))
 SETTING = ("prompts_per_step", "group_size", "num_steps", "schedule", "learning_rate")
@@ -21,8 +28,12 @@ def transformers(runs: Sequence[Run]) -> Section:
     section = Section("transformers", "In a small transformer")
     section.say(
         "Small transformers taught Countdown from scratch, whose correct answers can all be listed: pass@k is exact. "
-        "Slope: by how much training widened each nat between two correct answers of a problem."
+        "Slope: by how many nats more a correct answer gained in training for each nat that it started likelier than "
+        "others of its problem; slope of single prompts: what plain RL does in theory, had each problem parameters of "
+        "its own. Correct answers alive: exp of the entropy over a problem's correct answers."
     )
+    section.say("To make one, train it by plain RL and by DS, and audit all three, about half an hour of one core:")
+    section.paragraphs.append(told("<code>{}</code>", Markup("<br>").join(LAPTOP)))
     trained = [run for run in runs if run.config.get("command") == "llm" and not is_pretrained(run)]
     if trained:
         section.tables.append(trainings(trained))
@@ -33,6 +44,8 @@ def transformers(runs: Sequence[Run]) -> Section:
         if any(row["quantity"] == "pass_at_k" for row in run.rows):
             section.tables.append(audit(run))
             section.figures += figures_of(run)
+        if run.where(quantity="slope_per_nat_shared"):
+            section.tables.append(transfer(run))
     if not audits:
         section.lack("the exact audit before and after training", "sharpening audit --model BEFORE AFTER")
     return section
@@ -46,7 +59,7 @@ def is_pretrained(run: Run) -> bool:
 def trainings(runs: Iterable[Run]) -> Table:
     """A row a training: held-out values before and after."""
     rows: list[list[Cell]] = []
-    for run in runs:
+    for run in sorted(runs, key=lambda run: (run.name, run.id)):
         strengths = [told("{} {}", name, run.configured("parameters", name)) for name in run.config["parameters"]]
         method = Markup(", ").join([Markup("{}").format(run.config["method"]), *strengths])
         cells: list[Cell] = []
@@ -57,7 +70,10 @@ def trainings(runs: Iterable[Run]) -> Table:
         last = run.cell(len(run.rows) - 1, "step")
         rows.append([link(run), method, run.configured("seed"), last, *cells])
     header = ["run", "method", "seed", "updates", "pass@1", "pass@8", "pass@64", "correct answers alive"]
-    return Table("Held-out problems, before and after training; exact in Countdown.", header, rows)
+    caption = (
+        "Held-out problems, before and after training, exact in Countdown; each run has some tens of its own, the "
+    )
+    return Table(caption + "audits below have more, with intervals.", header, rows)
 
 
 def audit(run: Run) -> Table:
@@ -79,10 +95,31 @@ def audit(run: Run) -> Table:
     return Table(told("Exact audit with 95% intervals over problems ({}).", link(run)), header, rows)
 
 
+def transfer(run: Run) -> Table:
+    """What gradients before training say of sharpening per nat of log-odds, and what trained models did (claim F1)."""
+    rows: list[list[Cell]] = []
+    for model in dict.fromkeys(str(row["model"]) for row in run.rows):
+        places = [run.where(model=model, quantity=quantity) for quantity in TRANSFER]
+        if any(places):
+            rows.append([model, *(run.estimate(place[0]) if place else "-" for place in places)])
+    header = ["model", "predicted, each prompt alone", "predicted, parameters shared", "measured", "slope over alone"]
+    caption = told(
+        "Sharpening slope per nat that mean log-odds rise: by gradients before training, and as trained; last, the "
+        "slope over that of each prompt alone at the correctness reached, which F1 predicts to be shared over alone "
+        "({}).",
+        link(run),
+    )
+    return Table(caption, header, rows)
+
+
 def study(runs: Sequence[Run]) -> Section:
     """The study of tuned methods in a small transformer: outcomes, standings, theory, and the first stage."""
-    section = Section("study", "The study: every method tuned, in a small transformer")
+    section = Section("study", "The study: methods tuned, in a small transformer")
     found = {name: best(runs, command=STUDY, table=name) for name in ("outcomes", "summary", "predictions", "runs")}
+    if not any(run and run.config.get("preset") == "full" for run in found.values()):
+        section.say(
+            "What there is comes from a trial of smoke size: it shows that all parts work, and decides nothing."
+        )
     if outcomes := found["outcomes"]:
         section.tables.append(whole_table(outcomes, told("What each method did to others ({}).", link(outcomes))))
     if summary := found["summary"]:
@@ -93,7 +130,7 @@ def study(runs: Sequence[Run]) -> Section:
         section.figures += figures_of(whole)
         if whole.where(stage="setting"):
             section.tables.append(settings(whole))
-    if not found["summary"]:
+    if not (found["summary"] and found["summary"].config.get("preset") == "full"):
         section.lack("the comparison of tuned methods", "sharpening study --preset full")
     return section
 

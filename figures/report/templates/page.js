@@ -18,6 +18,7 @@
       claim.hidden = !fits;
       count += fits;
     }
+    for (const group of document.querySelectorAll(".group")) group.hidden = !group.querySelector("li:not([hidden])");
     found.textContent = `${count} of ${claims.length} claims shown`;
   };
   form.onsubmit = () => false;
