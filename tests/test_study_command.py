@@ -181,6 +181,23 @@ def test_theory_is_held_against_the_runs_with_their_own_expected_slopes():
     assert found["A3"]["value"] == pytest.approx(-0.3, abs=MADE_UP)
 
 
+def test_every_setting_that_was_tried_has_a_line_with_its_means():
+    rows = [*rows_of("plain", 0.0, 0.0, stage="tuning"), *rows_of("ds", 0.1, 0.0, stage="tuning", number=3)]
+    rows += [{**row, "strength": 1.0} for row in rows_of("ds", 0.2, 0.0, stage="tuning", number=1)]
+    lines = study_tables.tuning_markdown([*rows, *rows_of("ds", 0.0, 0.0)]).splitlines()[2:]
+    assert [line.split(" | ")[:4] for line in lines] == [
+        ["| plain", "-", "0.001", "6"],
+        ["| ds", "0.3", "0.001", "3"],
+        ["| ds", "1", "0.001", "1"],
+    ]
+    want = np.mean([row["value"] for row in rows[: len(rows)] if key_of(row) == ("ds", 0.3, "pass_at_k", 8.0, STEPS)])
+    assert lines[1].split(" | ")[5] == number(want)
+
+
+def key_of(row: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(row[name] for name in ("contestant", "strength", "quantity", "at", "step"))
+
+
 @pytest.mark.parametrize(
     ("present", "after", "entropy", "verdicts"),
     [

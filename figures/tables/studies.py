@@ -19,6 +19,7 @@ COLUMNS = (  # quantity, k or whether its number of problems is left open, headi
     ("slope", None, "slope"),
     ("expected_slope", None, "plain alone"),
 )
+TUNED = tuple(one for one in COLUMNS if one[2] not in ("pass@256", "plain alone"))
 SECONDS_A_THOUSAND = 2.8  # completions, sampled and trained on, on a core of our machine while both are at work
 MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
 WORDS = {
@@ -155,6 +156,24 @@ def settings_markdown(rows: Sequence[Row]) -> str:
     """Plain RL by setting, in Markdown."""
     head, *lines = _settings([row for row in rows if row["stage"] == "setting"])
     return "".join(f"| {' | '.join(line)} |\n" for line in [head, ["---"] * len(head), *lines])
+
+
+def tuning_markdown(rows: Sequence[Row]) -> str:
+    """All settings that were tried in tuning, in Markdown: means over their runs on validation problems."""
+    heads = [heading for *_, heading in TUNED]
+    lines = [f"| method | strength | learning rate | runs | {' | '.join(heads)} |\n", f"|{'---|' * (4 + len(heads))}\n"]
+    tried = [row for row in rows if row["stage"] == "tuning" and row["step"] == row["num_steps"]]
+    keys = dict.fromkeys((row["contestant"], row["strength"], row["learning_rate"]) for row in tried)
+    for key in sorted(keys, key=lambda key: (list(dict.fromkeys(name for name, *_ in keys)).index(key[0]), *key[1:])):
+        own = [row for row in tried if (row["contestant"], row["strength"], row["learning_rate"]) == key]
+        values = [
+            [row["value"] for row in own if row["quantity"] == quantity and at in (None, row["at"])]
+            for quantity, at, _ in TUNED
+        ]
+        shown = [f"{mean(one):.1f}" if mean(one) >= 2 else text.number(mean(one)) for one in values]
+        cells = (key[0], _shown(key[1]), f"{key[2]:.2g}", str(len(values[0])), *shown)
+        lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)
 
 
 def _settings(tried: Sequence[Row]) -> list[list[str]]:
