@@ -114,6 +114,9 @@ def fails_late(run: Labelled) -> bool:
 def test_a_setting_of_which_a_run_failed_is_not_chosen():
     found = Landscape(peak(0.3, 2), peak(0.3, 2), fails_late)
     assert tuning.tuned(RUNS, PLAN.contestants, found)["one"] != Candidate(0.3, 2.0)
+    beyond = Landscape(peak(1.0, 2), peak(1.0, 2), lambda run: run.strength > 1.0)  # the settings of a larger grid fail
+    assert tuning.tuned(RUNS, PLAN.contestants, beyond)["one"] == Candidate(1.0, 2.0)
+    assert any(run.strength > 1.0 for run in beyond.tried)
     with pytest.raises(ValueError, match="plain: of each of its 4 settings a run failed: want one"):
         tuning.tuned(RUNS, PLAN.contestants, Landscape(peak(1, 1), peak(1, 1), lambda run: True))
 
@@ -220,6 +223,16 @@ def test_against_plain_rl_a_common_shift_shows_no_slope():
     assert values["expected_slope"] > 0.01
     curve = [(at, value) for quantity, at, value in found if quantity == "expected_relative_gain"]
     assert np.corrcoef(np.transpose(curve))[0, 1] > 0.5
+    assert values["matched_slope"] == pytest.approx(0, abs=FLOAT64)
+    last[2] = last[2]._replace(log_prob=np.full_like(last[2].log_prob, -9.0))  # falls, and evens out
+    fell = dict((quantity, value) for quantity, _, value in runs.against_plain(whole, last) if "gain" not in quantity)
+    others = [0, 1, 3, 4]
+    without = runs.against_plain([whole[place] for place in others], [last[place] for place in others])
+    kept = {quantity: value for quantity, _, value in without}
+    assert fell["left_out"] == pytest.approx(1 / 5)
+    for quantity in ("matched_slope", "expected_slope"):
+        assert fell[quantity] == pytest.approx(kept[quantity])
+    assert fell["slope"] < -0.01
     (gap,) = runs.gaps(whole)
     assert gap[0] == "surprisal_gap"
     sides = [exact.problem_row(one) for one in whole]

@@ -48,7 +48,7 @@ def rows_of(contestant: str, shift: float, noise: float, *, number: int = 6, sta
                 path = {"quantity": f"path_{quantity}", "step": step, "at": at, "value": value if step else 0.4}
                 found.append({**labels, **path})
         found.append({**labels, "quantity": "slope", "step": STEPS, "at": 100.0, "value": 0.2})
-        for prefix, at in itertools.product(("", "expected_"), (-1.0, 0.0, 1.0)):
+        for prefix, at in itertools.product(("matched_", "expected_"), (-1.0, 0.0, 1.0)):
             curve = {"quantity": f"{prefix}relative_gain", "step": STEPS, "at": at, "value": at * shift}
             found.append({**labels, **curve})
     return found
@@ -74,7 +74,8 @@ def test_a_difference_is_that_of_pairs_with_its_own_interval():
     mean = found["ds", "", "pass_at_k", 8.0]
     half = student.ppf(0.975, 5) * np.std(values[0], ddof=1) / np.sqrt(6)
     np.testing.assert_allclose((mean["low"], mean["high"]), np.mean(values[0]) + half * np.array([-1, 1]), rtol=FLOAT64)
-    assert found["", "before", "pass_at_k", 8.0]["value"] == pytest.approx(0.4)
+    before = found["", "before", "pass_at_k", 8.0]
+    assert (before["value"], before["num_runs"]) == (pytest.approx(0.4), 3)  # a warm start is one value
     assert found["plain", "ds", "pass_at_k", 8.0]["value"] == pytest.approx(-row["value"])
 
 
@@ -160,6 +161,7 @@ def test_a_prediction_agrees_only_where_its_rival_is_rejected(interval, verdict)
 def test_the_sign_of_a_global_term_is_that_of_the_surprisal_gap(gap, verdict):
     """The bonus lowers pass@1 by .05 at the same learning rate and seed; at others there is nothing to pair."""
     rows = [*rows_of("plain", 0.0, 0.0, stage="tuning"), *rows_of("entropy bonus", -0.05, 0.001, stage="tuning")]
+    rows += [{**row, "strength": 1.0} for row in rows_of("entropy bonus", -0.05, 0.001, stage="tuning", seed=0)]
     rows += [{**row, "learning_rate": 1.0, "value": 9.0} for row in rows_of("entropy bonus", 0.0, 0.0, stage="tuning")]
     rows.append({**rows[0], "stage": "comparison", "quantity": "surprisal_gap", "step": 0, "at": 100.0, "value": gap})
     (found,) = [one for one in confirm.rows_of(rows, STEPS) if one["claim"] == "B11"]
@@ -175,10 +177,13 @@ def test_theory_is_held_against_the_runs_with_their_own_expected_slopes():
             if row["quantity"] == "slope":
                 rows.append({**row, "value": 0.3 * factor + 0.001 * (place % 7)})
                 rows.append({**row, "quantity": "expected_slope", "value": 0.3})
+                rows.append({**rows[-2], "quantity": "matched_slope"})
     found = {one["claim"]: one for one in confirm.rows_of(rows, STEPS)}
     assert {claim: one["verdict"] for claim, one in found.items()} == dict.fromkeys(("B1", "A3", "F1", "E2"), "agrees")
     assert found["F1"]["value"] == pytest.approx(2.0, abs=MADE_UP)
     assert found["A3"]["value"] == pytest.approx(-0.3, abs=MADE_UP)
+    without = [row for row in rows if row["contestant"] != "ds"]  # what E2 has to tell MaxRL from
+    assert "E2" not in {one["claim"] for one in confirm.rows_of(without, STEPS)}
 
 
 def test_every_setting_that_was_tried_has_a_line_with_its_means():
@@ -227,7 +232,7 @@ def test_what_answers_do_is_held_against_the_runs(present, after, entropy, verdi
 
 def test_others_have_a_row_and_no_outcome():
     rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01)]
-    rows += rows_of("grpo", 0.1, 0.01, number=1, stage="others")
+    rows += rows_of("grpo", 0.1, 0.01, number=3, stage="others")
     told = analysis.outcomes(summary(rows), rows, STEPS)
     assert all(one["contestant"] != "grpo" for one in told)
     table = study_tables.standings_markdown(rows, summary(rows))

@@ -47,7 +47,7 @@ def draw_curves(rows: Sequence[Row]) -> Figure:
         look = TUNED[name]
         ax.axhline(0, color=GREY, linewidth=0.6)
         ax.plot(*_curve(own, "expected_relative_gain"), color=GREY, label="plain RL, each alone")
-        ax.plot(*_curve(own, "relative_gain"), label="measured", **look.line())
+        ax.plot(*_curve(own, "matched_relative_gain"), label="measured", **look.line())
         ax.set_title(look.label)
     for ax in grid.flat[len(found) :]:
         ax.set_axis_off()
@@ -74,9 +74,9 @@ def draw_strengths(rows: Sequence[Row]) -> Figure:
                 continue
             look = TUNED[name]
             if all(strength == 0 for strength, _ in points):
-                ax.axhline(
-                    max(value for _, value in points), label=look.label, color=look.color, linestyle=look.linestyle
-                )
+                best = max((key for key in whole if key[0] == name), key=lambda key: _of_setting(tried, key, 1))
+                ends = _of_setting(tried, best, k)
+                ax.axhline(ends, label=look.label, color=look.color, linestyle=look.linestyle)
             else:
                 ax.plot(*zip(*sorted(points), strict=True), label=look.label, **look.points())
         ax.set_xscale("log")
@@ -90,7 +90,7 @@ def path_caption(preset: str, run: str) -> str:
     """The caption of `draw_path`."""
     return (
         "Tuned methods on a small language model: left pass@8 against pass@1 along training, exact values on some "
-        "of the held-out problems, from the model before training, where all lines begin; right pass@k on all held-out "
+        "of the held-out problems, from the models before training, where lines begin; right pass@k on all held-out "
         f"problems after training less before. Means over runs with fresh seeds. Study {preset}, table {run}."
     )
 
@@ -100,8 +100,8 @@ def curves_caption(preset: str, run: str) -> str:
     return (
         "Sharpening, answer by answer: how many nats a correct answer gained against the others of its problem, by how "
         "much likelier it started. A rising line is sharpening. Grey: what plain RL would give had it moved every "
-        "problem on its own to the correctness it has after training. Exact values on held-out problems, means "
-        f"over runs. Study {preset}, table {run}."
+        "problem on its own to the correctness it has after training; problems where that fell are in neither. Exact "
+        f"values on held-out problems, means over runs. Study {preset}, table {run}."
     )
 
 
@@ -109,8 +109,8 @@ def strengths_caption(preset: str, run: str) -> str:
     """The caption of `draw_strengths`."""
     return (
         "What tuning saw: exact pass@1 and pass@64 on validation problems of the settings that were tried to the end, "
-        f"each at its learning rate, by strength; lines are methods without one, at their "
-        f"best. Study {preset}, table {run}."
+        f"each at its learning rate, by strength; lines are methods without one, at the "
+        f"setting with most pass@1. Study {preset}, table {run}."
     )
 
 

@@ -17,9 +17,10 @@ COLUMNS = (  # quantity, k or whether its number of problems is left open, headi
     ("pass_at_k", 256, "pass@256"),
     ("effective_answers", 0, "answers"),
     ("slope", None, "slope"),
-    ("expected_slope", None, "plain alone"),
+    ("matched_slope", None, "slope where Q rose"),
+    ("expected_slope", None, "plain RL alone there"),
 )
-TUNED = tuple(one for one in COLUMNS if one[2] not in ("pass@256", "plain alone"))
+TUNED = tuple(one for one in COLUMNS if one[0] not in ("matched_slope", "expected_slope") and one[1] != 256)
 SECONDS_A_THOUSAND = 2.8  # completions, sampled and trained on, on a core of our machine while both are at work
 MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
 WORDS = {

@@ -1,7 +1,8 @@
 """What the runs of a study say: means, paired differences, and the outcome by rules that were fixed before.
 
 Rows of a study are those of `runs` with the labels of `stages`. Intervals are 95%, of Student's t: of a mean over the
-runs of a contestant, of a difference over pairs with the same warm start and seed.
+runs of a contestant, of a difference over pairs with the same warm start and seed. Runs count as independent: intervals
+are for these few warm starts, and say nothing of others. Before training a warm start is one value.
 """
 
 from __future__ import annotations
@@ -72,13 +73,13 @@ def summary(rows: Sequence[Row], num_steps: int) -> Iterator[dict[str, Any]]:
     stage_of = {row["contestant"]: row["stage"] for row in in_stage}
     keys = sorted({(row["quantity"], row["at"]) for row in in_stage if row["step"] == num_steps})
     of: dict[tuple[str, str, float], Values] = defaultdict(dict)
-    base: dict[tuple[str, float], Values] = defaultdict(dict)
+    base: dict[tuple[str, float], dict[int, float]] = defaultdict(dict)
     for row in in_stage:
         run, value = (row["warm_start"], row["seed"]), float(row["value"])
         if row["step"] == num_steps:
             of[row["contestant"], row["quantity"], row["at"]][run] = value
         elif row["step"] == 0:
-            base[row["quantity"], row["at"]][run] = value
+            base[row["quantity"], row["at"]][row["warm_start"]] = value
     for quantity, at in sorted(base):
         yield _row("", "before", quantity, at, interval(np.array(list(base[quantity, at].values()))))
     for name in stage_of:
@@ -128,11 +129,12 @@ def outcomes(found: Sequence[Row], rows: Sequence[Row], num_steps: int) -> list[
 
     Columns: contestant, against, outcome. That of a secondary measure stands after `against`: plain: pass_at_k 8.
     """
+    compared = {row["contestant"] for row in rows if row["stage"] == "comparison"} - {PLAIN}
     pairs = [
         (row["contestant"], row["against"])
         for row in found
         if (row["quantity"], row["at"]) == ("pass_at_k", 64) and row["against"] in (PLAIN, DS) and row["num_runs"] > 1
-        if row["contestant"] != PLAIN
+        if row["contestant"] in compared
     ]
     told = [
         {"contestant": one, "against": other, "outcome": outcome(found, one, other)}

@@ -188,11 +188,17 @@ def slopes(first: Sequence[Audited], last: Sequence[Audited]) -> Iterator[Measur
 def against_plain(whole: Sequence[Audited], last: Sequence[Audited]) -> Iterator[Measure]:
     """Slope and curve on problems whose wrong answers are known, and those of plain RL had it moved each on its own.
 
-    The curve is the gain of correct answers, less their problem's mean, at their start, less the problem's mean.
+    Plain RL lowers no problem's correctness: where it fell there is no such thing, and these problems are left out of
+    both, `left_out` says which share; `slope` alone has all. The curve is the gain of correct answers, less their
+    problem's mean, at their start, less the problem's mean.
     """
     if whole and (expected := exact.expected_gains(whole, last[: len(whole)])) is not None:
-        found = exact.gains([exact.correct_part(one) for one in whole], last[: len(whole)])
-        for name, gains in (("", found), ("expected_", expected)):
+        correct = [exact.correct_part(one) for one in whole]
+        kept = np.unique(expected.problem).tolist()
+        yield "slope", len(whole), _slope(exact.gains(correct, last[: len(whole)]))
+        yield "left_out", len(whole), 1 - len(kept) / sum(len(one.log_prob) > 0 for one in correct)
+        found = exact.gains([correct[place] for place in kept], [last[place] for place in kept])
+        for name, gains in (("matched_", found), ("expected_", expected)):
             yield f"{name}slope", len(whole), _slope(gains)
             for row in sharpening.curve_rows(gains):
                 yield f"{name}relative_gain", float(row["at"]), float(row["value"])

@@ -38,7 +38,7 @@ def tuned(runs: Runs, contestants: Sequence[Contestant], compute: Compute) -> di
         plain = _plain(runs, chosen, seeds, compute)
         best = ranked(scores, plain)[0]
         if more := beyond(grid(plan, one), best, one.strength in WHOLE):
-            scores |= _scores(runs, one, more, seeds, compute)
+            scores |= _scores(runs, one, more, seeds, compute, needed=False)
             best = ranked(scores, plain)[0]
         chosen[one.name] = best
     return chosen
@@ -87,9 +87,15 @@ def _plain(runs: Runs, chosen: Mapping[str, Candidate], seeds: Sequence[int], co
 
 
 def _scores(
-    runs: Runs, one: Contestant, candidates: Sequence[Candidate], seeds: Sequence[int], compute: Compute
+    runs: Runs,
+    one: Contestant,
+    candidates: Sequence[Candidate],
+    seeds: Sequence[int],
+    compute: Compute,
+    *,
+    needed: bool = True,
 ) -> dict[Candidate, Score]:
-    """The scores of the candidates of which every run came to its end; raises ValueError if there is none."""
+    """The scores of candidates of which every run came to its end; raises ValueError if one is needed and none is."""
     work = list(runs.tuning(one, candidates, seeds))
     found = [_score(rows, run.task.setting.steps) for run, rows in zip(work, compute(work), strict=True)]
     parts = [found[place : place + len(seeds)] for place in range(0, len(found), len(seeds))]
@@ -98,7 +104,7 @@ def _scores(
         for candidate, part in zip(candidates, parts, strict=True)
         if np.isfinite(part).all()
     }
-    if not scores:
+    if needed and not scores:
         raise ValueError(
             f"{one.name}: of each of its {len(candidates)} settings a run failed: want one without, see the notes"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import warnings
 from collections.abc import Mapping, Sequence
@@ -117,7 +118,7 @@ class _Work:
     def __init__(self, plan: Protocol, options: StudyOptions) -> None:
         from sharpening.llm.sampling import models
 
-        self.options, self.clock = options, store.Clock()
+        self.options, self.clock, self.plan = options, store.Clock(), plan
         self.rows: list[Row] = []
         self.num_failed = 0
         self.known: set[tuple[Any, ...]] = set()
@@ -132,7 +133,8 @@ class _Work:
         options = self.options
         weights = {str(seed): name for seed, name in self.weights.items()}
         about = {"preset": options.preset, "until": options.until, "only": list(options.only), "weights": weights}
-        return {"command": "study", "table": table, **about}
+        plan = hashlib.sha256(repr(self.plan).encode()).hexdigest()[:12]
+        return {"command": "study", "table": table, "protocol": plan, **about}
 
     def compute(self, runs: Sequence[Labelled]) -> list[Sequence[Row]]:
         """The rows of every run; none of one that failed."""
