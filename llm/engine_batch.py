@@ -43,8 +43,9 @@ class Choice(NamedTuple):
 
     @property
     def reads_tokens(self) -> bool:
-        """Whether anything that is counted or summed over a completion's tokens enters."""
-        return self.is_by_token or bool({"log_prob", "base_log_prob", "num_tokens"} & set(self.needs))
+        """Whether anything that is told by all of a completion's tokens enters."""
+        read = table.named(self.method.advantage, table.INPUTS) if self.method.is_own else self.needs
+        return self.is_by_token or bool({"log_prob", "base_log_prob", "num_tokens", "answer"} & set(read))
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -120,7 +121,7 @@ def advantages(choice: Choice, batch: Batch) -> Advantages:
     if batch.answer is not None:
         numbers: dict[Hashable, int] = {}
         inputs["answer"] = torch.tensor([numbers.setdefault(one, len(numbers)) for one in batch.answer])
-    named = table.named(method.advantage, table.INPUTS)
+    named = (*table.named(method.advantage, table.INPUTS), "reward", "correct")  # the last two also mark what is scored
     grouped = {name: _grouped(one, rows, slots, shape) for name, one in inputs.items() if name in named}
     place = rows * shape[1] + slots
     shaped = calls.group_advantages(method, grouped, values).reshape(-1)[place]

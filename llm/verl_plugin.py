@@ -1,9 +1,10 @@
 r"""Every method of group level in verl 0.9, which is left as it is: `algorithm.adv_estimator=sharpening`.
 
 verl imports the modules that the environment variable VERL_USE_EXTERNAL_MODULES names, in every process. Imported by
-verl, this one wraps two functions: `compute_advantage`, which sees whole groups with the log-probabilities of the
-policy that sampled, before every trainer and policy loss of verl; and `validate_config`, so that what cannot work is
-refused before anything starts. Any other estimator goes through as before.
+verl, this one wraps `compute_advantage`, which sees whole groups with the log-probabilities of the policy that
+sampled, before every trainer and policy loss of verl; what calls it in verl's newer trainer, where a session may have
+several outputs; and `validate_config`, so that what cannot work is refused before anything starts. Any other
+estimator goes through as before.
 
     VERL_USE_EXTERNAL_MODULES=sharpening.llm.verl_plugin python -m verl.trainer.main_ppo \
         algorithm.adv_estimator=sharpening \
@@ -23,10 +24,11 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import math
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sharpening.llm import engine_batch
@@ -63,17 +65,40 @@ def require_possible(config: Any) -> None:
         )
     if "answer" in choice.needs and config.trainer.use_v1:
         raise ValueError(f"trainer.use_v1: True: {method.id} counts answers, which that trainer hides: want false")
-    correction = config.algorithm.get("rollout_correction") or {}
-    if choice.reads_tokens and correction.get("rollout_rs"):
+    require_whole(choice, config.algorithm)
+    if config.algorithm.use_kl_in_reward and method.rewards[0] > -math.inf:
         raise ValueError(
-            f"algorithm.rollout_correction.rollout_rs: {correction['rollout_rs']!r}: it hides tokens, and {method.id} "
-            "needs the whole completion's: want null"
+            f"algorithm.use_kl_in_reward: True: it makes rewards negative, which {method.id} is not made for: want "
+            "false, with actor.use_kl_loss for a KL term"
         )
     filters = config.algorithm.get("filter_groups") or {}
-    strength = float(actor.kl_loss_coef) if actor.use_kl_loss else 0.0
+    in_loss = float(actor.kl_loss_coef) if actor.use_kl_loss else 0.0
+    strength = in_loss + (float(config.algorithm.kl_ctrl.kl_coef) if config.algorithm.use_kl_in_reward else 0.0)
     is_filtered = bool(filters.get("enable"))
     for line in calls.caveats(method, values, kl_strength=strength, is_dynamic_sampling=is_filtered):
         warnings.warn(line, stacklevel=2)
+
+
+def require_whole(choice: Choice, algorithm: Mapping[str, Any]) -> None:
+    """Raises ValueError where verl hides tokens from a method that reads whole completions."""
+    correction = algorithm.get("rollout_correction") or {}
+    if choice.reads_tokens and correction.get("rollout_rs"):
+        raise ValueError(
+            f"algorithm.rollout_correction.rollout_rs: {correction['rollout_rs']!r}: it hides tokens, and "
+            f"{choice.method.id} needs the whole completion's: want null"
+        )
+
+
+def require_single_outputs(batch_keys: Sequence[str]) -> None:
+    """Raises ValueError where a session has several outputs, whose advantages verl itself gives to the last alone.
+
+    A key of verl's names prompt, session and output.
+    """
+    session, most = Counter(key.rpartition("_")[0] for key in batch_keys).most_common(1)[0]
+    if most > 1:
+        raise ValueError(
+            f"session {session} has {most} outputs: sessions of several outputs are not supported: want one of each"
+        )
 
 
 def batch_of(data: Any, correct_above: float | None, num_repeat: int) -> Batch:
@@ -85,13 +110,14 @@ def batch_of(data: Any, correct_above: float | None, num_repeat: int) -> Batch:
     tensors, others = data.batch, data.non_tensor_batch
     there = set(tensors.keys())
     group = [str(one) for one in others["uid"]]
-    prompt, most = Counter(group).most_common(1)[0]
+    mask = tensors["response_mask"]
+    written = [name for name, is_any in zip(group, mask.any(-1).tolist(), strict=True) if is_any]  # others are padding
+    prompt, most = Counter(written or [""]).most_common(1)[0]
     if most > num_repeat > 1:
         raise ValueError(
             f"actor_rollout_ref.rollout.n: {num_repeat}: prompt {prompt} has {most} outputs: sessions of several "
             "outputs are not supported: want one of each"
         )
-    mask = tensors["response_mask"]
     score = tensors["token_level_scores" if "token_level_scores" in there else "token_level_rewards"].sum(-1)
     answer = None
     if "responses" in there:
@@ -113,7 +139,9 @@ def with_advantages(data: Any, algorithm: Mapping[str, Any], num_repeat: int) ->
     Their sizes are logged, as a warning where the term is larger than the advantage without it.
     """
     settings = settings_of(algorithm)
-    found = engine_batch.advantages(chosen(settings), batch_of(data, settings.correct_above, num_repeat))
+    choice = chosen(settings)
+    require_whole(choice, algorithm)  # a trainer of verl's may not validate its configuration
+    found = engine_batch.advantages(choice, batch_of(data, settings.correct_above, num_repeat))
     entering = found.by_token.to(data.batch["token_level_rewards"].dtype)
     data.batch["advantages"], data.batch["returns"] = entering, entering.clone()
     plain, term = found.plain.abs().mean().item(), (found.shaped - found.plain).abs().mean().item()
@@ -140,6 +168,20 @@ def wrapped_advantage(original: Callable[..., Any]) -> Callable[..., Any]:
     return compute_advantage
 
 
+def wrapped_trajectories(original: Callable[..., Any]) -> Callable[..., Any]:
+    """The `compute_advantage_for_multi_trajectories` of verl, which refuses what it would take for single ones."""
+    signature = inspect.signature(original)
+
+    @functools.wraps(original)
+    def compute_advantage_for_multi_trajectories(*args: Any, **given: Any) -> Any:
+        named = signature.bind(*args, **given).arguments
+        if named["adv_estimator"] == NAME:
+            require_single_outputs(named["batch_keys"])
+        return original(*args, **given)
+
+    return compute_advantage_for_multi_trajectories
+
+
 def wrapped_validation(original: Callable[..., None]) -> Callable[..., None]:
     """The `validate_config` of verl, which also refuses what cannot work with the method."""
 
@@ -153,12 +195,14 @@ def wrapped_validation(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def install() -> None:
-    """Puts both wrappers wherever a module of verl has the function; a second call changes nothing."""
+    """Puts the wrappers wherever a module of verl has the function; a second call changes nothing."""
     from verl.trainer.ppo import ray_trainer
+    from verl.trainer.ppo.v1 import utils
     from verl.utils import config
 
     for module, name, wrapped in (
         (ray_trainer, "compute_advantage", wrapped_advantage),
+        (utils, "compute_advantage_for_multi_trajectories", wrapped_trajectories),
         (config, "validate_config", wrapped_validation),
     ):
         original = getattr(module, name)

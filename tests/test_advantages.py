@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sharpening.theory.methods import baselines
+from sharpening.theory.methods import baselines, calls
 from tests import reference_groups as reference
 from tests.tolerances import ADVANTAGE32, ADVANTAGE64
 
@@ -182,3 +182,17 @@ def test_a_negative_gamma_is_refused():
 def test_required_inputs_are_the_parameters_without_a_default():
     assert baselines.required_inputs(baselines.grpo) == ("reward",)
     assert baselines.required_inputs(baselines.dapo) == ("reward", "correct")
+
+
+@pytest.mark.parametrize("spec", ["maxrl", "a_grae", "unlikeliness", "rarity_maxrl"])
+def test_rewards_that_turn_a_formula_upside_down_are_refused(spec: str) -> None:
+    """A mean of -.5 that divides would pay the wrong answers; what is not scored may be anything."""
+    method = calls.resolve(spec)
+    reward = np.array([[1.0, -1.0, -1.0, -1.0]])
+    inputs = {"reward": reward, "correct": np.maximum(reward, 0.0), "log_prob": -np.array([[1.0, 2.0, 3.0, 4.0]])}
+    inputs |= {"num_tokens": np.full((1, 4), 5)}
+    named = {name: inputs[name] for name in calls.needs(method)}
+    with pytest.raises(ValueError, match=f"reward has 3 values that are not .*, which is what {spec} is made for"):
+        calls.group_advantages(method, named)
+    found = calls.group_advantages(method, {**named, "reward": np.array([[1.0, 0.0, 0.0, np.nan]])})
+    assert found[0, 0] > 0 >= found[0, 1:].max()

@@ -190,6 +190,30 @@ def test_several_outputs_of_a_session_are_refused() -> None:
     data = verl_data(engine_batches.made())
     with pytest.raises(ValueError, match=r"actor_rollout_ref.rollout.n: 4: prompt c has 6 outputs: sessions of"):
         verl_plugin.batch_of(data, None, 4)
+    data.batch["response_mask"] = torch.zeros_like(data.batch["response_mask"])  # as of what verl pads a batch with
+    assert len(verl_plugin.batch_of(data, None, 4).group) == len(data.non_tensor_batch["uid"])
+    verl_plugin.require_single_outputs(["a_b_0_0", "a_b_1_0", "a_b_2_1"])
+    with pytest.raises(ValueError, match="session a_b_1 has 2 outputs: sessions of several outputs are not supported"):
+        verl_plugin.require_single_outputs(["a_b_0_0", "a_b_1_0", "a_b_1_1"])
+
+
+def test_hidden_tokens_are_refused_where_nothing_was_validated() -> None:
+    section = algorithm("ds", STRONG) | {"rollout_correction": {"rollout_rs": "token_k1"}}
+    with pytest.raises(ValueError, match="rollout_rs: 'token_k1': it hides tokens, and ds needs the whole"):
+        verl_plugin.with_advantages(verl_data(engine_batches.made()), section, num_repeat=6)
+
+
+def test_a_function_that_names_no_reward_sees_no_filler_either(tmp_path: Any) -> None:
+    """A group of 2 beside one of 3: its numbers are those that it has alone."""
+    file = tmp_path / "mine.py"
+    file.write_text("def mine(log_prob):\n    return log_prob - log_prob.mean(-1, keepdims=True)\n")
+    choice = engine_batch.choose(f"{file}:mine", {}, "a test")
+    log_prob = torch.tensor([[-1.0], [-2.0], [-6.0], [-1.0], [-2.0]])
+    marks = torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0])
+    whole = Batch(["a", "a", "a", "b", "b"], marks, marks, torch.ones(5, 1), log_prob)
+    alone = Batch(["b", "b"], marks[3:], marks[3:], torch.ones(2, 1), log_prob[3:])
+    found = engine_batch.advantages(choice, whole).shaped[3:]
+    assert found.tolist() == engine_batch.advantages(choice, alone).shaped.tolist() == [0.5, -0.5]
 
 
 def test_only_the_named_estimator_is_ours() -> None:
@@ -207,13 +231,21 @@ def test_only_the_named_estimator_is_ours() -> None:
 
 def configuration(method: str, parameters: dict[str, Any] | None = None, **changes: Any) -> Any:
     """What is read of a whole configuration of verl, with some of it changed."""
-    settings: dict[str, Any] = {"n": 8, "use_kl_loss": False, "use_v1": True, "rollout_rs": None, "enable": False}
+    settings: dict[str, Any] = {
+        "n": 8,
+        "use_kl_loss": False,
+        "in_reward": False,
+        "use_v1": True,
+        "rollout_rs": None,
+        "enable": False,
+    }
     settings |= changes
     parts = algorithm(method, parameters) | {
         "rollout_correction": {"rollout_rs": settings["rollout_rs"]},
         "filter_groups": {"enable": settings["enable"]},
     }
-    named = type("Algorithm", (dict,), {"use_kl_in_reward": False, "adv_estimator": "sharpening"})
+    fields = {"use_kl_in_reward": settings["in_reward"], "kl_ctrl": SimpleNamespace(kl_coef=0.002)}
+    named = type("Algorithm", (dict,), {**fields, "adv_estimator": "sharpening"})
     return SimpleNamespace(
         algorithm=named(parts),
         trainer=SimpleNamespace(use_v1=settings["use_v1"]),
@@ -232,6 +264,14 @@ def configuration(method: str, parameters: dict[str, Any] | None = None, **chang
         (configuration("mara"), "actor_rollout_ref.actor.use_kl_loss: False: mara needs the policy before training"),
         (configuration("ips"), "trainer.use_v1: True: ips counts answers, which that trainer hides: want false"),
         (configuration("ds", rollout_rs="x"), "algorithm.rollout_correction.rollout_rs: 'x': it hides tokens, and ds "),
+        (
+            configuration("ips", use_v1=False, rollout_rs="x"),
+            "rollout_rs: 'x': it hides tokens, and ips needs the whole",
+        ),
+        (
+            configuration("maxrl", in_reward=True),
+            "algorithm.use_kl_in_reward: True: it makes rewards negative, which maxrl",
+        ),
         (
             configuration("entropy_bonus", {"form": "loss"}),
             "verl's plugin cannot run entropy_bonus: it is a loss",
@@ -254,6 +294,7 @@ def test_what_can_work_is_not_refused_and_caveats_are_warnings() -> None:
             configuration("mara", {"strength": 0.001}, use_kl_loss=True),
             configuration("ips", use_v1=False),
             configuration("ds_token", {"gamma_correct": 0.0, "gamma_incorrect": 0.0}),
+            configuration("mara", {"strength": 0.002}, in_reward=True),  # the penalty there is in the reward
         ):
             verl_plugin.require_possible(config)
     with pytest.warns(UserWarning, match="dynamic sampling"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from sharpening.figures.report import live as pages
 from sharpening.figures.tables import alarms
+from sharpening.llm.training import folder_lock
 from sharpening.storage import store
 from tests.command_line import runner
 from tests.pages import rows_of
@@ -50,6 +52,8 @@ def test_an_alarm_waits_for_enough_updates_and_forgets_old_ones(alarm) -> None:
     assert alarm(disturbed[: alarms.WINDOW - 1]) is None
     assert alarm(disturbed[: alarms.WINDOW]) is not None
     assert alarm(disturbed + rows(**SILENT)) is None
+    of_none = [row | {"value": math.nan} for row in disturbed]
+    assert alarm(disturbed + of_none) is None  # what was before is over
     unknown = [row | {"value": math.nan} for row in disturbed]
     assert alarm(unknown) is None
 
@@ -111,6 +115,22 @@ def test_a_run_is_followed_to_its_end(folder: Path, monkeypatch, capfd) -> None:
     assert "strength too large" in last
     assert Page(last).faults == []
     assert [found["aria-label"] for tag, found in Page(last).tags if tag == "svg"] == ["training"]
+
+
+def test_a_run_that_was_stopped_is_not_waited_for(folder: Path, monkeypatch, capfd) -> None:
+    """While its process is there it is, however long nothing comes; then two looks at the same rows are enough."""
+    text = store.rows_to_csv([row for row in rows(**SILENT) if row["step"] <= 3])
+    (folder / "rows.csv").write_text(text)
+    looks = []
+    with contextlib.ExitStack() as training:
+        training.enter_context(folder_lock.alone_in(folder))
+        monkeypatch.setattr(
+            "sharpening.commands.live.sleep", lambda _: looks.append(1) or (len(looks) == 4 and training.close())
+        )
+        done = runner(capfd)("live", str(folder))
+    assert (done.status, done.err, len(looks)) == (0, "", 4)
+    said = "stopped after step 3 of 12: the command of llm that made it goes on from there"
+    assert done.out.splitlines()[-2:] == [said, f"page: {folder / 'live.html'}"]
 
 
 def test_one_look_at_a_run_that_goes_on(folder: Path, capfd) -> None:

@@ -29,7 +29,7 @@ def rollouts(seed: int = 0, shape: tuple[int, ...] = (40, 6)) -> dict[str, np.nd
     rng = np.random.default_rng(seed)
     correct = (rng.random(shape) < 0.5).astype(float)
     return {
-        "reward": correct + 0.1 * (rng.random(shape) < 0.3),
+        "reward": 0.9 * correct + 0.1 * (rng.random(shape) < 0.3),
         "correct": correct,
         "log_prob": -rng.exponential(scale=5, size=shape),
         "base_log_prob": -rng.exponential(scale=5, size=shape),

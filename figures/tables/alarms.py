@@ -15,9 +15,10 @@ LARGE_K = 8  # pass@k that sharpening costs first
 
 
 def recent(rows: Sequence[Row], quantity: str) -> float:
-    """The mean of a quantity over its last `WINDOW` known values; NaN where there are fewer."""
-    known = [row["value"] for row in rows if row["quantity"] == quantity and math.isfinite(row["value"])]
-    return math.fsum(known[-WINDOW:]) / WINDOW if len(known) >= WINDOW else math.nan
+    """The mean of a quantity over those of its last `WINDOW` values that are numbers; NaN where no half of them is."""
+    last = [row["value"] for row in rows if row["quantity"] == quantity][-WINDOW:]
+    known = [value for value in last if not math.isnan(value)]
+    return math.fsum(known) / len(known) if len(last) == WINDOW and 2 * len(known) >= WINDOW else math.nan
 
 
 def too_strong(rows: Sequence[Row]) -> str | None:
@@ -49,7 +50,7 @@ def wrong_term_dominates(rows: Sequence[Row]) -> str | None:
     share = recent(rows, "method/wrong_share")
     if not share > WRONG:
         return None
-    return f"the wrong answers' term dominates: {share:.0%} of the term falls on them; a smaller gamma_incorrect"
+    return f"the wrong answers' term dominates: {share:.0%} of the term falls on them"
 
 
 def sharpens(rows: Sequence[Row]) -> str | None:

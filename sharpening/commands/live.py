@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from time import sleep
+from typing import Any
 
 from pydantic import Field
 
@@ -12,6 +13,7 @@ from sharpening.commands.llm import RUN_FILE
 from sharpening.commands.options import NonEmpty, Options
 from sharpening.figures.report import live as pages
 from sharpening.figures.tables import alarms
+from sharpening.llm.training import folder_lock
 from sharpening.storage import files, store
 
 
@@ -34,10 +36,13 @@ def live(options: LiveOptions) -> int:
     files.refuse_as_file("to", page)
     said: set[str] = set()
     last, written = -1, ""
+    before: list[dict[str, Any]] = []
     while True:
         path = folder / "rows.csv"
         rows = store.read_rows(path, is_growing=True) if path.exists() else []
-        is_done = options.once or ((folder / "model").is_dir() and any(row["step"] == num_steps for row in rows))
+        is_stopped = bool(rows) and rows == before and not folder_lock.is_taken(folder)
+        is_whole = (folder / "model").is_dir() and any(row["step"] == num_steps for row in rows)
+        is_done, before = options.once or is_whole or is_stopped, rows
         steps = list(dict.fromkeys(int(row["step"]) for row in rows))
         for step in (step for step in (steps if is_done else steps[:-1]) if step > last):  # rows of the last may come
             print(pages.line(rows, step, num_steps), flush=True)
@@ -50,6 +55,8 @@ def live(options: LiveOptions) -> int:
             store.write_text_atomically(page, text)
             written = text
         if is_done:
+            if is_stopped and not is_whole:
+                print(f"stopped after step {last} of {num_steps}: the command of llm that made it goes on from there")
             print(f"page: {page}")
             return 0
         sleep(options.seconds)

@@ -148,7 +148,8 @@ def group_advantages(method: Method, inputs: Inputs, parameters: Values = NO_PAR
 
     Shapes:   inputs: (..., group_size) each, arrays of one library, floats but for `answer`. Returns the same shape.
     Requires: what `needs` names; correct 0.0 or 1.0, everything else that is needed finite, num_tokens >= 1.
-              Raises ValueError naming the input, and what the caller has where one is missing.
+              Rewards within the method's `rewards`. Raises ValueError naming the input, and what the caller has
+              where one is missing.
 
     >>> import numpy as np
     >>> group_advantages(resolve("dr_grpo"), {"reward": np.array([[1.0, 0.0, np.nan]])})
@@ -208,7 +209,19 @@ def _checked(method: Method, inputs: Inputs, required: Collection[str]) -> Array
     is_valid = scorable.is_scorable(inputs)
     for name in required:
         _require_valid(name, inputs[name], is_valid)
+    if "reward" in required:
+        _require_fitting(method, inputs["reward"], is_valid)
     return is_valid
+
+
+def _require_fitting(method: Method, reward: Array, is_valid: Array) -> None:
+    """Raises ValueError for rewards that the method's formula turns upside down, as a negative mean that divides."""
+    least, largest = method.rewards
+    xp = array_namespace(reward)
+    num_bad = int(xp.sum(xp.astype(((reward < least) | (reward > largest)) & is_valid, xp.int64)))
+    if num_bad:
+        allowed = f"of {least:g} or more" if largest == math.inf else f"from {least:g} to {largest:g}"
+        raise ValueError(f"reward has {num_bad} values that are not {allowed}, which is what {method.id} is made for")
 
 
 def _require_valid(name: str, values: Array, is_valid: Array) -> None:

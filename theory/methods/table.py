@@ -22,6 +22,7 @@ LARGEST = 1e6  # of a number in a method here: far beyond it an exact flow is to
 Level = Literal["group", "token", "loss"]
 Values = Mapping[str, Any]
 
+NOT_NEGATIVE = (0.0, math.inf)
 OPEN = 1e9  # a clip range of TRL's that clips nothing
 INPUTS = ("reward", "correct", "log_prob", "base_log_prob", "num_tokens", "answer")
 TOKEN_INPUTS = ("ratio", "advantage", "token_entropy", "token_log_prob", "is_top_token", "uniform", "is_token")
@@ -40,6 +41,8 @@ class Parameter:
 @dataclasses.dataclass(frozen=True)
 class Method:
     """One method. `needs` and `token_needs` hold at the default parameters; `calls.needs` knows the others.
+
+    `rewards` are the least and the largest reward that the formula is meant for.
 
     `advantage` (`theory.methods.baselines` and its siblings) and `token_weight` (`theory.methods.token_weights`) take
     keyword arguments. `least_group_size` is 2 with a group baseline, else 1; `order` names the parameter, if any, that
@@ -68,6 +71,7 @@ class Method:
     trl_limits: Mapping[str, tuple[object, str]] = dataclasses.field(default_factory=dict)
     no_kl: str = ""
     is_own: bool = False
+    rewards: tuple[float, float] = (-math.inf, math.inf)
 
     def is_normalised(self, values: Values) -> bool:
         """Whether the advantage without a term is divided by the group's standard deviation."""
@@ -172,6 +176,7 @@ _ROWS = (
         baselines.maxrl,
         "arXiv 2602.02710",
         sources={"epsilon": "arXiv 2602.02710's code"},
+        rewards=NOT_NEGATIVE,
     ),
     _group("psr", baselines.psr, "arXiv 2506.01347", 1),
     _group("nsr", baselines.nsr, "arXiv 2506.01347", 1),
@@ -200,6 +205,7 @@ _ROWS = (
         baselines.a_grae,
         "code of A-GRAE as summarised",
         sources={"batch_mean": "ours: the method takes it from its batch", **origins.STD},
+        rewards=(0.0, 1.0),
     ),
     _group(
         "entropic",
@@ -234,6 +240,7 @@ _ROWS = (
             "ddof": "arXiv 2506.02355's code: 1, sample",
             "epsilon": "arXiv 2506.02355",
         },
+        rewards=NOT_NEGATIVE,
     ),
     _group(
         "ucpo",
@@ -263,7 +270,7 @@ _ROWS = (
             **origins.BASELINE,
         },
     ),
-    _group("rarity_maxrl", sharing.rarity_maxrl, "ours", sources=origins.RARITY),
+    _group("rarity_maxrl", sharing.rarity_maxrl, "ours", sources=origins.RARITY, rewards=NOT_NEGATIVE),
     _group(
         "entropy_bonus",
         terms.entropy_bonus,
