@@ -247,6 +247,20 @@ def test_a_contestant_without_a_setting_that_ran_to_the_end_is_left_out():
     assert [line.get_label() for line in fig.axes[0].lines] == ["plain RL"]
 
 
+def test_the_frontier_has_a_line_a_strength_of_the_first_run_of_each_setting():
+    rows = [*rows_of("plain", 0.0, 0.0, stage="tuning"), *rows_of("ds", 0.1, 0.0, stage="tuning")]
+    rows += [
+        {**row, "learning_rate": 2e-3, "value": row["value"] + 0.1} for row in rows_of("ds", 0.1, 0.0, stage="tuning")
+    ]
+    rows += [{**row, "strength": 1.0} for row in rows_of("ds", 0.2, 0.0, stage="tuning")]
+    fig = study_figures.draw_frontier(rows)
+    lines = {line.get_label(): line for line in fig.axes[0].lines}
+    assert [len(line.get_xdata()) for line in fig.axes[0].lines] == [1, 2, 1, 1]
+    first = [row["value"] for row in rows_of("ds", 0.1, 0.0, stage="tuning") if row["step"] and row["at"] == 1]
+    np.testing.assert_allclose(lines["DS"].get_xdata(), [first[0], first[0] + 0.1], rtol=FLOAT64)
+    assert [text.get_text() for text in fig.axes[0].texts] == ["0.3", "1"]
+
+
 @pytest.mark.slow
 def test_figures_draw_the_rows_that_there_are():
     rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01), *rows_of("ds", 0.02, 0.01, stage="tuning")]

@@ -8,11 +8,14 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from sharpening.figures.style import PAGE, TUNED
 
 Row = Mapping[str, Any]
 GREY = "#777777"
+PASS_AT_1 = ("pass_at_k", 1)
+FRONTIER = (("pass_at_k", 8, "pass@8"), ("effective_answers", 0, "correct answers alive"))
 MOST = 7  # curves in a panel
 
 
@@ -86,6 +89,34 @@ def draw_strengths(rows: Sequence[Row]) -> Figure:
     return fig
 
 
+def draw_frontier(rows: Sequence[Row]) -> Figure:
+    """pass@8 and answers alive against pass@1 of every setting, in its first run; a line is a strength."""
+    found = [row for row in rows if row["stage"] == "tuning"]
+    first = min((row["seed"] for row in found), default=0)
+    ends = [row for row in found if row["seed"] == first and row["step"] == row["num_steps"]]
+    fig, axes = plt.subplots(1, 2, figsize=PAGE)
+    for ax, (quantity, at, heading) in zip(axes, FRONTIER, strict=True):
+        for name in _names(ends):
+            look, strengths = TUNED[name], sorted({key[1] for key in _settings(ends) if key[0] == name})
+            for strength in strengths:
+                keys = sorted(key for key in _settings(ends) if key[:2] == (name, strength))
+                values = [[_own(ends, key, *measure)[0] for key in keys] for measure in (PASS_AT_1, (quantity, at))]
+                label = look.label if strength == strengths[0] else None
+                ax.plot(*values, label=label, **look.line())
+                if strength:
+                    ax.annotate(f"{strength:.2g}", (values[0][0], values[1][0]), size="x-small", color=look.color)
+        start = [row for row in found if row["step"] == 0 and row["seed"] == first]
+        before = [[row["value"] for row in start if _is(row, *one)][:1] for one in (PASS_AT_1, (quantity, at))]
+        ax.plot(*before, marker="*", linestyle="none", color=GREY, label="before training")
+        ax.set_xlabel("pass@1, validation")
+        ax.set_ylabel(heading)
+    axes[1].set_yscale("log")
+    for part in (axes[1].yaxis.set_major_formatter, axes[1].yaxis.set_minor_formatter):
+        part(StrMethodFormatter("{x:g}"))
+    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
+    return fig
+
+
 def path_caption(preset: str, run: str) -> str:
     """The caption of `draw_path`."""
     return (
@@ -102,6 +133,16 @@ def curves_caption(preset: str, run: str) -> str:
         "much likelier it started. A rising line is sharpening. Grey: what plain RL would give had it moved every "
         "problem on its own to the correctness it has after training; problems where that fell are in neither. Exact "
         f"values on held-out problems, means over runs. Study {preset}, table {run}."
+    )
+
+
+def frontier_caption(preset: str, run: str) -> str:
+    """The caption of `draw_frontier`."""
+    return (
+        "Every setting that was tried in tuning, one run each from one warm start: exact pass@8 and correct answers "
+        "alive (exp of their entropy) against pass@1, on validation problems. A line joins the learning rates of one "
+        "strength, whose number stands at the smallest; up and to the right is better. Star: the model before "
+        f"training. Study {preset}, table {run}."
     )
 
 
@@ -151,18 +192,21 @@ def _settings(rows: Sequence[Row]) -> list[Key]:
     return list(dict.fromkeys((row["contestant"], row["strength"], row["learning_rate"]) for row in rows))
 
 
-def _own(rows: Sequence[Row], key: Key, k: int) -> list[float]:
+def _is(row: Row, quantity: str, at: float) -> bool:
+    return (row["quantity"], row["at"]) == (quantity, at)
+
+
+def _own(rows: Sequence[Row], key: Key, quantity: str, at: float) -> list[float]:
     return [
         row["value"]
         for row in rows
-        if (row["contestant"], row["strength"], row["learning_rate"]) == key
-        and (row["quantity"], row["at"]) == ("pass_at_k", k)
+        if (row["contestant"], row["strength"], row["learning_rate"]) == key and _is(row, quantity, at)
     ]
 
 
 def _num_runs(rows: Sequence[Row], key: Key) -> int:
-    return len(_own(rows, key, 1))
+    return len(_own(rows, key, *PASS_AT_1))
 
 
 def _of_setting(rows: Sequence[Row], key: Key, k: int) -> float:
-    return float(np.mean(_own(rows, key, k)))
+    return float(np.mean(_own(rows, key, "pass_at_k", k)))

@@ -32,6 +32,7 @@ COMMITTED = ("results/reference",)  # stores that have warm starts, beside the u
 FIGURES = {  # and the stage that each shows
     "study_path": (study_figures.draw_path, study_figures.path_caption, "comparison"),
     "study_curves": (study_figures.draw_curves, study_figures.curves_caption, "comparison"),
+    "study_frontier": (study_figures.draw_frontier, study_figures.frontier_caption, "tuning"),
     "study_strengths": (study_figures.draw_strengths, study_figures.strengths_caption, "tuning"),
 }
 
