@@ -90,6 +90,7 @@ LOOKS = {
 }
 TUNED = {  # contestants whose strength and learning rate were tuned, on tables and on a language model
     "plain": Look("plain RL", "#000000", "o", "-"),
+    "plain gentler": Look("plain RL, gentler", "#777777", "o", ":"),
     "ds": LOOKS["ds"],
     "ds centred": Look("DS centred", "#009E73", "v", "-."),
     "entropy bonus": LOOKS["entropy_bonus"],

@@ -85,6 +85,7 @@ CONTESTANTS = (
     Contestant("ips", "ips", "exponent", (0.25, 0.5, 0.75, 1.0), tier=2),
     Contestant("pkpo", "pkpo", "k", (2, 3, 4, 6), tier=2),
     Contestant("maxrl", "maxrl", tier=2),
+    Contestant("plain gentler", "dr_grpo", tier=2),  # plain RL by the rule of the others
     Contestant("rarity, no difficulty", "rarity_maxrl", "strength", (0.1, 0.2, 0.4, 0.8), {"difficulty": 0.0}, tier=2),
 )
 
