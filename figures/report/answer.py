@@ -10,7 +10,7 @@ from sharpening.figures.report.blocks import NOT_RUN, Section, direction, link, 
 from sharpening.figures.report.keys import Keyed, Run, best, named
 
 PLAIN, DS, OURS = "plain_rl", "ds", "rarity_maxrl"
-TUNED, CENTRED = "plain", "ds centred"  # names of contestants that are tuned
+TUNED, GENTLER, CENTRED = "plain", "plain gentler", "ds centred"  # names of contestants that are tuned
 ALIKE = 0.01  # numbers of answers that differ by less are called the same
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 MOVED = ("rose", "fell", "did not clearly move")
@@ -130,20 +130,28 @@ def _smoothed(runs: Sequence[Run]) -> Markup | None:
 
 
 def _study(runs: Sequence[Run]) -> Markup | None:
-    """The outcome of the study at full size: DS, tuned, against plain RL, tuned."""
+    """The outcomes of the study at full size: DS, tuned, against plain RL, tuned; and plain RL at a gentler setting."""
     outcomes = best(runs, command="study", table="outcomes", preset="full")
     summary = best(runs, command="study", table="summary", preset="full")
-    if outcomes is None or summary is None or not (found := outcomes.where(contestant=DS, against=TUNED)):
+    if outcomes is None or summary is None:
         return None
-    changes = [summary.place(contestant=DS, against=TUNED, quantity="pass_at_k", at=at) for at in (1.0, 8.0, 64.0)]
-    return told(
-        "With both tuned, in {} pairs of runs, the outcome by the rule fixed before is: DS against plain RL, {}; it "
-        "changed pass@1 by {}, pass@8 by {} and pass@64 by {} ({}).",
-        summary.cell(changes[0], "num_runs"),
-        outcomes.cell(found[0], "outcome"),
-        *(summary.estimate(place, sign="+") for place in changes),
-        link(summary),
-    )
+    found = []
+    for one, other, names in ((DS, TUNED, ("DS", "plain RL")), (GENTLER, DS, ("plain RL at a gentler setting", "DS"))):
+        for place in outcomes.where(contestant=one, against=other):
+            changes = [
+                summary.place(contestant=one, against=other, quantity="pass_at_k", at=at) for at in (1.0, 8.0, 64.0)
+            ]
+            found.append(
+                told(
+                    "{} against {}, both tuned, {} pairs of runs: {} by the rule fixed before, pass@1 {}, pass@8 {}, "
+                    "pass@64 {}.",
+                    *names,
+                    summary.cell(changes[0], "num_runs"),
+                    outcomes.cell(place, "outcome"),
+                    *(summary.estimate(change, sign="+") for change in changes),
+                )
+            )
+    return Markup(" ").join([*found, told("({})", link(summary))]) if found else None
 
 
 def _others(runs: Sequence[Run]) -> Markup | None:
