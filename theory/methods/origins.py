@@ -31,6 +31,7 @@ GLOBAL = {
 BASELINE = {"normalise": "ours: the theory's reward is not divided by a standard deviation", **STD}
 CLIPPING = {"clip_low": "a convention: .2", "clip_high": "a convention: .2"}
 COVARIANCE = "arXiv 2505.22617"
+MAXRL = {"epsilon": "arXiv 2602.02710's code"}
 RARITY = {
     "strength": "ours: docs/better_method.md",
     "difficulty": "ours: docs/better_method.md; 1 is MaxRL's, 0 is Dr. GRPO's",

@@ -171,13 +171,7 @@ _ROWS = (
     _group(
         "dapo", baselines.dapo, "arXiv 2503.14476 (its filter; for its clipping see clip_higher)", sources=origins.STD
     ),
-    _group(
-        "maxrl",
-        baselines.maxrl,
-        "arXiv 2602.02710",
-        sources={"epsilon": "arXiv 2602.02710's code"},
-        rewards=NOT_NEGATIVE,
-    ),
+    _group("maxrl", baselines.maxrl, "arXiv 2602.02710", 2, origins.MAXRL, rewards=NOT_NEGATIVE),
     _group("psr", baselines.psr, "arXiv 2506.01347", 1),
     _group("nsr", baselines.nsr, "arXiv 2506.01347", 1),
     _group("w_reinforce", baselines.w_reinforce, "arXiv 2506.01347", 1, {"positive_weight": "arXiv 2506.01347"}),
