@@ -167,7 +167,7 @@ def in_library(inputs: dict[str, np.ndarray], xp, dtype: str) -> dict:
 
 
 @pytest.mark.parametrize(
-    "group_size", [pytest.param(size, marks=[pytest.mark.slow] if size > 5 else []) for size in SIZES]
+    "group_size", [pytest.param(size, marks=[pytest.mark.slow] if size > 4 else []) for size in SIZES]
 )
 def test_agrees_with_the_loops_for_every_reward_vector_and_many_log_probabilities(group_size):
     inputs = drawn_groups(group_size)
