@@ -27,7 +27,7 @@ smoke: $(VENV)/llm.stamp ## also teach a small language model, train it by GRPO 
 test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	$(PY) -m mypy
+	$(PY) -m mypy --num-workers $(WORKERS)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 20
 
 test-all: test $(AXE) ## test, the slow tests, comparisons with packages of others in environments of their own (verl among them)

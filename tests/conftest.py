@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
@@ -21,6 +22,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a hub
 # Hypothesis keeps constants of our modules and tables of Unicode even where it has no database of examples.
 _storage = tempfile.TemporaryDirectory(prefix="hypothesis-")
 os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _storage.name
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script; tests interrupt what they start
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 NO_SKIPS = bool(os.environ.get("NO_SKIPS"))  # a test that is skipped has failed: where all that tests need is there
 collect_ignore = [] if importlib.util.find_spec("verl") else ["test_verl.py"]

@@ -146,6 +146,7 @@ def test_wrong_marks_are_rejected():
     assert abs(check.compare(changed, texts(), sampled()).z) > 8
 
 
+@pytest.mark.slow
 def test_swapped_answers_are_rejected_by_chi_squared_alone():
     """The log-probabilities of the correct answers in reverse: the same Q, another distribution."""
     changed = []

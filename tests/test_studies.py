@@ -172,6 +172,7 @@ def small(**fields: Any) -> runs.StudyRun:
     return runs.StudyRun(**(given | {"num_problems": 5, "parameters": {"gamma_correct": 0.1}} | fields))
 
 
+@pytest.mark.slow
 def test_a_run_repeats_and_its_first_numbers_are_those_of_the_model():
     model_of = {0: str(saved_model())}
     task = small(split="test", every=2)
