@@ -6,6 +6,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
+from typing import TypeVar
 
 import pytest
 from hypothesis import settings
@@ -26,28 +27,29 @@ os.environ["HYPOTHESIS_STORAGE_DIRECTORY"] = _storage.name
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # in the background of a script; tests interrupt what they start
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 NO_SKIPS = bool(os.environ.get("NO_SKIPS"))  # a test that is skipped has failed: where all that tests need is there
 collect_ignore = [] if importlib.util.find_spec("verl") else ["test_verl.py"]
+
+
+def judged(report: Report) -> Report:
+    """The report, a failed one for a skipped one with NO_SKIPS=1."""
+    if NO_SKIPS and report.skipped:
+        report.outcome = "failed"
+        report.longrepr = f"NO_SKIPS is set, and it was skipped: {report.longrepr}"
+    return report
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With NO_SKIPS=1 a skipped test is a failed one."""
-    report = yield
-    if NO_SKIPS and report.skipped:
-        report.outcome = "failed"
-        report.longrepr = f"NO_SKIPS is set, and it was skipped: {report.longrepr}"
-    return report
+    return judged((yield))
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
     """The same of a whole file."""
-    report = yield
-    if NO_SKIPS and report.skipped:
-        report.outcome = "failed"
-        report.longrepr = f"NO_SKIPS is set, and it was skipped: {report.longrepr}"
-    return report
+    return judged((yield))
 
 
 def pytest_unconfigure() -> None:

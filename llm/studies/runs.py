@@ -28,7 +28,7 @@ from sharpening.llm.sampling import evaluate, models
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.training import callbacks, configs, problems, run
 from sharpening.samples import sharpening
-from sharpening.theory import estimators
+from sharpening.theory import estimators, policies
 
 Row = dict[str, Any]
 Measure = tuple[str, float, float]
@@ -219,7 +219,7 @@ def correct_entropy(audits: Sequence[Audited]) -> Iterator[Measure]:
     """H_C of claim B6: -sum of p log p over a problem's correct answers, not normalised, the mean over problems."""
     if audits:
         inside = [one.log_prob[one.correct == 1] for one in audits]
-        yield "correct_entropy", 0, float(np.mean([-np.exp(log_prob) @ log_prob for log_prob in inside]))
+        yield "correct_entropy", 0, float(np.mean([policies.entropy(log_prob) for log_prob in inside]))
 
 
 def presence(lm: LanguageModel, audits: Sequence[Audited], group_size: int, seed: int) -> Iterator[Measure]:
@@ -237,7 +237,8 @@ def presence(lm: LanguageModel, audits: Sequence[Audited], group_size: int, seed
         texts = {completion.tokens for completion in group}
         for tokens, log_prob, correct in zip(one.tokens, one.log_prob, one.correct, strict=True):
             if correct == 1 and COUNTED[0] <= (p := float(np.exp(log_prob))) <= COUNTED[1]:
-                found.append((tuple(tokens) in texts, 1 - (1 - p) ** group_size, min(1.0, p * group_size)))
+                chance = float(estimators.exact_pass_at_k(p, group_size))
+                found.append((tuple(tokens) in texts, chance, min(1.0, p * group_size)))
     if found:
         names = ("present", "expected_present", "proportional_present")
         yield from zip(names, itertools.repeat(group_size), np.mean(found, axis=0).tolist())
