@@ -194,5 +194,6 @@ def test_rewards_that_turn_a_formula_upside_down_are_refused(spec: str) -> None:
     named = {name: inputs[name] for name in calls.needs(method)}
     with pytest.raises(ValueError, match=f"reward has 3 values that are not .*, which is what {spec} is made for"):
         calls.group_advantages(method, named)
-    found = calls.group_advantages(method, {**named, "reward": np.array([[1.0, 0.0, 0.0, np.nan]])})
+    not_scored = {"reward": np.array([[1.0, 0.0, 0.0, -9.0]]), "correct": np.array([[1.0, 0.0, 0.0, np.nan]])}
+    found = calls.group_advantages(method, {**named, **not_scored})
     assert found[0, 0] > 0 >= found[0, 1:].max()

@@ -54,6 +54,7 @@ def test_an_alarm_waits_for_enough_updates_and_forgets_old_ones(alarm) -> None:
     assert alarm(disturbed + rows(**SILENT)) is None
     of_none = [row | {"value": math.nan} for row in disturbed]
     assert alarm(disturbed + of_none) is None  # what was before is over
+    assert alarm(disturbed + of_none[:6]) is None  # four of the last ten are known
     unknown = [row | {"value": math.nan} for row in disturbed]
     assert alarm(unknown) is None
 
