@@ -154,7 +154,7 @@ def study_of(preset: str, tmp_path: Path) -> str:
     rows = [standing("ds", k, 0.01 * k, "plain") for k in (1, 8, 64)]
     about = {"command": "study", "preset": preset}
     store.write_run("llm", {**about, "table": "summary"}, rows, root=tmp_path)
-    outcome = [{"contestant": "ds", "against": "plain", "outcome": "undecided"}]
+    outcome = [{"contestant": "ds", "against": "plain", "outcome": "undecided" if preset == "full" else "wins"}]
     store.write_run("llm", {**about, "table": "outcomes"}, outcome, root=tmp_path)
     text = page_without_figures(tmp_path, tmp_path / "none")
     (section,) = re.findall(r'<section id="answer".*?</section>', text, flags=re.DOTALL)

@@ -253,7 +253,7 @@ def test_the_frontier_has_a_line_a_strength_of_the_first_run_of_each_setting():
         {**row, "learning_rate": 2e-3, "value": row["value"] + 0.1} for row in rows_of("ds", 0.1, 0.0, stage="tuning")
     ]
     rows += [{**row, "strength": 1.0} for row in rows_of("ds", 0.2, 0.0, stage="tuning")]
-    fig = study_figures.draw_frontier(rows)
+    fig = study_figures.draw_frontier(rows[::-1])
     lines = {line.get_label(): line for line in fig.axes[0].lines}
     assert [len(line.get_xdata()) for line in fig.axes[0].lines] == [1, 2, 1, 1]
     first = [row["value"] for row in rows_of("ds", 0.1, 0.0, stage="tuning") if row["step"] and row["at"] == 1]
