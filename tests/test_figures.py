@@ -223,3 +223,10 @@ def test_bad_input_is_one_line(words: list[str], message: str, monkeypatch, caps
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
+
+
+def test_no_figure_stays_open_after_it_is_drawn() -> None:
+    """pyplot keeps what it opens, and warns at the 21st; a Figure of one's own is gone with its last name."""
+    drawing = sorted(Path(render.__file__).parent.rglob("*.py"))
+    assert len(drawing) > 20
+    assert [path.name for path in drawing if "pyplot" in path.read_text()] == []

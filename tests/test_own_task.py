@@ -16,7 +16,7 @@ from sharpening.llm.tasks import Mark, Prompt
 from sharpening.llm.workers import Workers
 from sharpening.theory.methods import user_functions
 
-SECONDS = 3.0
+SECONDS = 15.0  # on a busy machine a call that crashes is looked at seconds later
 VERIFIERS = """
 import os, sys, time
 
@@ -68,7 +68,7 @@ def test_what_hangs_or_crashes_could_not_be_scored_and_the_others_are(verifier: 
     completions = ["yes", "hang", "no", "die", "known", "hang in C", "leave", "none", "yes"]
     start = time.monotonic()
     marks = task_of(verifier).marks([0] * 9, completions, [True] * 9)
-    assert time.monotonic() - start < 60  # nothing waits for what never ends
+    assert time.monotonic() - start < 120  # nothing waits for what never ends
     for text, mark in zip(completions, marks, strict=True):
         if reason := {**UNSCORABLE, "none": "unscorable"}.get(text):
             assert (np.isnan(mark.correct), *mark[1:]) == (True, False, reason, "")

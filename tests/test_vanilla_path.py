@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import resource
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -224,17 +224,17 @@ def test_names_the_time_it_refuses(times, message):
 
 
 @pytest.mark.slow
-def test_twenty_thousand_answers_fit_in_time_and_memory(record_property):
-    """Sixty times over 20,000 answers: measured 2 to 4 s and .4 GB on one core; 30 s and 2 GB would be too much."""
+def test_twenty_thousand_answers_fit_in_memory(record_property):
+    """Sixty times over 20,000 answers need some arrays of that length: a square of them would be 3.2 GB."""
     rng = np.random.default_rng(0)
     correct = np.zeros(20_000)
     correct[rng.permutation(correct.size)[:100]] = 1.0
     problem = Problem(policies.log_softmax(rng.uniform(np.log(1e-6), 0.0, correct.size)), correct)
+    tracemalloc.start()
     start = time.perf_counter()
     path = vanilla_path.vanilla_path(problem, np.logspace(-1, 5, 60))
-    seconds = time.perf_counter() - start
-    gigabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # of the whole session, at its peak
+    seconds, gigabytes = time.perf_counter() - start, tracemalloc.get_traced_memory()[1] / 1e9
+    tracemalloc.stop()
     record_property("summary", f"vanilla path, 20,000 answers, 60 times: {seconds:.1f} s, {gigabytes:.2f} GB")
     assert np.isfinite(path).all()
-    assert seconds < 30
-    assert gigabytes < 2
+    assert gigabytes < 1

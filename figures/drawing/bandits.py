@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
@@ -53,7 +52,8 @@ def draw_frontier(rows: Sequence[Row]) -> Figure:
     num_columns = 2 if len(panels) > 1 else 1
     is_close = max(row["correctness"] for row in rows) > CLOSE
     num_rows = -(-len(panels) // num_columns)
-    fig, grid = plt.subplots(num_rows, num_columns, figsize=(PAGE[0], 2.3 * num_rows), squeeze=False)
+    fig = Figure(figsize=(PAGE[0], 2.3 * num_rows), layout="constrained")
+    grid = fig.subplots(num_rows, num_columns, squeeze=False)
     for ax, (instance, measure) in zip(grid.flat, panels, strict=False):
         own = [row for row in rows if (row["instance"], row["measure"]) == (instance, measure)]
         for name, look in FAMILIES.items():
@@ -83,7 +83,8 @@ def draw_phase_diagram(rows: Sequence[Row]) -> Figure:
     counts = [row["winner"] for row in rows]
     winners = sorted(set(counts), key=lambda name: -counts.count(name))
     colors = ["#FFFFFF" if name == "tie" else FAMILIES[name].color for name in winners]
-    fig, ax = plt.subplots(figsize=(PAGE[0] * 0.75, PAGE[1] * 0.85))
+    fig = Figure(figsize=(PAGE[0] * 0.75, PAGE[1] * 0.85), layout="constrained")
+    ax = fig.subplots()
     codes = np.full((len(heights), len(widths)), np.nan)
     for row in rows:
         x, y = widths.index(row["num_correct"]), heights.index(row["base_correctness"])
@@ -113,7 +114,8 @@ def draw_contest(rows: Sequence[Row]) -> Figure:
     num_columns = 2 if len(instances) > 1 else 1
     num_rows = -(-len(instances) // num_columns)
     size = (PAGE[0], 2.4 * num_rows) if len(instances) > 1 else (PAGE[0] * 0.8, PAGE[1])
-    fig, grid = plt.subplots(num_rows, num_columns, figsize=size, squeeze=False)
+    fig = Figure(figsize=size, layout="constrained")
+    grid = fig.subplots(num_rows, num_columns, squeeze=False)
     for ax, instance in zip(grid.flat, instances, strict=False):
         for name, look in CONTESTANTS.items():
             own = [row for row in tuned if (row["instance"], row["contestant"]) == (instance, name)]

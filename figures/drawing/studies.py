@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import StrMethodFormatter
@@ -21,7 +20,8 @@ MOST = 7  # curves in a panel
 
 def draw_path(rows: Sequence[Row]) -> Figure:
     """pass@8 against pass@1 along training, a marker a look; and pass@k after it less before."""
-    fig, (left, right) = plt.subplots(1, 2, figsize=PAGE)
+    fig = Figure(figsize=PAGE, layout="constrained")
+    left, right = fig.subplots(1, 2)
     for name, own in _contestants(rows):
         look = TUNED[name]
         steps = sorted({row["step"] for row in own if row["quantity"] == "path_pass_at_k"})
@@ -44,8 +44,8 @@ def draw_curves(rows: Sequence[Row]) -> Figure:
     found = _contestants(rows)
     num_columns = min(3, len(found))
     num_rows = -(-len(found) // num_columns)
-    size = (PAGE[0], 2.1 * num_rows)
-    fig, grid = plt.subplots(num_rows, num_columns, figsize=size, sharex=True, sharey=True, squeeze=False)
+    fig = Figure(figsize=(PAGE[0], 2.1 * num_rows), layout="constrained")
+    grid = fig.subplots(num_rows, num_columns, sharex=True, sharey=True, squeeze=False)
     for ax, (name, own) in zip(grid.flat, found, strict=False):
         look = TUNED[name]
         ax.axhline(0, color=GREY, linewidth=0.6)
@@ -54,6 +54,8 @@ def draw_curves(rows: Sequence[Row]) -> Figure:
         ax.set_title(look.label)
     for ax in grid.flat[len(found) :]:
         ax.set_axis_off()
+    for ax in grid.flat[max(0, len(found) - num_columns) : len(found)]:
+        ax.tick_params(labelbottom=True)  # also above a place that stays empty
     grid[0, 0].legend()
     fig.supxlabel("log-probability before, less the problem's mean (nats)", size="medium")
     fig.supylabel("gain, less the problem's mean (nats)", size="medium")
@@ -65,7 +67,8 @@ def draw_strengths(rows: Sequence[Row]) -> Figure:
     tried = [row for row in rows if row["stage"] == "tuning" and row["step"] == row["num_steps"]]
     most = max((_num_runs(tried, key) for key in _settings(tried)), default=0)
     whole = [key for key in _settings(tried) if _num_runs(tried, key) == most]
-    fig, axes = plt.subplots(1, 2, figsize=PAGE)
+    fig = Figure(figsize=PAGE, layout="constrained")
+    axes = fig.subplots(1, 2)
     for ax, k in zip(axes, (1, 64), strict=True):
         for name in _names(tried):
             points = [
@@ -94,7 +97,8 @@ def draw_frontier(rows: Sequence[Row]) -> Figure:
     found = [row for row in rows if row["stage"] == "tuning"]
     first = min((row["seed"] for row in found), default=0)
     ends = [row for row in found if row["seed"] == first and row["step"] == row["num_steps"]]
-    fig, axes = plt.subplots(1, 2, figsize=PAGE)
+    fig = Figure(figsize=PAGE, layout="constrained")
+    axes = fig.subplots(1, 2)
     for ax, (quantity, at, heading) in zip(axes, FRONTIER, strict=True):
         for name in _names(ends):
             look, strengths = TUNED[name], sorted({key[1] for key in _settings(ends) if key[0] == name})
