@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import json
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sharpening.llm.audit import listed
 from sharpening.llm.lists import collections, task
 from sharpening.llm.lists.task import ListTask, Question
 from sharpening.llm.sampling import models, scoring
+from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.training import configs, problems
+from sharpening.storage.store import read_rows
 from tests import command_line
 from tests.command_line import Run, only_run
 from tests.language_models import pretrained_like, saved
@@ -98,7 +103,7 @@ def test_the_masses_are_those_of_all_tokenizations() -> None:
     """Of names one of which begins the other, each tokenization scored whole."""
     lm = pretrained_like()
     asked = Question("x", "Name one.", ("Al", "Ali", "Bo"), frozenset(("Al", "Bo")))
-    found = listed.audit(lm, asked, temperature=0.7)
+    found = listed.audit(lm, asked, temperature=0.7, only_correct=False, least_share=0.0)
     vocabulary = {lm.tokenizer.decode([token]): token for token in range(3, len(lm.tokenizer))}
     prompt = models.prompt_ids(lm.tokenizer, ListTask([asked]).prompts[0])
 
@@ -113,8 +118,12 @@ def test_the_masses_are_those_of_all_tokenizations() -> None:
         ]
         wanted.append(np.exp(scoring.score(lm, prompt, rows, temperature=0.7).log_prob).sum())
     np.testing.assert_allclose(np.exp(found.log_prob), wanted, rtol=FLOAT32_MASS)
-    assert found.correctness == pytest.approx(wanted[0] + wanted[2], rel=FLOAT32_MASS)
-    assert found.mass == pytest.approx(sum(wanted), rel=FLOAT32_MASS)
+    assert found.correct.tolist() == [1, 0, 1]
+    right = listed.audit(lm, asked, temperature=0.7, least_share=0.0)
+    np.testing.assert_allclose(np.exp(right.log_prob), [wanted[0], wanted[2]], rtol=FLOAT32_MASS)
+    coarse = listed.audit(lm, asked, temperature=0.7, least_share=1.0)
+    short = np.exp(right.log_prob).sum() - np.exp(coarse.log_prob).sum()
+    assert 0 < short <= coarse.pruned * (1 + FLOAT32_MASS)
 
 
 def test_evaluate_asks_the_questions(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,6 +157,72 @@ def test_the_real_model_knows_most_of_it_before_rl(tmp_path: Path, run: Run) -> 
     folder = tmp_path / "smollm2"
     assert run("model", "smollm2-135m", "--download", "--folder", str(folder)).status == 0
     lm = models.load(str(folder), device="cpu")
-    found = [listed.audit(lm, BY_ID[name], batch=256) for name in ("month", "month with 31")]
-    assert np.mean([one.mass for one in found]) > LEAST_LISTED
-    assert all(one.pruned < one.mass / 100 for one in found)
+    found = [listed.audit(lm, BY_ID[name], batch=256, only_correct=False) for name in ("month", "month with 31")]
+    masses = [np.exp(one.log_prob).sum() for one in found]
+    assert np.mean(masses) > LEAST_LISTED
+    assert all(one.pruned < mass / 100 for one, mass in zip(found, masses, strict=True))
+
+
+def taught(names: Sequence[str], asked: Sequence[Question], start: LanguageModel, steps: int) -> LanguageModel:
+    """A copy of a model, taught to answer the questions by these names."""
+    lm = start._replace(model=copy.deepcopy(start.model))
+    rows = [
+        (models.prompt_ids(lm.tokenizer, prompt), [*lm.tokenizer(name)["input_ids"], lm.tokenizer.eos_token_id])
+        for prompt in ListTask(asked).prompts
+        for name in names
+    ]
+    longest = max(len(one) + len(two) for one, two in rows)
+    ids = torch.tensor([[*one, *two, *[0] * (longest - len(one) - len(two))] for one, two in rows])
+    labels = torch.full_like(ids, -100)
+    for row, (one, two) in enumerate(rows):
+        labels[row, len(one) : len(one) + len(two)] = torch.tensor(two)
+    optimizer = torch.optim.AdamW(lm.model.parameters(), lr=1e-2)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        lm.model(ids, labels=labels).loss.backward()
+        optimizer.step()
+    return lm
+
+
+@pytest.mark.slow
+def test_an_audit_says_what_training_did_to_the_names(
+    tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A model taught one month more than the others sharpened; its samples agree with it, at its temperature alone."""
+    asked = [Question(f"month {i}", f"Name a month for {i}.", MONTH.listed, MONTH.correct) for i in range(5)]
+    monkeypatch.setattr(task, "questions", lambda: asked)
+    monkeypatch.chdir(tmp_path)
+    before = taught(["January", *MONTH.listed], asked, pretrained_like(), 40)
+    after = taught(["January"] * 3 + ["July"], asked, before, 3)
+    folders = [str(saved(one)) for one in (before, after)]
+    audit = run("audit", *folders, "--task", "lists", "--device", "cpu")
+    assert (audit.status, audit.err) == (0, "")
+    assert "VERDICT on 5 questions, lower bounds" in audit.out
+    rows = {(row["model"], row["quantity"]): row for row in read_rows(only_run(tmp_path / "results") / "rows.csv")}
+    (slope,) = (row for (_, quantity), row in rows.items() if quantity == "sharpening_slope")
+    assert slope["low"] > 0
+    assert {quantity for _, quantity in rows} >= {"other_mass", "pruned_mass", "expected_slope"}
+    done = run("evaluate", folders[0], "--task", "lists", "--n", "300", "--device", "cpu", "--samples", "samples.jsonl")
+    assert done.status == 0
+    checked = [
+        run("audit", folders[0], "--task", "lists", "--check", "samples.jsonl", "--device", "cpu", *more).status
+        for more in ((), ("--temperature", "1.3"))
+    ]
+    assert checked == [0, 1]
+
+
+def test_some_questions_can_be_asked_for(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    model = str(saved(pretrained_like()))
+    words = ("--task", "lists", "--limit", "1", "--device", "cpu")
+    done = run(
+        "evaluate", model, *words, "--n", "1", "--max-tokens", "2", "--split", "train", "--samples", "some.jsonl"
+    )
+    assert done.status == 0
+    assert json.loads((tmp_path / "some.jsonl").read_text())["problem"] == task.split(held_out=False)[0].id
+    for command in ("evaluate", "audit"):
+        said = run(command, model, *words, "--split", "validation").err
+        assert said == "sharpening: --split: 'validation': want train or test with --task lists\n"
+    for flag, value in (("--transfer", ""), ("--format", "chat"), ("--problems", "x")):
+        said = run("audit", model, *words, flag, *([value] if value else [])).err
+        assert said == f"sharpening: {flag}: it means nothing with --task lists: want one of them\n"

@@ -107,14 +107,12 @@ def test_the_walk_is_the_same_in_parts_and_without_a_cache(monkeypatch: pytest.M
         np.testing.assert_allclose(other.log_prob, whole.log_prob, rtol=FLOAT32_MASS)
 
 
-def test_what_is_not_followed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_not_followed_is_told() -> None:
     """With a coarse limit less is found, by no more than is told; with none nothing is left out."""
     lm = spelling_model(SPACED, is_cut=True)
     found, usual, coarse = {}, tokenizations.LEAST_SHARE, 0.05
     for least in (0.0, usual, coarse):
-        monkeypatch.setattr(tokenizations, "LEAST_SHARE", least)
-        with np.errstate(divide="ignore"):
-            one = exact.audit(lm, SPELLED[0], operators=OPERATORS)
+        one = exact.audit(lm, SPELLED[0], operators=OPERATORS, least_share=least)
         found[least] = float(np.exp(one.log_prob).sum()), one.pruned, len(one.rows)
     whole, told, most = found[0.0]
     assert told == 0

@@ -25,7 +25,7 @@ def models_of(rows: Sequence[Row]) -> list[str]:
 
 def is_lower_bound(rows: Sequence[Row]) -> bool:
     """Whether some model's answers have spellings that were not listed."""
-    return bool(select(rows, quantity="unlisted_mass"))
+    return any(select(rows, quantity=quantity) for quantity in ("unlisted_mass", "other_mass"))
 
 
 def draw_audit(rows: Sequence[Row]) -> Figure:

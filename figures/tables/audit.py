@@ -18,6 +18,7 @@ FEWEST_PROBLEMS = 30  # as `samples` has it
 MEANS = {
     "ill_formed_mass": "share of ill-formed completions",
     "unlisted_mass": "share of completions not listed",
+    "other_mass": "share of all else, wrong or not listed",
     "entropy_correct": "entropy of correct answers (nats)",
     "hill_1": "how many are alive: exp of that",
     "hill_2": "the same by inverse Simpson",
@@ -139,9 +140,9 @@ def reading(rows: Sequence[Row], found: Sequence[Row]) -> list[str]:
         )
     if is_lower_bound(rows):
         told.append(
-            "Of each answer all tokenizations are listed, with and without a space before it, and not those with "
-            "further blanks: pass@k is a lower bound, its changes are no bounds at all, and the other measures are "
-            "those of the listed spellings. So a verdict rests on the slope, not on pass@k."
+            "Of each answer some spellings are listed, with and without a space before it, in all tokenizations, and "
+            "not those with further blanks: pass@k is a lower bound, its changes are no bounds at all, and the other "
+            "measures are those of the listed spellings. So a verdict rests on the slope, not on pass@k."
         )
     elif any(row["num_problems"] for row in select(rows, model=names[0], quantity="surprisal_gap_above_0")):
         told.append(_multiplicity(rows, names[0], label))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -46,14 +46,20 @@ class Check(NamedTuple):
         return abs(self.z) <= LARGEST_Z and self.p_value >= LEAST_P
 
 
-def compare(audits: Sequence[Audited], texts: Sequence[Sequence[str]], samples: Samples) -> Check:
+def compare(
+    audits: Sequence[Audited],
+    texts: Sequence[Sequence[str]],
+    samples: Samples,
+    *,
+    spellings: Callable[[str], Sequence[str]] = exact.spellings,
+) -> Check:
     """The samples' counts against the audits of the same prompts; `texts` are the listed answers.
 
     Where not every spelling of an answer is listed, a sample in another one counts as wrong, as it does in the audit.
     Raises ValueError for a sampled problem that was not audited.
     """
     answer_of = [
-        {spelling: text for text in mine for spelling in ((text,) if one.is_exact else exact.spellings(text))}
+        {spelling: text for text in mine for spelling in ((text,) if one.is_exact else spellings(text))}
         for one, mine in zip(audits, texts, strict=True)
     ]
     place_of = {one.problem.id: place for place, one in enumerate(audits)}

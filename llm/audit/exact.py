@@ -45,7 +45,7 @@ class Audited(NamedTuple):
               whose place is in answer: (len(rows),).
     """
 
-    problem: Problem
+    problem: Any  # of Countdown, or a question of lists
     tokens: list[list[int]]
     correct: Floats
     log_prob: Floats
@@ -64,10 +64,12 @@ def audit(
     temperature: float = 1.0,
     batch: int = 4096,
     only_correct: bool = False,
+    least_share: float = tokenizations.LEAST_SHARE,
 ) -> Audited:
     """Every well-formed answer to a problem with its log-probability under softmax(logits / temperature).
 
     With `only_correct` the wrong answers are left to the unlisted mass: enough for Q, at a fraction of the time.
+    Spellings with less than `least_share` of the probability of an answer's likeliest are not followed.
     """
     tokens, correct, is_exact = listed_answers(lm.tokenizer, problem, operators, text_format)
     if only_correct:
@@ -85,7 +87,9 @@ def audit(
     texts = answer_texts(lm, tokens)
     spelled = [spelling for text in texts for spelling in spellings(text)]
     places = np.repeat(np.arange(len(texts)), len(spelled) // len(texts)).tolist()
-    found = tokenizations.walk(lm, prompt, spelled, places, temperature=temperature, batch=batch)
+    found = tokenizations.walk(
+        lm, prompt, spelled, places, temperature=temperature, batch=batch, least_share=least_share
+    )
     return Audited(problem, tokens, correct, found.log_prob, is_exact, found.rows, found.answer.tolist(), found.pruned)
 
 

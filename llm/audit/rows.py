@@ -45,8 +45,7 @@ def summary_rows(
         for quantity, values in columns.items():
             yield {"model": name, **_mean(quantity, values)}
         unlisted = np.array([row["unlisted_mass"] for row in rows if row["model"] == name])
-        kind = "ill_formed_mass" if mine[0].is_exact else "unlisted_mass"  # all of it, or other spellings too
-        yield {"model": name, **_mean(kind, unlisted)}
+        yield {"model": name, **_mean(_kind_of_rest(mine), unlisted)}
         if not mine[0].is_exact:
             yield {"model": name, **_mean("pruned_mass", np.array([one.pruned for one in mine]))}
         gap = columns["surprisal_correct"] - columns["surprisal_wrong"]  # S_C - S_W of claims A4 and B11
@@ -63,6 +62,13 @@ def summary_rows(
             yield {"model": name, **sharpening.slope_row(expected, quantity="expected_slope")}
             for row in sharpening.curve_rows(expected, quantity="expected_relative_gain"):
                 yield {"model": name, **row}
+
+
+def _kind_of_rest(audits: Sequence[Audited]) -> str:
+    """What the probability that is not listed is: ill-formed; in other spellings too; or wrong answers besides."""
+    if audits[0].is_exact:
+        return "ill_formed_mass"
+    return "other_mass" if all(one.correct.all() for one in audits) else "unlisted_mass"
 
 
 def rows_between(

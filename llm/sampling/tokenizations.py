@@ -3,8 +3,8 @@
 A byte-pair tokenizer's own tokenization of a text is one of many that a model can write. A prefix of tokens is run
 once, its keys and values shared by all that begins with it; texts that share a prefix share its tokens.
 
-Departs: a tokenization whose prefix is less than `LEAST_SHARE` as likely as the likeliest way to write the same text is
-not followed. What such prefixes have together is told, as `pruned`: no probability is short by more.
+Departs: a tokenization whose prefix is less than `least_share` as likely as the likeliest way to write the same answer
+is not followed. What such prefixes have together is told, as `pruned`: no probability is short by more.
 """
 
 from __future__ import annotations
@@ -107,12 +107,14 @@ def walk(
     *,
     temperature: float = 1.0,
     batch: int = 1024,
+    least_share: float = LEAST_SHARE,
 ) -> Walked:
     """The log-probability that a completion is one of an answer's texts and ends there, in any tokenization.
 
     Shapes:   texts: distinct; answers: (len(texts),), whose text it is, from 0 on without a gap.
     Units:    nats under softmax(logits / temperature).
     """
+    least = np.log(least_share) if least_share else -np.inf
     tree, ends = _Tree(lm.tokenizer, texts, answers), models.end_tokens(lm)
     log_prob, pruned = np.full(max(answers, default=-1) + 1, -np.inf), 0.0
     rows: list[list[int]] = []
@@ -131,7 +133,7 @@ def walk(
                     log_prob[answer] = np.logaddexp(log_prob[answer], one.log_prob + float(log_policy[place, end]))
                     rows.append([*one.tokens, end])
                     row_answers.append(answer)
-            followed, lost = _followed(tree, one, log_policy[place])
+            followed, lost = _followed(tree, one, log_policy[place], least)
             children += [(place, child) for child in followed]
             pruned += lost
         for begin in range(0, len(children), batch):
@@ -141,7 +143,7 @@ def walk(
     return Walked(log_prob, rows, np.array(row_answers, np.int64), pruned)
 
 
-def _followed(tree: _Tree, one: _Prefix, log_policy: torch.Tensor) -> tuple[list[_Prefix], float]:
+def _followed(tree: _Tree, one: _Prefix, log_policy: torch.Tensor, least: float) -> tuple[list[_Prefix], float]:
     """The prefixes that are one token longer, and the probability of those that are not followed."""
     steps = tree.steps(one.first, one.last, one.place)
     if not steps:
@@ -154,7 +156,7 @@ def _followed(tree: _Tree, one: _Prefix, log_policy: torch.Tensor) -> tuple[list
     for value, (token, first, last, place) in zip(values, steps, strict=True):
         share = one.log_share + float(value - best[tree.answer[first:last]].min())
         child = _Prefix((*one.tokens, token), first, last, place, one.log_prob + float(value), share)
-        if share >= np.log(LEAST_SHARE):
+        if share >= least:
             followed.append(child)
         else:
             lost += float(np.exp(child.log_prob))

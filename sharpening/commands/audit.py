@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from zlib import crc32
 
 import numpy as np
 from pydantic import Field
 from tqdm import tqdm
 
-from sharpening.commands import language_models, transfer
+from sharpening.commands import audit_tasks, language_models, transfer
 from sharpening.commands.drawing import FIGURE_FORMATS, WIDTH, Format, figure_line
 from sharpening.commands.named_files import write_named
 from sharpening.commands.options import NonEmpty
@@ -40,6 +40,9 @@ DEFAULT_KS = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 class AuditOptions(TransferOptions):
     """List and score every answer of small models exactly, or samples under any two models: did training sharpen?"""
 
+    task: Literal["countdown", "lists"] = Field(
+        "countdown", description="countdown, or lists (name a country in Africa)"
+    )
     samples: NonEmpty | None = Field(
         None, description="verified samples of the first model, JSON lines as evaluate writes them, to score under all"
     )
@@ -110,62 +113,41 @@ Found = tuple[list[Row], str, dict[str, Any], dict[str, bytes], Between]  # rows
 
 
 def _exact(options: AuditOptions, names: Sequence[str]) -> Found:
-    from sharpening.llm.audit import exact as audits
     from sharpening.llm.audit import rows as audit_rows
-    from sharpening.llm.audit import unlisted
-    from sharpening.llm.countdown.task import CountdownTask
     from sharpening.llm.sampling import models
 
     made_for = models.settings_of(options.folders[0])
-    problems, operators, about = language_models.countdown_problems(options, made_for)
+    asked = audit_tasks.OPENED[options.task](options, made_for)
     ks = sorted(set(options.k))
     check = _read_check(options)
-    training = transfer.training(options, made_for, problems)
+    training = transfer.training(options, made_for, asked.problems)
     scored: dict[str, list[Audited]] = {}
     for name, folder in zip(names, options.folders, strict=True):
         lm = language_models.opened(folder, options)
-        prompts = CountdownTask(problems, operators=operators, text_format=options.text_format).prompts
-        language_models.note_doubts(folder, lm.tokenizer, prompts, 0)
-        bar = tqdm(problems, unit=" problems", desc=name, disable=None, leave=False)
-        scored[name] = [
-            audits.audit(
-                lm,
-                problem,
-                operators=operators,
-                text_format=options.text_format,
-                temperature=options.temperature,
-                batch=options.batch,
-            )
-            for problem in bar
-        ]
-        unlisted.refuse(
-            folder,
-            lm,
-            scored[name],
-            operators=operators,
-            text_format=options.text_format,
-            temperature=options.temperature,
-        )
-        texts = [lm.tokenizer.batch_decode([row[:-1] for row in one.tokens]) for one in scored[name]]
+        language_models.note_doubts(folder, lm.tokenizer, asked.prompts, 0)
+        bar = tqdm(asked.problems, unit=" problems", desc=name, disable=None, leave=False)
+        scored[name] = [asked.audit(lm, problem) for problem in bar]
+        asked.refuse(folder, lm, scored[name])
+        texts = [asked.texts(lm, one) for one in scored[name]]
     problem_rows = audit_rows.problem_rows(scored)
     rows = list(audit_rows.summary_rows(scored, problem_rows, ks, rng=_rng(options)))
     config: dict[str, Any] = {"models": _identities(options, names)}
     if training is not None:
-        rows += transfer.rows(options, operators, scored, training, _rng(options))
+        rows += transfer.rows(options, asked.operators, scored, training, _rng(options))
         config["transfer"] = training.about
     if check is not None:
         samples, config["check"] = check
-        rows += _check_rows(names[0], scored[names[0]], texts, samples)
+        rows += _check_rows(names[0], scored[names[0]], texts, samples, asked.spellings)
     artefacts = {"problems.csv": store.rows_to_csv(problem_rows).encode()}
     if answers := list(audit_rows.answer_rows(scored, texts)):
         artefacts["answers.csv"] = store.rows_to_csv(answers).encode()
     is_exact = all(mine[0].is_exact for mine in scored.values())
-    what = f"{len(problems)} Countdown problems" + ("" if is_exact else ", lower bounds")
+    what = f"{len(asked.problems)} {asked.noun}" + ("" if is_exact else ", lower bounds")
 
     def between(other: str, name: str) -> Iterable[Row]:
         return audit_rows.rows_between(scored, problem_rows, ks, other, name, rng=_rng(options))
 
-    return rows, what, {**config, "problems": about, "format": options.text_format, "k": ks}, artefacts, between
+    return rows, what, {**config, **asked.about, "k": ks}, artefacts, between
 
 
 def _read_check(options: AuditOptions) -> tuple[Samples, str] | None:
@@ -179,10 +161,16 @@ def _read_check(options: AuditOptions) -> tuple[Samples, str] | None:
     return audit_samples.read(text, options.check), sha256
 
 
-def _check_rows(name: str, scored: Sequence[Audited], texts: Sequence[Sequence[str]], samples: Samples) -> list[Row]:
+def _check_rows(
+    name: str,
+    scored: Sequence[Audited],
+    texts: Sequence[Sequence[str]],
+    samples: Samples,
+    spellings: Callable[[str], Sequence[str]],
+) -> list[Row]:
     from sharpening.llm.audit import check as audit_check
 
-    found = audit_check.compare(scored, texts, samples)
+    found = audit_check.compare(scored, texts, samples, spellings=spellings)
     values = {"z": found.z, "p_value": found.p_value, **found._asdict()}
     plain = {
         "model": name,
@@ -253,7 +241,10 @@ def _refuse(options: AuditOptions) -> None:
         if not 1 <= k <= 10**9:
             raise ValueError(f"--k: {k}: want an integer from 1 to 1e9")
     if options.samples is not None:
-        language_models.refuse_beside(options, "--samples", (*ABOUT_COUNTDOWN, *transfer.ALL, "k"))
+        language_models.refuse_beside(options, "--samples", ("task", *ABOUT_COUNTDOWN, *transfer.ALL, "k"))
+    if options.task == "lists":
+        others = [name for name in ABOUT_COUNTDOWN if name != "split"]
+        language_models.refuse_beside(options, "--task lists", (*others, *transfer.ALL))
     source = options.samples or options.check
     files.refuse_as_file("json", options.json_file, Path(source) if source else None)
     files.refuse_as_folder("out", options.out)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 ABOUT = {  # the options that belong to some of the tasks only
     "countdown": ("split", "set", "problem_seed", "text_format"),
-    "lists": (),
+    "lists": ("split",),
     "math": ("preset", "problem_column", "answer_column", "id_column", "lenient"),
     "own": ("problem_column", "answer_column", "solution_column", "verifier", "verifier_seconds"),
 }
@@ -250,7 +250,7 @@ def _own(options: EvaluateOptions) -> tuple[OwnTask, dict[str, Any]]:
 
 def _lists(options: EvaluateOptions) -> tuple[lists.ListTask, dict[str, Any]]:
     """The task, and what stands for it in a stored configuration."""
-    asked = lists.questions()[: options.limit]
+    asked = language_models.questions(options)
     told = [[one.text, list(one.listed), sorted(one.correct)] for one in asked]
     return lists.ListTask(asked), {"task": "lists", "problems": language_models.digest(told)}
 

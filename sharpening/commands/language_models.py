@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from sharpening.commands.options import OPTIONAL_WORD, NonEmpty, Options
 from sharpening.llm.countdown import problems as countdown
+from sharpening.llm.lists import task as lists
 
 if TYPE_CHECKING:
     from sharpening.llm.sampling.models import LanguageModel
@@ -37,7 +38,9 @@ class ModelOptions(Options):
         None, description="file of problems, JSON lines or parquet; without it Countdown problems are drawn"
     )
     split: Literal["train", "validation", "test"] = Field(
-        "test", description="which drawn problems: train, validation or test; warm-start and RL see train only"
+        "test",
+        description="which drawn problems: train, validation or test; warm-start and RL see train only. Of lists train "
+        "or test, without it all questions",
     )
     set: tuple[NonEmpty, ...] = Field(
         (),
@@ -144,6 +147,15 @@ def countdown_problems(
     chosen = found[: options.limit]
     about = {"problems": digest([[one.numbers, one.target] for one in chosen]), "operators": operators}
     return chosen, operators, about
+
+
+def questions(options: ModelOptions) -> list[lists.Question]:
+    """The questions of lists that are asked: those that llm trains on, those that it holds out, or all."""
+    if "split" not in options.model_fields_set:
+        return lists.questions()[: options.limit]
+    if options.split == "validation":
+        raise ValueError("--split: 'validation': want train or test with --task lists")
+    return lists.split(held_out=options.split == "test")[: options.limit]
 
 
 def digest(problems: Iterable[Any]) -> str:
