@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 import pytest
 
-from benchmarks import search_diagnosis, search_truth, search_whole
+from benchmarks import search_diagnosis, search_truth, search_verdicts, search_whole
 from benchmarks.search_functions import KINDS, LISTED, MOVING
-from sharpening.theory.diagnosis import motion, properties
+from sharpening.theory.diagnosis import motion, properties, thresholds
 from sharpening.theory.diagnosis.subject import Subject
 from sharpening.theory.groups.expected_flow import ExpectedFlow
 from sharpening.theory.methods import terms
@@ -120,3 +120,11 @@ def test_an_end_that_is_integrated_is_the_one_of_the_claims():
     assert search_truth.end(lambda reward: -reward, 2) == "wrong"
     assert search_truth.end(lambda reward: 0 * reward, 2) == "still"
     assert search_whole.ENDS["uniform on C"] == ("uniform",)
+
+
+def test_a_wrong_answer_above_correct_ones_is_climbed_to(monkeypatch: pytest.MonkeyPatch):
+    """Five likely correct samples and one wrong one, which no drawn group has; and without climbing it is missed."""
+    one = search_diagnosis.drawn("structure", 18, 696215)
+    assert search_verdicts.structure(one.function, one.group_size)["ordered"].state == "broken"
+    monkeypatch.setattr(thresholds, "ROUNDS", 0)
+    assert search_verdicts.structure(one.function, one.group_size)["ordered"].state == "unbroken"

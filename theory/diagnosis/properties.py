@@ -318,16 +318,19 @@ def wrong_never_above_correct(subject: Subject) -> Verdict:
     name = "wrong never above correct"
     rng = np.random.default_rng(subject.seed)
 
-    def excess(inputs: Inputs, found: Floats) -> Floats:
-        """By how much the best wrong sample is above the worst correct one, beyond rounding; -inf if unknown."""
+    def above(inputs: Inputs, found: Floats) -> Floats:
+        """By how much the best wrong sample is above the worst correct one; -inf if unknown."""
         is_right = inputs["correct"] == 1.0
         is_known = (inputs["reward"] == inputs["correct"]).all(axis=1) & np.isfinite(found).all(axis=1)
         top = np.where(is_right, -np.inf, found).max(axis=1)
         low = np.where(is_right, found, np.inf).min(axis=1)
         is_known &= np.isfinite(top) & np.isfinite(low)
-        slack = subject.slack(found, inputs)[:, 0]
         with np.errstate(invalid="ignore"):
-            return np.asarray(np.where(is_known, (top - low - slack) / slack, -np.inf))
+            return np.asarray(np.where(is_known, top - low, -np.inf))
+
+    def excess(inputs: Inputs, found: Floats) -> Floats:
+        """The same beyond rounding, relative to it."""
+        return above(inputs, found) / subject.slack(found, inputs)[:, 0] - 1
 
     def breaks(group: dict[str, Any]) -> str:
         is_above = (excess(group, subject(group)) > 0).any()
@@ -339,7 +342,7 @@ def wrong_never_above_correct(subject: Subject) -> Verdict:
     def nearer() -> Iterator[Tried]:
         for each in subject.tried:
             if each.found is not None:
-                yield thresholds.worse(subject, each, excess, rng)
+                yield thresholds.worse(subject, each, (excess, above), rng)
 
     more: list[Callable[[], tuple[Tried, ...]]] = [
         lambda: subject.tried,

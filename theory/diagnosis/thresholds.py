@@ -6,7 +6,7 @@ probabilities, or far down, is not met by groups that are drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,10 @@ from sharpening.theory.policies import Floats
 
 POLICIES = {"log_prob": "sampling policy", "base_log_prob": "base policy"}
 FARTHEST = 1e4  # nats: surprisals beyond are not searched for a threshold
-ROUNDS, NEAREST, CHANGES_EACH = 2, 12, 12  # of groups that come close to breaking a property
+ROUNDS, NEAREST, CHANGES_EACH = 6, 12, 12  # of groups that come close to breaking a property
+ANYWHERE, NEAR = 0.4, 0.3  # shares of the changes: a log-probability from the grid, a near one; else a member copied
+STEP = 0.3  # standard deviation of the logarithm of a surprisal that goes to a near one
+Nearness = Callable[[Inputs, Floats], Floats]  # of each group, how near it is to breaking a property
 FINE = 500  # probabilities, evenly spaced, and as many log-probabilities
 
 
@@ -59,25 +62,44 @@ def along_probabilities(subject: Subject) -> Subject:
         return subject
 
 
-def worse(subject: Subject, each: Tried, excess: Callable[[Inputs, Floats], Floats], rng: Any) -> Tried:
-    """Groups near those that come closest to breaking a property: one answer of each has other log-probabilities.
+def worse(subject: Subject, each: Tried, measures: Sequence[Nearness], rng: np.random.Generator) -> Tried:
+    """Groups near those that come closest to breaking a property, climbing from them.
 
-    `excess` says how near a group is, the larger the nearer. They are changed `ROUNDS` times, the nearest first.
+    `measures` say how near a group is, the larger the nearer. `ROUNDS` times the nearest by each are kept, and changed:
+    one answer gets other log-probabilities, or one sample becomes a copy of another.
     """
-    inputs, found = each.inputs, each.found
-    grid = probabilities()
+    inputs, found = dict(each.inputs), each.found
+    assert found is not None
     for _ in range(ROUNDS):
-        assert found is not None
-        nearest = np.argsort(-excess(inputs, found))[:NEAREST]
-        inputs = diagnosis_subject.rows(inputs, np.repeat(nearest, CHANGES_EACH))
-        is_changed = inputs["answer"] == rng.permuted(inputs["answer"], axis=1)[:, :1]
-        changed = {}
-        for name in POLICIES:
-            moved = np.where(is_changed, rng.choice(grid, (len(is_changed), 1)), inputs[name])
-            changed[name] = np.where(rng.random((len(is_changed), 1)) < 2 / 3, moved, inputs[name])
-        inputs = {**inputs, **changed}
+        by_each = [np.argsort(-measure(inputs, found), kind="stable") for measure in measures]
+        nearest = np.concatenate([order[: NEAREST // len(measures)] for order in by_each])
+        kept = diagnosis_subject.rows(inputs, nearest)
+        changed = _changed(diagnosis_subject.rows(inputs, np.repeat(nearest, CHANGES_EACH - 1)), rng)
+        inputs = {name: np.concatenate([kept[name], changed[name]]) for name in kept}
         found = subject(inputs)
     return Tried(each.group_size, inputs, found)
+
+
+def _changed(inputs: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """Every group changed once.
+
+    Shapes:   inputs: (num_groups, group_size) each.
+    """
+    number, size = inputs["answer"].shape
+    kind = rng.random((number, 1))
+    from_, to = rng.integers(size, size=(2, number, 1))
+    is_copied = (kind >= ANYWHERE + NEAR) & (np.arange(size) == to)
+    copied = {
+        name: np.where(is_copied, np.take_along_axis(values, from_, 1), values) for name, values in inputs.items()
+    }
+    is_moved = copied["answer"] == np.take_along_axis(copied["answer"], to, 1)
+    grid = probabilities()
+    for name in POLICIES:
+        near = copied[name] * np.exp(STEP * rng.standard_normal((number, 1)))
+        moved = np.where(kind < ANYWHERE, rng.choice(grid, (number, 1)), near)
+        is_chosen = is_moved & (kind < ANYWHERE + NEAR) & (rng.random((number, 1)) < 2 / 3)
+        copied[name] = np.where(is_chosen, np.maximum(moved, -diagnosis_subject.DEEPEST), copied[name])
+    return copied
 
 
 def thresholds(subject: Subject) -> Iterator[tuple[str, float]]:
