@@ -28,6 +28,7 @@ MARKER_RATIO = 1.3  # of the times of two neighbouring markers on a log axis
 SLOPE_LEVELS = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 RIVAL: Any = {"linewidth": 0.6, "linestyle": (0, (2, 2))}
 SAME_WEIGHT = 1e-4  # relative: prompt weights that are drawn as one line; epsilon is of that order
+FALLING = 0.75  # of the weight at Q = 0
 
 
 def _columns(rows: Sequence[Row], *names: str) -> list[list[Any]]:
@@ -241,18 +242,22 @@ def theory_and_simulation_caption(rows: Sequence[Row], settings: Row, run: str) 
 def draw_prompt_weights(rows: Sequence[Row]) -> Figure:
     """The prompt weight c_G(Q) of correctness-only methods; methods of equal weight share a line.
 
-    Shapes:   rows of `theory.rows.figures.prompt_weights`. Returns a column-wide figure with the legend beside it.
+    Shapes:   rows of `theory.rows.figures.prompt_weights`. Returns a page-wide figure: on the right the methods that
+              give easy prompts clearly less weight than hard ones, on the left the others.
     """
-    figure = Figure(figsize=(1.5 * COLUMN[0], 1.25 * COLUMN[1]), layout="constrained")
-    panel = figure.subplots()
+    figure = Figure(figsize=(PAGE[0], 0.9 * PAGE[1]), layout="constrained")
+    panels = figure.subplots(1, 2, sharey=True)
     for names in equal_weights(rows):
         mass, weight = _columns(select(rows, method=names[0]), "correctness", "prompt_weight")
         label = ", ".join(LOOKS[name].label for name in names)
+        panel = panels[int(weight[-1] < FALLING * weight[0])]
         panel.plot(mass, weight, **LOOKS[names[0]].line(), markevery=(5, 15), label=label)
-    panel.set(xlabel="correctness Q of the prompt", ylabel="prompt weight c_G(Q) (log base 10)", yscale="log")
-    panel.set(xlim=(0, 1), ylim=(0.05, 10))
-    plain_decimals(panel.yaxis)
-    figure.legend(*panel.get_legend_handles_labels(), loc="outside right upper")
+    for panel, title in zip(panels, ("(a) not falling", "(b) falling with Q"), strict=True):
+        panel.set(xlabel="correctness Q of the prompt", yscale="log", xlim=(0, 1), ylim=(0.05, 10))
+        panel.set_title(title, loc="left")
+        panel.legend(loc="lower left")
+    panels[0].set_ylabel("prompt weight c_G(Q) (log base 10)")
+    plain_decimals(panels[0].yaxis)
     return figure
 
 
@@ -271,7 +276,8 @@ def equal_weights(rows: Sequence[Row]) -> list[list[str]]:
 def prompt_weights_caption(rows: Sequence[Row], settings: Row, run: str) -> str:
     """The caption of `prompt_weights`."""
     return f"""
-        Prompt weight c_G(Q) of the methods of correctness only, groups of G = {settings["group_size"]}, default
+        Prompt weight c_G(Q) of the methods of correctness only (b: that is at Q = 1 less than three quarters of what it
+        is at Q = 0; a: the others), groups of G = {settings["group_size"]}, default
         parameters, exact: the expected step of a prompt is c_G(Q) times the gradient of its correctness (E1), so on one
         prompt all follow one path at different speeds (B4); where prompts share parameters the weight decides which
         prompts win. The weights of PKPO and of pass@k training, of order 2, leave the axis because they are 0 at Q = 1.
