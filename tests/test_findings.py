@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from typing import Any
 
+import numpy as np
 import pytest
+from scipy.stats import t as student
 
 from sharpening.storage import store
 from sharpening.theory import claims
@@ -39,6 +42,41 @@ def test_every_run_that_a_page_names_is_committed() -> None:
     named = set(re.findall(r"\b[0-9a-f]{12}\b", EVERYWHERE))
     assert named
     assert named <= set(pages.RUNS)
+
+
+def test_what_is_said_of_the_pretrained_model() -> None:
+    """The table of its page, whole; and paired differences over questions, worked out here."""
+    page = text("docs/pretrained.md")
+    rows = {(row["model"], row["quantity"], row["at"]): row for row in rows_of("names_audit")}
+    shown = [("pass_at_k", 1.0), ("pass_at_k", 8.0), ("pass_at_k", 32.0), ("entropy_correct", 0.0), ("hill_1", 0.0)]
+    for model, words in (("before", "before"), ("plain_rl", "plain RL"), ("ds", "DS .3")):
+        cells = [rows.get((model, *key)) for key in [*shown, ("sharpening_slope", 0.0)]]
+        ends = [one and f"{short(one['value'])} [{short(one['low'])}, {short(one['high'])}]" for one in cells]
+        assert f"| {words} | {' | '.join(end or '' for end in ends)}".rstrip() in page.replace("-0.", "-.")
+    with (pages.run_of("names_audit") / "problems.csv").open(newline="") as stream:
+        problems = {(row["model"], row["problem"]): row for row in csv.DictReader(stream)}
+    asked = sorted({name for _, name in problems})
+    for quantity, stated in (
+        ("hill_1", ".75 more in the mean [-.17, 1.68]"),
+        ("entropy_correct", "+.167\n[.016, .317]"),
+    ):
+        gaps = np.array(
+            [float(problems["ds", one][quantity]) - float(problems["plain_rl", one][quantity]) for one in asked]
+        )
+        assert (gaps > 0).sum() == 9
+        reach = student.isf(0.025, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
+        digits = 2 if quantity == "hill_1" else 3
+        low, high = (short(gaps.mean() + sign * reach, digits) for sign in (-1, 1))
+        assert stated in page
+        assert f"[{low}, {high}]" in stated.replace("\n", " ")
+        assert short(gaps.mean(), digits) in stated
+    assert [
+        short(float(problems[model, "month with 31"]["correctness"])) for model in ("before", "plain_rl", "ds")
+    ] == [
+        ".498",
+        ".072",
+        ".045",
+    ]
 
 
 def test_what_is_said_of_the_public_model() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup
 
 from sharpening.figures.report.blocks import Cell, Section, Table, figures_of, link, told, whole_table
-from sharpening.figures.report.keys import Run, best
+from sharpening.figures.report.keys import Run, best, named
 
 HELD_OUT = ("held_out/pass@1", "held_out/pass@8", "held_out/pass@64", "held_out/solution_diversity")
 AUDITED = ("sharpening_slope", "expected_slope", "hill_1")
@@ -39,7 +39,7 @@ def transformers(runs: Sequence[Run]) -> Section:
         section.tables.append(trainings(trained))
     else:
         section.lack("plain RL and DS on the small model", "sharpening llm laptop --method dr_grpo")
-    audits = [run for run in runs if run.config.get("command") == "audit"]
+    audits = [run for run in runs if run.config.get("command") == "audit" and not is_of_names(run)]
     for run in audits:
         if any(row["quantity"] == "pass_at_k" for row in run.rows):
             section.tables.append(audit(run))
@@ -49,6 +49,11 @@ def transformers(runs: Sequence[Run]) -> Section:
     if not audits:
         section.lack("the exact audit before and after training", "sharpening audit --model BEFORE AFTER")
     return section
+
+
+def is_of_names(run: Run) -> bool:
+    """Whether the questions of an audit are those of lists, which a pretrained model knows by itself."""
+    return run.config.get("task") == "lists"
 
 
 def is_pretrained(run: Run) -> bool:
@@ -92,7 +97,8 @@ def audit(run: Run) -> Table:
             rest.append(run.estimate(places[0]) if places else "-")
         rows.append([model, *curve, *rest])
     header = ["model", *(f"pass@{k:g}" for k in chosen), "slope", "slope of single prompts", "answers alive"]
-    return Table(told("Exact audit with 95% intervals over problems ({}).", link(run)), header, rows)
+    kind = "Lower bounds: some spellings of every correct name" if is_of_names(run) else "Exact audit"
+    return Table(told("{}, with 95% intervals over problems ({}).", kind, link(run)), header, rows)
 
 
 def transfer(run: Run) -> Table:
@@ -175,8 +181,13 @@ def pretrained(runs: Sequence[Run]) -> Section:
         if run not in trained:
             section.tables.append(whole_table(run, told("Teaching it ({}).", link(run)), most=20))
     if not trained:
-        section.lack(
-            "RL on the pretrained model",
-            "sharpening llm laptop --set warm_start= model=models/smollm2 task=lists max_tokens=16 learning_rate=1e-5",
-        )
+        section.lack("RL on the pretrained model", "sharpening llm examples/names_smollm2.yaml --folder models/ds")
+    audits = [run for run in runs if run.config.get("command") == "audit" and is_of_names(run)]
+    for run in audits:
+        section.tables.append(audit(run))
+        section.figures += figures_of(run)
+    if not audits:
+        section.lack("its audit", "sharpening audit models/smollm2 models/ds/model --task lists --split test")
+    if by_size := named(runs, "by_size"):
+        section.figures += figures_of(by_size)
     return section
