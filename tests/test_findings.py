@@ -44,39 +44,43 @@ def test_every_run_that_a_page_names_is_committed() -> None:
     assert named <= set(pages.RUNS)
 
 
-def test_what_is_said_of_the_pretrained_model() -> None:
-    """The table of its page, whole; and paired differences over questions, worked out here."""
+@pytest.mark.parametrize("run", ["names_audit", "names_audit_train"])
+def test_the_tables_of_the_pretrained_model_are_those_of_their_audits(run: str) -> None:
     page = text("docs/pretrained.md")
-    rows = {(row["model"], row["quantity"], row["at"]): row for row in rows_of("names_audit")}
+    rows = {(row["model"], row["quantity"], row["at"]): row for row in rows_of(run)}
     shown = [("pass_at_k", 1.0), ("pass_at_k", 8.0), ("pass_at_k", 32.0), ("entropy_correct", 0.0), ("hill_1", 0.0)]
     for model, words in (("before", "before"), ("plain_rl", "plain RL"), ("ds", "DS .3")):
         cells = [rows.get((model, *key)) for key in [*shown, ("sharpening_slope", 0.0)]]
         ends = [one and f"{short(one['value'])} [{short(one['low'])}, {short(one['high'])}]" for one in cells]
         assert f"| {words} | {' | '.join(end or '' for end in ends)}".rstrip() in page.replace("-0.", "-.")
+
+
+def paired(run: str, quantity: str, model: str, other: str) -> tuple[float, float, float, int]:
+    """The mean over questions of a model's value less another's, its 95% interval, and on how many it is above 0."""
+    with (pages.run_of(run) / "problems.csv").open(newline="") as stream:
+        values = {(row["model"], row["problem"]): float(row[quantity]) for row in csv.DictReader(stream)}
+    gaps = np.array([values[model, one] - values[other, one] for one in sorted({name for _, name in values})])
+    reach = float(student.isf(0.025, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps)))
+    return float(gaps.mean()), float(gaps.mean() - reach), float(gaps.mean() + reach), int((gaps > 0).sum())
+
+
+def test_what_is_said_of_the_pretrained_model() -> None:
+    """Paired differences over questions, worked out here."""
+    page = " ".join(text("docs/pretrained.md").split())
+    alive, low, high, number = paired("names_audit", "hill_1", "ds", "plain_rl")
+    assert number == 9
+    assert f"on 9 of the 10, {short(alive, 2)} more in the mean [{short(low, 2)}, {short(high, 2)}]" in page
+    entropy, low, high, _ = paired("names_audit", "entropy_correct", "ds", "plain_rl")
+    assert f"the difference is {short(entropy, signed=True)} [{short(low)}, {short(high)}]" in page
+    falls = [paired("names_audit_train", "entropy_correct", "before", model) for model in ("plain_rl", "ds")]
+    told = [f"{short(fall)} [{short(low)}, {short(high)}]" for fall, low, high, _ in falls]
+    assert f"by {told[0]} under plain RL and by {told[1]} under DS" in page
     with (pages.run_of("names_audit") / "problems.csv").open(newline="") as stream:
-        problems = {(row["model"], row["problem"]): row for row in csv.DictReader(stream)}
-    asked = sorted({name for _, name in problems})
-    for quantity, stated in (
-        ("hill_1", ".75 more in the mean [-.17, 1.68]"),
-        ("entropy_correct", "+.167\n[.016, .317]"),
-    ):
-        gaps = np.array(
-            [float(problems["ds", one][quantity]) - float(problems["plain_rl", one][quantity]) for one in asked]
-        )
-        assert (gaps > 0).sum() == 9
-        reach = student.isf(0.025, len(gaps) - 1) * gaps.std(ddof=1) / np.sqrt(len(gaps))
-        digits = 2 if quantity == "hill_1" else 3
-        low, high = (short(gaps.mean() + sign * reach, digits) for sign in (-1, 1))
-        assert stated in page
-        assert f"[{low}, {high}]" in stated.replace("\n", " ")
-        assert short(gaps.mean(), digits) in stated
-    assert [
-        short(float(problems[model, "month with 31"]["correctness"])) for model in ("before", "plain_rl", "ds")
-    ] == [
-        ".498",
-        ".072",
-        ".045",
-    ]
+        month = {
+            row["model"]: row["correctness"] for row in csv.DictReader(stream) if row["problem"] == "month with 31"
+        }
+    shown = [short(float(month[model])) for model in ("before", "plain_rl", "ds")]
+    assert f"({shown[0]} to {shown[1]} and {shown[2]})" in page
 
 
 def test_what_is_said_of_the_public_model() -> None:
