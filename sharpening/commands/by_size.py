@@ -61,11 +61,12 @@ def _study(found: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 def _pretrained(found: Sequence[Row]) -> Iterator[dict[str, Any]]:
     """SmolLM2-135M: the audit of its held-out questions before and after."""
+    largest = max(row["at"] for row in found if row["quantity"] == PASS)
+    wanted = ((PASS, 1), (PASS, largest), (SLOPE, 0), (EXPECTED, 0))
     for row in found:
-        ends = (row["low"], row["high"]) if row["has_interval"] else ()
-        largest = max(row["at"] for row in found if row["quantity"] == PASS) if row["quantity"] == PASS else 0
-        if row["quantity"] in (SLOPE, EXPECTED) or (row["quantity"] == PASS and row["at"] in (1, largest)):
+        if (row["quantity"], row["at"]) in wanted:
             method = protocol.PLAIN if row["model"].startswith("plain") else protocol.DS
+            ends = (row["low"], row["high"]) if row["has_interval"] else ()
             yield _row("135 million, names", method, row["quantity"], row["at"], row["value"], ends)
 
 
