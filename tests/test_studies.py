@@ -25,7 +25,7 @@ ONE = Contestant("one", "ds", "gamma_correct", (0.1, 0.3, 1.0))
 PLAN = protocol.Protocol(
     preset="smoke",
     warm_starts=(0, 1),
-    setting=runs.Setting(prompts_per_step=4, group_size=4, steps=4, pool=20),
+    setting=protocol.Setting(prompts_per_step=4, group_size=4, steps=4, pool=20),
     rates=(1.0, 2.0, 4.0),
     plain_rates=(1.0, 2.0, 4.0, 8.0),
     contestants=(Contestant(protocol.PLAIN, "dr_grpo"), ONE),
@@ -167,7 +167,7 @@ def test_rescored_answers_have_the_log_probabilities_of_the_audit():
 
 
 def small(**fields: Any) -> runs.StudyRun:
-    setting = runs.Setting(prompts_per_step=4, group_size=4, steps=4, pool=20)
+    setting = protocol.Setting(prompts_per_step=4, group_size=4, steps=4, pool=20)
     given = {"warm_start": 0, "weights": "x", "method": "ds", "learning_rate": 3e-3, "setting": setting, "seed": 3}
     return runs.StudyRun(**(given | {"num_problems": 5, "parameters": {"gamma_correct": 0.1}} | fields))
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
-from sharpening.llm.studies.runs import Setting
+from pydantic import BaseModel, ConfigDict
+
 from sharpening.theory.methods.table import METHODS
 
 Stage = Literal["setting", "tuning", "comparison", "others"]
@@ -25,6 +26,24 @@ STAGES: tuple[Stage, ...] = ("setting", "tuning", "comparison", "others")
 PLAIN, DS, OURS = "plain", "ds", "rarity_maxrl"
 MARGIN = 0.01  # of pass@1 below tuned plain RL's
 NOT_WORSE = 0.02  # of pass@1: by more than this a winner may not fall below its rival
+
+
+class Setting(BaseModel):
+    """How long and how fast a run trains, whatever its method."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prompts_per_step: int
+    group_size: int
+    steps: int
+    rise: int = 0
+    schedule: Literal["constant_with_warmup", "linear"] = "constant_with_warmup"
+    pool: int = 5_000  # training problems
+
+    @property
+    def num_completions(self) -> int:
+        """Completions sampled in all."""
+        return self.prompts_per_step * self.group_size * self.steps
 
 
 class Candidate(NamedTuple):

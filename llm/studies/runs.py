@@ -26,6 +26,7 @@ from sharpening.llm.countdown import formats
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.sampling import evaluate, models
 from sharpening.llm.sampling.models import LanguageModel
+from sharpening.llm.studies.protocol import Setting
 from sharpening.llm.training import callbacks, configs, problems, run
 from sharpening.samples import sharpening
 from sharpening.theory import estimators, policies
@@ -39,24 +40,6 @@ ON_THE_WAY = 50  # problems of the audits during training
 WITH_WRONG = 100  # problems of which wrong answers are listed too, before training
 COUNTED = (0.02, 0.5)  # probabilities of answers whose presence in a group is counted
 HELD_OUT_STREAM = 18  # of the seed of held-out problems: no training run draws from it
-
-
-class Setting(BaseModel):
-    """How long and how fast a run trains, whatever its method."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    prompts_per_step: int
-    group_size: int
-    steps: int
-    rise: int = 0
-    schedule: Literal["constant_with_warmup", "linear"] = "constant_with_warmup"
-    pool: int = 5_000  # training problems
-
-    @property
-    def num_completions(self) -> int:
-        """Completions sampled in all."""
-        return self.prompts_per_step * self.group_size * self.steps
 
 
 class StudyRun(BaseModel):

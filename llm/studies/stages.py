@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sharpening.llm.studies import protocol as plans
-from sharpening.llm.studies.protocol import Candidate, Contestant, Protocol, Stage
-from sharpening.llm.studies.runs import Setting, StudyRun
+from sharpening.llm.studies.protocol import Candidate, Contestant, Protocol, Setting, Stage
+from sharpening.llm.studies.runs import StudyRun
 
 TEST_SEED, VALIDATION_SEED = 1, 0  # of held-out problems
 FIRST_FRESH = 100  # seed: below it lie those of tuning
