@@ -75,6 +75,8 @@ def test_what_is_said_of_the_pretrained_model() -> None:
     falls = [paired("names_audit_train", "entropy_correct", "before", model) for model in ("plain_rl", "ds")]
     told = [f"{short(fall)} [{short(low)}, {short(high)}]" for fall, low, high, _ in falls]
     assert f"by {told[0]} under plain RL and by {told[1]} under DS" in page
+    higher, low, high, _ = paired("names_audit_train", "correctness", "ds", "plain_rl")
+    assert f"whose pass@1 is {short(higher)} [{short(low)}, {short(high)}] higher" in page
     with (pages.run_of("names_audit") / "problems.csv").open(newline="") as stream:
         month = {
             row["model"]: row["correctness"] for row in csv.DictReader(stream) if row["problem"] == "month with 31"

@@ -66,12 +66,13 @@ def by_size_caption(rows: Sequence[Row], _: Row, run: str) -> str:
     """The caption of `by_size`."""
     sets = ", ".join(dict.fromkeys(row["model"] for row in rows if not row["has_interval"]))
     return f"""
-        What RL with verifiable rewards did to models of several sizes, on problems that it did not train on; models,
-        tasks and training differ from line to line, so no line is drawn between them. Left: filled pass@1, open pass@k
-        at the largest k that was measured, k beside the name. Plain RL that moved each prompt alone would lower neither
-        (claim D1). Right: how many nats more a correct answer gained for each nat that it started likelier (B1: above 0
-        is sharpening), and | what plain RL would do to each prompt alone on the way to the same correctness. 165
-        thousand and 135 million weights were trained here (exact audits; bars: 95% intervals over runs of the first,
-        over questions of the second, one run each); 1.5B and 7B by others, by plain RL alone, measured by others
-        (examples/public), bars over problems, none published for {sets}. Run {run}.
+        What RL with verifiable rewards did to models of several sizes; models, tasks and training differ from line to
+        line, so no line is drawn between them. Left: filled pass@1, open pass@k at the largest k that was measured, k
+        beside the name. Plain RL that moved each prompt alone would lower neither (claim D1). Right: how many nats more
+        a correct answer gained for each nat that it started likelier (B1: above 0 is sharpening), and | what plain RL
+        would do to each prompt alone on the way to the same correctness. 165 thousand and 135 million weights were
+        trained here and measured on held-out problems: of the first every answer is listed (bars: 95% intervals over
+        runs), of the second most spellings of every correct name, lower bounds (over questions, one run a method). 1.5B
+        and 7B were trained by others, by plain RL alone, and measured by others (examples/public); on which problems
+        they were trained is not known; bars over problems, none published for {sets}. Run {run}.
     """
