@@ -244,12 +244,13 @@ def steps(function: Function, group_size: int, policies: Floats, tokens: Floats 
     if found is None:
         raise ValueError("the function fails on groups of a policy")
     advantage = found.reshape(len(policies), *members.shape)
-    weight = policies[:, members].prod(axis=2)  # (num_policies, num_groups)
-    is_answer = members[:, :, None] == np.arange(4)
-    score = is_answer[None] - policies[:, None, None, :]  # (num_policies, num_groups, group_size, 4)
-    terms = np.einsum("pgs,pgsa->pga", advantage, score) / group_size
-    size = np.einsum("pgs,pgsa->pga", np.abs(advantage), np.abs(score)) / group_size
-    return np.einsum("pg,pga->pa", weight, terms), np.einsum("pg,pga->pa", weight, size)
+    weight = policies[:, members].prod(axis=2) / group_size  # (num_policies, num_groups)
+    weighted = (weight[:, :, None] * advantage).reshape(len(policies), -1)
+    is_answer = (members.reshape(-1, 1) == np.arange(4)).astype(np.float64)
+    total, absolute = weighted.sum(axis=1, keepdims=True), np.abs(weighted)
+    own = absolute @ is_answer  # the score of answer a at a sample of answer b is 1[a = b] - p_a
+    size = own * (1 - policies) + (absolute.sum(axis=1, keepdims=True) - own) * policies
+    return weighted @ is_answer - policies * total, size
 
 
 def motion(function: Function, group_size: int, policies: Floats, precision: str) -> tuple[Any, Any]:
@@ -280,19 +281,18 @@ def is_of_the_class(function: Function, group_size: int, precision: str, seed: i
     for policy in tuple(paired):
         mass = policy[:2].sum()
         paired.append(np.array([mass / 2, mass / 2, (1 - mass) / 2, (1 - mass) / 2]))
-    policies, worst = np.array(paired), 0.0
-    half = len(policies) // 2
-    for tokens in (np.ones(4), np.array([3.0, 11.0, 7.0, 2.0])):
-        parts = np.array_split(policies, -(-len(policies) // POLICIES_AT_ONCE))
-        step = np.concatenate([steps(function, group_size, part, tokens)[0] for part in parts])
-        mass = policies[:, :2].sum(axis=1, keepdims=True)
-        factor = step / (policies * (CORRECT - mass))
-        size = np.abs(factor).max(axis=1)
-        want = factor[half:, :1]
-        gaps = [np.ptp(factor, axis=1), np.abs(factor[:half] - want).max(axis=1)]
-        worst = max(worst, *(float((gap / (size[: len(gap)] + 1e-9)).max()) for gap in gaps))
-    if worst > 1e-2:
-        return False
+    policies, worst = np.array(paired).reshape(2, -1, 4), 0.0  # as drawn, and evened to the same mass
+    parts = np.array_split(policies, -(-policies.shape[1] // (POLICIES_AT_ONCE // 2)), axis=1)
+    for tokens, part in itertools.product((np.ones(4), np.array([3.0, 11.0, 7.0, 2.0])), parts):
+        at = part.reshape(-1, 4)
+        mass = at[:, :2].sum(axis=1, keepdims=True)
+        factor = steps(function, group_size, at, tokens)[0] / (at * (CORRECT - mass))
+        size = np.abs(factor).max(axis=1) + 1e-9
+        as_drawn, evened = factor.reshape(2, -1, 4)
+        gaps = np.ptp(factor, axis=1) / size, np.abs(as_drawn - evened[:, :1]).max(axis=1) / size[: len(as_drawn)]
+        worst = max(worst, *(float(gap.max()) for gap in gaps))
+        if worst > 1e-2:
+            return False
     return True if worst < (1e-3 if precision == "float32" else 1e-6) else None
 
 
