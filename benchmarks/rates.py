@@ -1,7 +1,7 @@
 """How well the laws of `rates` are told apart, and whether their intervals cover, on simulated counts of known truth.
 
-    python -m benchmarks.rates coverage [--data-sets 1000] [--only 0 2]
-    python -m benchmarks.rates confusion [--data-sets 200] [--only common affine]
+    python -m benchmarks.rates coverage [--data-sets 1000] [--only 0 2] [--problems 1060]
+    python -m benchmarks.rates confusion [--data-sets 200] [--only common affine] [--problems 4240]
 
 Counts have the shape of the public ones: 1,060 problems with 128 samples before and after, log-odds before drawn from
 the mixture that was fitted to the public model, smoothed by .2 nats. `coverage`: of 95% intervals of the shift and of
@@ -66,24 +66,29 @@ def public_fits() -> dict[str, Fit]:
 
 
 def simulated(
-    start: Fit, points: Floats, shifts: Callable[[Floats], Floats], setting: Setting, rng: np.random.Generator
+    start: Fit,
+    points: Floats,
+    shifts: Callable[[Floats], Floats],
+    setting: Setting,
+    rng: np.random.Generator,
+    num_problems: int = NUM_PROBLEMS,
 ) -> Counts:
     """Counts of problems with rates like those of the public model, moved by shifts and a spread."""
-    at = rng.choice(points, p=start.weights / start.weights.sum(), size=NUM_PROBLEMS)
-    at = at + SMOOTHING * rng.standard_normal(NUM_PROBLEMS)
-    after = at + shifts(at) + setting.spread * setting.draw(rng, NUM_PROBLEMS)
-    total = np.full(NUM_PROBLEMS, NUM_SAMPLES)
+    at = rng.choice(points, p=start.weights / start.weights.sum(), size=num_problems)
+    at = at + SMOOTHING * rng.standard_normal(num_problems)
+    after = at + shifts(at) + setting.spread * setting.draw(rng, num_problems)
+    total = np.full(num_problems, NUM_SAMPLES)
     return Counts((total, rng.binomial(total, expit(at))), (total, rng.binomial(total, expit(after))))
 
 
-def coverage(fits: dict[str, Fit], points: Floats, number: int, num_data_sets: int) -> None:
+def coverage(fits: dict[str, Fit], points: Floats, number: int, num_data_sets: int, num_problems: int) -> None:
     """Prints a line on one setting."""
     setting, rng = SETTINGS[number], np.random.default_rng([7, number])
     law = fits["common"].law
     hits = np.zeros(3)
     found = np.empty((num_data_sets, 2))
     for place in tqdm(range(num_data_sets), disable=None, leave=False):
-        counts = simulated(fits["affine"], points, lambda at: np.full_like(at, SHIFT), setting, rng)
+        counts = simulated(fits["affine"], points, lambda at: np.full_like(at, SHIFT), setting, rng, num_problems)
         data = fitting.prepared(counts)
         fitted = fitting.fit(data, law)
         errors = np.sqrt(np.diag(fitting.covariance(data, fitted)))
@@ -103,12 +108,12 @@ def coverage(fits: dict[str, Fit], points: Floats, number: int, num_data_sets: i
     )
 
 
-def confusion(fits: dict[str, Fit], points: Floats, true: str, num_data_sets: int) -> None:
+def confusion(fits: dict[str, Fit], points: Floats, true: str, num_data_sets: int, num_problems: int) -> None:
     """Prints how often each law is chosen where one is true."""
     rng = np.random.default_rng([11, list(fits).index(true)])
     chosen: Counter[str] = Counter()
     for _ in tqdm(range(num_data_sets), disable=None, leave=False):
-        counts = simulated(fits["affine"], points, fits[true].shifts, SETTINGS[2], rng)
+        counts = simulated(fits["affine"], points, fits[true].shifts, SETTINGS[2], rng, num_problems)
         data = fitting.prepared(counts)
         found = [fitting.fit(data, fitted.law) for fitted in fits.values()]
         chosen[found[choice.choose(data, found, rng=rng).chosen].law.name] += 1
@@ -122,15 +127,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("what", choices=("coverage", "confusion"))
     parser.add_argument("--data-sets", type=int)
     parser.add_argument("--only", nargs="+")
+    parser.add_argument("--problems", type=int, default=NUM_PROBLEMS)
     given = parser.parse_args(arguments)
     fits = public_fits()
     points = fitting.grid_of(NUM_SAMPLES, NUM_SAMPLES)
     if given.what == "coverage":
         for number in map(int, given.only or range(len(SETTINGS))):
-            coverage(fits, points, number, given.data_sets or 1000)
+            coverage(fits, points, number, given.data_sets or 1000, given.problems)
     else:
         for name in given.only or fits:
-            confusion(fits, points, name, given.data_sets or 200)
+            confusion(fits, points, name, given.data_sets or 200, given.problems)
     return 0
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import os
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,6 +16,7 @@ from pydantic import Field
 from sharpening.commands import language_models, llm, warm_start
 from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
 from sharpening.commands.options import NonEmpty, Options
+from sharpening.commands.results import described
 from sharpening.commands.terminal import STABLE_WIDTH, printed_width
 from sharpening.figures import render
 from sharpening.figures.drawing import studies as study_figures
@@ -26,8 +29,8 @@ if TYPE_CHECKING:
     from sharpening.llm.studies.stages import Labelled
 
 Row = dict[str, Any]
-COMMITTED = ("results/reference",)  # stores that have warm starts, beside the user's
-
+COMMITTED = ("results/reference",)  # stores that have warm starts and runs, beside the user's
+OWN_COLUMNS = ("quantity", "step", "at", "value")  # of a run; the others label it
 
 FIGURES = {  # and the stage that each shows
     "study_path": (study_figures.draw_path, study_figures.path_caption, "comparison"),
@@ -48,6 +51,7 @@ class StudyOptions(Options):
     jobs: int | None = Field(
         None, ge=1, le=1024, description="runs at once, one thread each (default: 2; in smoke, of short runs, 1)"
     )
+    afresh: bool = Field(False, description="also make the runs that committed studies of the same protocol have")
     dry_run: bool = Field(False, description="print the plan and what it costs, and stop")
     formats: tuple[Format, ...] = FORMATS
     width: float | None = WIDTH
@@ -128,6 +132,24 @@ class _Work:
             seed: str(warm_start.model_of(plan.preset, options.out, seed=seed, stores=COMMITTED)) for seed in seeds
         }
         self.weights = {seed: str(models.identity(folder)["sha256"]) for seed, folder in self.model_of.items()}
+        self.committed = {} if options.afresh else self._committed()
+        if self.committed:
+            stores = ", ".join(COMMITTED)
+            print(f"note: {len(self.committed)} runs are those of {stores}; --afresh makes them again", file=sys.stderr)
+
+    def _committed(self) -> dict[tuple[Any, ...], list[Row]]:
+        """The rows that committed studies of this protocol and these warm starts have, by the labels of the run."""
+        wanted = {key: value for key, value in self.config("runs").items() if key in ("command", "table", "protocol")}
+        found: dict[tuple[Any, ...], list[Row]] = {}
+        for path in itertools.chain.from_iterable(map(store.list_runs, COMMITTED)):
+            about = described(path)
+            if about["state"] == "ok" and wanted.items() <= about["config"].items():
+                theirs = about["config"]["weights"]
+                same = {seed for seed, name in self.weights.items() if theirs.get(str(seed)) == name}
+                rows = [row for row in store.read_rows(path / "rows.csv") if row["warm_start"] in same]
+                for key, own in itertools.groupby(rows, _labels):
+                    found[key] = list(own)
+        return found
 
     def config(self, table: str) -> dict[str, Any]:
         """What determines a table."""
@@ -139,8 +161,9 @@ class _Work:
 
     def compute(self, runs: Sequence[Labelled]) -> list[Sequence[Row]]:
         """The rows of every run; none of one that failed."""
-        tasks: list[Any] = [run.task for run in runs]
-        found = sweep.run(
+        labels = [tuple(run.labels().values()) for run in runs]
+        tasks: list[Any] = [run.task for run, key in zip(runs, labels, strict=True) if key not in self.committed]
+        made = sweep.run(
             tasks,
             functools.partial(_rows_of, self.model_of),
             root=self.options.out,
@@ -149,13 +172,18 @@ class _Work:
             layer="llm",
             goes_on=True,
         )
-        for run, rows in zip(runs, found, strict=True):
-            labels = run.labels()
-            if (key := tuple(labels.values())) not in self.known:
+        computed = iter(made)
+        found = [self.committed[key] if key in self.committed else next(computed) for key in labels]
+        for run, key, rows in zip(runs, labels, found, strict=True):
+            if key not in self.known:
                 self.known.add(key)
                 self.num_failed += not rows
-                self.rows += [{**labels, **row, "at": float(row["at"])} for row in rows]
+                self.rows += [{**run.labels(), **row, "at": float(row["at"])} for row in rows]
         return found
+
+
+def _labels(row: Row) -> tuple[Any, ...]:
+    return tuple(value for name, value in row.items() if name not in OWN_COLUMNS)
 
 
 def _rows_of(model_of: Mapping[int, str], task: StudyRun) -> list[Row]:
