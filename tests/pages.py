@@ -122,6 +122,9 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "prediction": lambda: tables.matched_markdown(rows_of("countdown_prediction")),
     "matched prompts": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_matched"))),
     "matched tables": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_shared_matched"))),
+    "tuned prompts": lambda: contest_tables.measure_markdown(
+        contests.standings(rows_of("tuned_single")), "answers_at_99"
+    ),
     "tuned tables": lambda: contest_tables.standings_markdown(contests.standings(rows_of("tuned_shared"))),
     "motion": lambda: contest_tables.motions_markdown(rows_of("motion")),
     "strengths": lambda: contest_tables.strengths_markdown(contests.by_strength(rows_of("tuned_single"))),

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
-import matplotlib
+import matplotlib.image
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from sharpening import cli
-from sharpening.commands.figures import FIGURES
+from sharpening.commands.figures import FIGURES, REDRAWN
 from sharpening.figures import render
 from sharpening.figures.drawing import comparisons as comparison_figures
 from sharpening.figures.drawing import theory as theory_figures
 from sharpening.figures.style import LOOKS, STYLE
 from sharpening.storage import store
+from tests import pages
 from tests.tolerances import FLOAT64
 
+SEEN, FEW_POINTS = 0.1, 1e-3  # of a colour; of a figure
 ROUNDED = 1e-3  # relative: SVG files have three to six digits
 SMALL = {"num_steps": 40, "num_runs": 4, "record_every": 1}  # of the simulation: its rows are tested elsewhere
+
+
+def has_figures_of_rows(path: Path) -> bool:
+    """Whether `figures --of` draws a committed run."""
+    config = json.loads((path / "config.json").read_text())["config"]
+    return config.get("command") in REDRAWN and any(path.glob("*.png"))
 
 
 def settings_of(name: str) -> dict:
@@ -217,6 +226,12 @@ def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> 
         (["--format", "gif"], "--format: 'gif': Input should be 'pdf', 'png' or 'svg'"),
         (["--width", "0.5"], "--width: '0.5': Input should be greater than or equal to 1"),
         (["--width", "nan"], "--width: 'nan': Input should be"),
+        (["--of", "nope"], "--of: 'nope': no run begins so under 'results'"),
+        (["--of", "nope", "--only", "prompt_weights"], "--of: it draws stored runs, and --only computes others"),
+        (
+            ["--of", "85751f81ea7f", "--out", "results/reference"],
+            "--of: '85751f81ea7f': a run of rates: want a whole run of bandits or study",
+        ),
     ],
 )
 def test_bad_input_is_one_line(words: list[str], message: str, monkeypatch, capsys) -> None:
@@ -225,6 +240,43 @@ def test_bad_input_is_one_line(words: list[str], message: str, monkeypatch, caps
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     assert message in error
+
+
+def copied(run: Path, store_: Path) -> Path:
+    """A committed run in a store of its own."""
+    return Path(shutil.copytree(run, store_ / run.parent.name / run.name))
+
+
+def test_a_stored_run_is_drawn_again_in_its_place_from_its_rows(tmp_path: Path, capsys) -> None:
+    """As SVG, at a width: beside the files that it had, with its rows and its provenance."""
+    (committed,) = (path for path in store.list_runs(pages.REFERENCE) if path.name == "cc1dbfeddc5c")
+    run = copied(committed, tmp_path)
+    words = ["figures", "--of", "cc1d", "--out", str(tmp_path)]
+    assert cli.main([*words, "--format", "svg", "--width", "3"]) == 0
+    assert capsys.readouterr().out.startswith(f"frontier_single: {run / 'frontier_single.svg'} (caption in ")
+    assert 'width="216pt"' in (run / "frontier_single.svg").read_text()
+    assert {path.name for path in run.iterdir()} - {path.name for path in committed.iterdir()} == {
+        "frontier_single.svg"
+    }
+    for name in ("rows.csv", "provenance.json", "config.json", "frontier_single.png"):
+        assert (run / name).read_bytes() == (committed / name).read_bytes()
+    assert store.verify_run(run) == []
+    (run / "rows.csv").write_text("damaged")
+    assert cli.main(words) == 2
+    assert "--of: 'cc1d': damaged: want a whole run of bandits or study" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", [path for path in store.list_runs(pages.REFERENCE) if has_figures_of_rows(path)])
+def test_committed_figures_are_those_that_this_code_draws(run: Path, tmp_path: Path) -> None:
+    """Their points, but for how a processor rounds them: no committed figure is older than its code."""
+    made = copied(run, tmp_path)
+    assert cli.main(["figures", "--of", run.name, "--format", "png", "--out", str(tmp_path)]) == 0
+    for path in run.glob("*.png"):
+        ours, theirs = (matplotlib.image.imread(folder / path.name) for folder in (made, run))
+        assert ours.shape == theirs.shape
+        assert np.mean(np.abs(ours - theirs).max(axis=-1) > SEEN) < FEW_POINTS
+        assert (made / f"{path.stem}.txt").read_bytes() == (run / f"{path.stem}.txt").read_bytes()
 
 
 def test_no_figure_stays_open_after_it_is_drawn() -> None:

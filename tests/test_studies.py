@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from sharpening import cli
+from sharpening.commands import study as study_command
 from sharpening.llm.audit import exact
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.sampling import models
 from sharpening.llm.studies import protocol, runs, stages, tuning
 from sharpening.llm.studies.protocol import Candidate, Contestant
 from sharpening.samples import sharpening
+from sharpening.storage import sweep
 from sharpening.theory import estimators
 from tests import training
 from tests.language_models import saved_model
@@ -271,3 +275,30 @@ def test_the_model_that_is_audited_is_the_trained_one(monkeypatch, tmp_path):
 
 def correct_parts(audits: Sequence[exact.Audited]) -> list[exact.Audited]:
     return [exact.correct_part(one) for one in audits]
+
+
+@pytest.mark.slow
+def test_runs_that_a_committed_study_has_are_made_again_only_when_asked(tmp_path: Path, capsys, monkeypatch):
+    """Tuning runs first; then all of it elsewhere, with tuning taken from there: the same rows but for those runs."""
+    first, second = (["study", "--preset", "smoke", "--out", str(tmp_path / name)] for name in ("first", "second"))
+    assert cli.main([*first, "--until", "tuning"]) == 0
+    asked: list[int] = []
+
+    def counted(tasks: Any, *args: Any, **options: Any) -> Any:
+        asked.append(len(tasks))
+        return run(tasks, *args, **options)
+
+    run = sweep.run
+    monkeypatch.setattr(study_command, "COMMITTED", (str(tmp_path / "first"),))
+    monkeypatch.setattr(sweep, "run", counted)
+    capsys.readouterr()
+    assert cli.main([*second, "--until", "tuning"]) == 0
+    kept = capsys.readouterr()
+    assert sum(asked) == 0
+    assert "runs are those of" in kept.err
+    tables = [list(tmp_path.glob(f"{name}/llm/*/study_frontier.png")) for name in ("first", "second")]
+    assert len({path.parent.name for found in tables for path in found}) == 1  # the same table
+    assert len({(path.parent / "rows.csv").read_bytes() for found in tables for path in found}) == 1
+    assert cli.main([*second, "--until", "tuning", "--afresh"]) == 0
+    assert sum(asked) > 0
+    assert capsys.readouterr().out == kept.out

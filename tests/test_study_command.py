@@ -17,7 +17,6 @@ from scipy.stats import t as student
 from scipy.stats import ttest_rel
 
 from sharpening import cli
-from sharpening.commands import study as study_command
 from sharpening.commands.study import StudyOptions
 from sharpening.figures import render
 from sharpening.figures.drawing import studies as study_figures
@@ -380,30 +379,3 @@ def test_the_smoke_study_runs_and_a_second_one_finds_all_of_it(tmp_path: Path, c
     assert {name for name in runs if again[name] != runs[name]} == set(tables)
     assert len(tables) == 4
     assert not [fault for path in tmp_path.glob("llm/*") for fault in store.verify_run(path)]
-
-
-@pytest.mark.slow
-def test_runs_that_a_committed_study_has_are_made_again_only_when_asked(tmp_path: Path, capsys, monkeypatch):
-    """Tuning runs first; then all of it elsewhere, with tuning taken from there: the same rows but for those runs."""
-    first, second = (["study", "--preset", "smoke", "--out", str(tmp_path / name)] for name in ("first", "second"))
-    assert cli.main([*first, "--until", "tuning"]) == 0
-    asked: list[int] = []
-
-    def counted(tasks: Any, *args: Any, **options: Any) -> Any:
-        asked.append(len(tasks))
-        return run(tasks, *args, **options)
-
-    run = sweep.run
-    monkeypatch.setattr(study_command, "COMMITTED", (str(tmp_path / "first"),))
-    monkeypatch.setattr(sweep, "run", counted)
-    capsys.readouterr()
-    assert cli.main([*second, "--until", "tuning"]) == 0
-    kept = capsys.readouterr()
-    assert sum(asked) == 0
-    assert "runs are those of" in kept.err
-    tables = [list(tmp_path.glob(f"{name}/llm/*/study_frontier.png")) for name in ("first", "second")]
-    assert len({path.parent.name for found in tables for path in found}) == 1  # the same table
-    assert len({(path.parent / "rows.csv").read_bytes() for found in tables for path in found}) == 1
-    assert cli.main([*second, "--until", "tuning", "--afresh"]) == 0
-    assert sum(asked) > 0
-    assert capsys.readouterr().out == kept.out

@@ -325,7 +325,8 @@ def _over(gap: tuple[float, float] | None) -> str:
 def standings(rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Of each instance and contestant the chosen setting, the means of its fresh runs, and what they have over DS.
 
-    `over_ds` holds mean and half of the 95% interval of paired differences, by measure; none for DS itself.
+    Means are over the runs that have the measure (of answers at a Q: those that came to it), as many as `num_runs`
+    says. `over_ds` holds mean and half of the 95% interval of paired differences, by measure; none for DS itself.
     """
     found = []
     fresh = [row for row in rows if row["stage"] == "fresh"]
@@ -339,8 +340,10 @@ def standings(rows: Sequence[Row]) -> list[dict[str, Any]]:
             and (row["instance"], row["contestant"]) == (instance, name)
         )
         over = {} if name == DS else {measure: paired_interval(own[measure], rival[measure]) for measure in own}
-        means = {measure: float(values.mean()) for measure, values in own.items()}
-        settings = {key: chosen[key] for key in ("strength", "learning_rate", "at_edge")}
+        finite = {measure: values[np.isfinite(values)] for measure, values in own.items()}
+        means = {measure: float(values.mean()) if len(values) else math.nan for measure, values in finite.items()}
+        settings: dict[str, Any] = {key: chosen[key] for key in ("strength", "learning_rate", "at_edge")}
+        settings["num_runs"] = {measure: len(values) for measure, values in finite.items()}
         found.append({"instance": instance, "contestant": name, **settings, "means": means, "over_ds": over})
     return found
 

@@ -29,16 +29,30 @@ def standings_markdown(standings: Sequence[Row]) -> str:
         for one in own:
             strength = f"{one['strength']:.2g}, " if one["strength"] else ""
             setting = f"{strength}{one['learning_rate']:.2g}{' (edge)' if one['at_edge'] else ''}"
-            cells = [_cell(one["means"][name], one["over_ds"].get(name)) for name in names]
+            cells = [_measured(one, name) for name in names]
             lines.append(f"| {NAMES.get(one['contestant'], one['contestant'])} | {setting} | {' | '.join(cells)} |\n")
         blocks.append("".join(lines))
     return "\n".join(blocks)
 
 
-def _cell(mean: float, over: tuple[float, float] | None) -> str:
-    if not isfinite(mean):
+def measure_markdown(standings: Sequence[Row], measure: str) -> str:
+    """A line a contestant: one measure on every instance, and the paired difference to DS."""
+    cells = {(one["contestant"], one["instance"]): _measured(one, measure) for one in standings}
+    contestants, instances = (list(dict.fromkeys(names)) for names in zip(*cells, strict=True))
+    lines = [f"| {WORDS[measure]} | {' | '.join(instances)} |\n", f"|{'---|' * (len(instances) + 1)}\n"]
+    for name in contestants:
+        found = " | ".join(cells[name, instance] for instance in instances)
+        lines.append(f"| {NAMES.get(name, name)} | {found} |\n")
+    return "".join(lines)
+
+
+def _measured(one: Row, measure: str) -> str:
+    """The mean over the runs that have the measure, and the paired difference to DS."""
+    number, mean, over = one["num_runs"][measure], one["means"][measure], one["over_ds"].get(measure)
+    if not number:
         return "not reached"
-    return f"{mean:.4g}" if over is None else f"{mean:.4g} ({over[0]:+.2g} ± {over[1]:.2g})"
+    words = f"{mean:.4g} in {number} runs" if number < max(one["num_runs"].values()) else f"{mean:.4g}"
+    return words if over is None else f"{words} ({over[0]:+.2g} ± {over[1]:.2g})"
 
 
 def strengths_markdown(found: Sequence[Row]) -> str:

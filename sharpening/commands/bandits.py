@@ -108,13 +108,20 @@ def _stored(what: str, rows: Sequence[Row], clock: store.Clock, options: Bandits
     config: dict[str, Any] = {"command": "bandits", "table": what, "preset": options.preset, "seed": options.seed}
     if what == "findings":
         config["only"] = list(options.only)
-    artefacts: Mapping[str, bytes] = {}
-    if what in DRAWN:
-        draw, caption = DRAWN[what]
-        text = caption(options.preset, store.run_id("bandits", config))
-        artefacts = render.render(what, lambda: draw(rows), text, formats=options.formats, width=options.width)
+    artefacts = drawn(config, rows, store.run_id("bandits", config), options.formats, options.width)
     run = store.write_run("bandits", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
     return run / "rows.csv"
+
+
+def drawn(
+    config: Mapping[str, Any], rows: Sequence[Row], run: str, formats: Sequence[str], width: float | None
+) -> dict[str, bytes]:
+    """The figure of a stored table, if it has one, as files."""
+    if (what := str(config["table"])) not in DRAWN:
+        return {}
+    draw, caption = DRAWN[what]
+    text = caption(config["preset"], run)
+    return dict(render.render(what, lambda: draw(rows), text, formats=formats, width=width))
 
 
 DRAWN: Mapping[str, tuple[Callable[[Sequence[Row]], Figure], Callable[[str, str], str]]] = {

@@ -13,7 +13,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from sharpening.bandits import figure_rows as bandit_rows
-from sharpening.commands import by_size
+from sharpening.commands import bandits, by_size, results, study
 from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
 from sharpening.commands.options import NonEmpty, Options
 from sharpening.figures import render
@@ -34,6 +34,10 @@ class FiguresOptions(Options):
     """Draw the first figures of the theory and the simulator: rows, PDF, PNG and caption of each in the store."""
 
     only: tuple[str, ...] = Field((), description="figures to draw; all if not given")
+    of: tuple[NonEmpty, ...] = Field(
+        (),
+        description="instead: runs of the store, of bandits or study, to draw again in their places, from their rows",
+    )
     list: bool = Field(False, description="print the names, with seconds and what each shows, and draw nothing")
     formats: tuple[Format, ...] = FORMATS
     width: float | None = WIDTH
@@ -170,12 +174,44 @@ def figures(options: FiguresOptions) -> int:
             print(f"{name:<22} {FIGURES[name].seconds:>3g} s  {FIGURES[name].shows}")
         return 0
     files.refuse_as_folder("out", options.out)
+    if options.of:
+        _draw_again(options)
+        return 0
     for name in [] if options.only else [name for name in names if not _has_its_runs(name)]:
         names.remove(name)
         print(f"note: {name} is left out: it needs the committed runs of a clone", file=sys.stderr)
     for name in tqdm(names, disable=None, leave=False):
         print(_drawn(name, options).replace("figure", name, 1))
     return 0
+
+
+def _draw_again(options: FiguresOptions) -> None:
+    """Draws the figures of stored runs anew; nothing is computed, and nothing drawn unless all can be."""
+    if options.only:
+        raise ValueError("--of: it draws stored runs, and --only computes others: want one of them")
+    runs = [results.named("--of", begin, options.out) for begin in options.of]
+    for begin, run in zip(options.of, runs, strict=True):
+        if run["state"] != "ok" or run["config"].get("command") not in REDRAWN:
+            what = run["state"] if run["state"] != "ok" else f"a run of {run['config'].get('command')}"
+            raise ValueError(f"--of: {begin!r}: {what}: want a whole run of {' or '.join(REDRAWN)}")
+    for run in runs:
+        path, config = Path(run["path"]), run["config"]
+        rows = store.read_rows(path / "rows.csv")
+        made = REDRAWN[config["command"]](config, rows, path.name, options.formats, options.width)
+        if not made:
+            print(f"note: {path.name} has no figure", file=sys.stderr)
+            continue
+        kept = {name: (path / name).read_bytes() for name in run["files"] if name not in store.OWN_FILES}
+        provenance = (path / "provenance.json").read_bytes()
+        artefacts = {**kept, **made}
+        store.write_run(
+            run["layer"], config, rows, artefacts=artefacts, root=options.out, overwrite=True, made=provenance
+        )
+        for name in dict.fromkeys(Path(file).stem for file in made):
+            print(figure_line(path, name, options.formats).replace("figure", name, 1))
+
+
+REDRAWN: Mapping[str, Callable[..., Mapping[str, bytes]]] = {"bandits": bandits.drawn, "study": study.drawn}
 
 
 def _has_its_runs(name: str) -> bool:

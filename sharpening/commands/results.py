@@ -40,12 +40,10 @@ def results(options: ResultsOptions) -> int:
         removed = store.clean(options.out)
         print(store_tables.cleaned(removed))
         return 0
-    runs = [described(path) for path in store.list_runs(options.out)]
     if options.id is not None:
-        runs = [run for run in runs if run["id"].startswith(options.id)]
-        if len(runs) != 1:
-            count = "no run begins so" if not runs else f"{len(runs)} runs begin so"
-            raise ValueError(f"ID: {options.id!r}: {count} under {options.out!r}: see 'results list'")
+        runs = [named("ID", options.id, options.out)]
+    else:
+        runs = [described(path) for path in store.list_runs(options.out)]
     if options.action == "show":
         print(store_tables.shown(runs[0]))
         return 0
@@ -54,6 +52,15 @@ def results(options: ResultsOptions) -> int:
         return 1 if any(run["problems"] for run in runs) else 0
     print(store_tables.listed(runs, printed_width(), is_long=options.pieces))
     return 0
+
+
+def named(field: str, begin: str, out: str) -> dict[str, Any]:
+    """The run of a store whose name begins so; ValueError naming the field if there is none or more than one."""
+    paths = [path for path in store.list_runs(out) if path.name.startswith(begin)]
+    if len(paths) != 1:
+        count = "no run begins so" if not paths else f"{len(paths)} runs begin so"
+        raise ValueError(f"{field}: {begin!r}: {count} under {out!r}: see 'results list'")
+    return described(paths[0])
 
 
 def described(path: Path) -> dict[str, Any]:

@@ -88,22 +88,24 @@ def study(options: StudyOptions) -> int:
     print(say(printed_width()))
     if work.rows:
         text = say(STABLE_WIDTH).encode()
-        _store(work, "runs", work.rows, {"report.txt": text, **_figures(work)})
+        config = work.config("runs")
+        made = drawn(config, work.rows, store.run_id("llm", config), options.formats, options.width)
+        _store(work, "runs", work.rows, {"report.txt": text, **made})
         for table, rows in (("summary", found), ("outcomes", outcomes), ("predictions", predictions)):
             if rows:
                 _store(work, table, rows, {})
     return int(work.num_failed > 0)
 
 
-def _figures(work: _Work) -> dict[str, bytes]:
-    """The figures of the stages that were run."""
-    options, name = work.options, store.run_id("llm", work.config("runs"))
+def drawn(
+    config: Mapping[str, Any], rows: Sequence[Row], run: str, formats: Sequence[str], width: float | None
+) -> dict[str, bytes]:
+    """The figures of the stages that the rows of a stored table have, as files."""
     made: dict[str, bytes] = {}
     for figure, (draw, caption, stage) in FIGURES.items():
-        if any(row["stage"] == stage for row in work.rows):
-            draws = functools.partial(draw, work.rows)
-            text = caption(options.preset, name)
-            made |= render.render(figure, draws, text, formats=options.formats, width=options.width)
+        if config["table"] == "runs" and any(row["stage"] == stage for row in rows):
+            draws = functools.partial(draw, rows)
+            made |= render.render(figure, draws, caption(config["preset"], run), formats=formats, width=width)
     return made
 
 

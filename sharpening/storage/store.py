@@ -49,9 +49,9 @@ RESULT_VERSION: dict[str, int] = {"theory": 1, "bandits": 2, "llm": 1, "samples"
 RESULTS = Path("results")
 RUN_FILES = ("rows.csv", "config.json", "provenance.json")
 MANIFEST = "manifest.json"
+OWN_FILES = (*RUN_FILES, MANIFEST)  # all but artefacts
 ID_LENGTH = 12  # 48 bits: two of 10,000 runs share a name with probability 2e-7
-PACKAGES = ("numpy", "scipy", "sympy", "matplotlib", "hypothesis", "pydantic")
-PACKAGES_IF_IMPORTED = ("torch", "transformers")
+PACKAGES, IF_IMPORTED = ("numpy", "scipy", "sympy", "matplotlib", "hypothesis", "pydantic"), ("torch", "transformers")
 ARTEFACT_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 CSV_CELL = re.compile(r'("[^"]*(?:""[^"]*)*"|[^",\n]*)([,\n])')
 INTEGER = re.compile(r"-?[0-9]+")
@@ -205,7 +205,7 @@ class Clock:
 
 def provenance(clock: Clock) -> dict[str, Any]:
     """Versions, platform, commit, command, start (UTC), seconds since, peak memory of this process since it began."""
-    names = [*PACKAGES, *(name for name in PACKAGES_IF_IMPORTED if name in sys.modules)]
+    names = [*PACKAGES, *(name for name in IF_IMPORTED if name in sys.modules)]
     versions = {"python": platform.python_version()}
     for name in names:
         try:
@@ -314,23 +314,24 @@ def write_run(
     artefacts: Mapping[str, bytes] | None = None,
     root: str | Path = RESULTS,
     overwrite: bool = False,
+    made: bytes | None = None,
 ) -> Path:
     """Write a run in one step and return its folder; decisions (1) and (2) of the module say what is kept.
 
-    Requires: layer of RESULT_VERSION; config as in `run_id`; rows as in `rows_to_csv` (a generator is timed
-    as it is used up); artefacts by name, "figure.pdf" or "model/config.json". Raises ValueError, StoreError.
+    Requires: config as in `run_id`; rows as in `rows_to_csv` (a generator is timed as it is used up); artefacts by
+    name, "figure.pdf" or "model/config.json"; made: provenance of rows made before. Raises ValueError, StoreError.
     """
     artefacts = artefacts or {}
     for name in artefacts:
-        if not ARTEFACT_NAME.fullmatch(name) or name in (*RUN_FILES, MANIFEST):
-            taken = ", ".join((*RUN_FILES, MANIFEST))
+        if not ARTEFACT_NAME.fullmatch(name) or name in OWN_FILES:
+            taken = ", ".join(OWN_FILES)
             raise ValueError(f"artefacts: {name!r} must be a file name, at most one folder deep, other than {taken}")
     target = Path(root) / layer / run_id(layer, config)
     if not overwrite and not verify_run(target) and all((target / name).is_file() for name in artefacts):
         return target
     clock = clock or Clock()
     files = {"rows.csv": rows_to_csv(rows).encode(), "config.json": _json_bytes(_identity(layer, config))}
-    files |= {"provenance.json": _json_bytes(provenance(clock)), **artefacts}
+    files |= {"provenance.json": made or _json_bytes(provenance(clock)), **artefacts}
     sums = {name: {"bytes": len(data), "sha256": _sha256(data)} for name, data in files.items()}
     files[MANIFEST] = _json_bytes({"files": sums})
     with _failure_named("write", target):
