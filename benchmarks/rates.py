@@ -1,18 +1,19 @@
 """How well the laws of `rates` are told apart, and whether their intervals cover, on simulated counts of known truth.
 
-    python -m benchmarks.rates coverage [--data-sets 1000] [--only 0 2] [--problems 1060]
+    python -m benchmarks.rates coverage [--data-sets 1000] [--only 0 2] [--problems 1060] [--law affine]
     python -m benchmarks.rates confusion [--data-sets 200] [--only common affine] [--problems 4240]
 
 Counts have the shape of the public ones: 1,060 problems with 128 samples before and after, log-odds before drawn from
-the mixture that was fitted to the public model, smoothed by .2 nats. `coverage`: of 95% intervals of the shift and of
-the spread under the common law, and how often the true law is rejected at 5%, for normal spreads of 0, .5 and 1, and
-for spreads that are not normal. `confusion`: how often each law is chosen where each is true, with spread 1; the true
-laws have the parameters that were fitted to the public model.
+the mixture that was fitted to the public model, smoothed by .2 nats. `coverage`: of 95% intervals of parameters and
+spread, and how often the true law is rejected at 5%, under the common law with a shift of 1.2 (with --law: under another
+one, as fitted to the public model), for normal spreads of 0, .5 and 1, and for spreads that are not normal. `confusion`:
+how often each law is chosen where each is true, as fitted to the public model, with spread 1.
 """
 
 from __future__ import annotations
 
 import argparse
+import functools
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -81,31 +82,37 @@ def simulated(
     return Counts((total, rng.binomial(total, expit(at))), (total, rng.binomial(total, expit(after))))
 
 
-def coverage(fits: dict[str, Fit], points: Floats, number: int, num_data_sets: int, num_problems: int) -> None:
+def coverage(
+    fits: dict[str, Fit], points: Floats, true: str, number: int, num_data_sets: int, num_problems: int
+) -> None:
     """Prints a line on one setting."""
     setting, rng = SETTINGS[number], np.random.default_rng([7, number])
-    law = fits["common"].law
-    hits = np.zeros(3)
-    found = np.empty((num_data_sets, 2))
+    law, parameters = fits[true].law, np.array([SHIFT]) if true == "common" else fits[true].parameters
+    hits = np.zeros(len(parameters) + 2)
+    found = np.empty((num_data_sets, len(parameters) + 1))
     for place in tqdm(range(num_data_sets), disable=None, leave=False):
-        counts = simulated(fits["affine"], points, lambda at: np.full_like(at, SHIFT), setting, rng, num_problems)
+        shifts = functools.partial(_shifts, law, parameters)
+        counts = simulated(fits["affine"], points, shifts, setting, rng, num_problems)
         data = fitting.prepared(counts)
         fitted = fitting.fit(data, law)
         errors = np.sqrt(np.diag(fitting.covariance(data, fitted)))
         low, high = fitting.spread_interval(data, fitted, errors[-1])
-        hits += (
-            abs(fitted.parameters[0] - SHIFT) <= fitting.NORMAL_95 * errors[0],
-            low <= setting.spread <= high,
-            fitting.misfit(data, fitted) < 0.05,
-        )
-        found[place] = fitted.parameters[0], fitted.spread
+        is_covered = np.abs(fitted.parameters - parameters) <= fitting.NORMAL_95 * errors[:-1]
+        hits += (*is_covered, low <= setting.spread <= high, fitting.misfit(data, fitted) < 0.05)
+        found[place] = *fitted.parameters, fitted.spread
     shares = 100 * hits / num_data_sets
-    print(
-        f"{setting.words:<28} shift covered {shares[0]:5.1f}%  spread covered {shares[1]:5.1f}%  "
-        f"true law rejected {shares[2]:4.1f}%  mean shift {found[:, 0].mean():.3f} (sd {found[:, 0].std():.3f})  "
-        f"mean spread {found[:, 1].mean():.3f} (sd {found[:, 1].std():.3f})  {num_data_sets} data sets",
-        flush=True,
-    )
+    told = [
+        f"{name} covered {share:5.1f}%, mean {mean:.3f} (sd {sd:.3f})"
+        for name, share, mean, sd in zip(
+            (*law.parameters, "spread"), shares, found.mean(axis=0), found.std(axis=0), strict=False
+        )
+    ]
+    about = f"true law rejected {shares[-1]:4.1f}%  {num_data_sets} data sets"
+    print(f"{true:<10} {setting.words:<28} {'  '.join(told)}  {about}", flush=True)
+
+
+def _shifts(law: laws.Law, parameters: Floats, log_odds: Floats) -> Floats:
+    return law.shift(log_odds, parameters)[0]
 
 
 def confusion(fits: dict[str, Fit], points: Floats, true: str, num_data_sets: int, num_problems: int) -> None:
@@ -128,12 +135,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data-sets", type=int)
     parser.add_argument("--only", nargs="+")
     parser.add_argument("--problems", type=int, default=NUM_PROBLEMS)
+    parser.add_argument("--law", default="common", help="true law of `coverage`")
     given = parser.parse_args(arguments)
     fits = public_fits()
     points = fitting.grid_of(NUM_SAMPLES, NUM_SAMPLES)
     if given.what == "coverage":
         for number in map(int, given.only or range(len(SETTINGS))):
-            coverage(fits, points, number, given.data_sets or 1000, given.problems)
+            coverage(fits, points, given.law, number, given.data_sets or 1000, given.problems)
     else:
         for name in given.only or fits:
             confusion(fits, points, name, given.data_sets or 200, given.problems)

@@ -63,7 +63,7 @@ def phrases() -> list[tuple[str, str]]:
         (page, f"changed by {number(seen['value'])} [{number(seen['low'])}, {number(seen['high'])}]"),
         (page, f"The fitted law gives {change(implied)}, half of it"),
         (page, f"the same law without its spread {change(plain)}. Of the law's {change(implied)}"),
-        (page, f"before make {change(never)}"),
+        (page, f"Of the law's {change(implied)}, {change(never)} comes from problems without a correct sample before"),
         (page, f"raised pass@128 by {number(one(public, 'implied_difference', 'common', k=128)['value'])}"),
         (
             page,
