@@ -5,9 +5,9 @@
 
 Counts have the shape of the public ones: 1,060 problems with 128 samples before and after, log-odds before drawn from
 the mixture that was fitted to the public model, smoothed by .2 nats. `coverage`: of 95% intervals of parameters and
-spread, and how often the true law is rejected at 5%, under the common law with a shift of 1.2 (with --law: under another
-one, as fitted to the public model), for normal spreads of 0, .5 and 1, and for spreads that are not normal. `confusion`:
-how often each law is chosen where each is true, as fitted to the public model, with spread 1.
+spread, and how often the true law is rejected at 5%, under the common law with a shift of 1.2 (with --law: under
+another one, as fitted to the public model), for normal spreads of 0, .5 and 1, and for some that are not normal.
+`confusion`: how often each law is chosen where each is true, as fitted to the public model, with spread 1.
 """
 
 from __future__ import annotations
