@@ -10,6 +10,7 @@ Floats = NDArray[np.float64]
 MOST_STEPS = 50
 GAP = 1e-7  # of the log-likelihood: at most so far from its maximum, by its duality gap
 SHRINK, LEAST_SHARE = 0.5, 0.1  # of the line search
+NIL = 1e-140  # of the largest likelihood of an outcome: less is 0, as numbers near the smallest ones are slow
 SEED_WEIGHT = 1e-6  # on every point of the grid at the start: none is ruled out
 
 
@@ -28,6 +29,7 @@ def likeliest_weights(likelihood: Floats, multiplicity: Floats, start: Floats) -
     """
     total = multiplicity.sum()
     scaled = likelihood / likelihood.max(axis=1, keepdims=True)
+    scaled = np.where(scaled < NIL, 0.0, scaled)
     weights = start + SEED_WEIGHT
     weights /= weights.sum()
     fitted = scaled @ weights
