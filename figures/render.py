@@ -33,18 +33,18 @@ def render(
     The same rows give the same bytes on one platform and set of versions. The caption becomes one line. A width, in
     inches, makes the whole figure larger or smaller, text and lines with it.
     """
-    with matplotlib.rc_context(STYLE):
-        figure = draw()
-    factor = 1.0 if width is None else width / figure.get_figwidth()
+    factor = 1.0
+    if width is not None:
+        with matplotlib.rc_context(STYLE):
+            factor = width / draw().get_figwidth()
     with matplotlib.rc_context(scaled(factor)):
-        if factor != 1:
-            figure = draw()
-            figure.set_size_inches(figure.get_figwidth() * factor, figure.get_figheight() * factor)
-        files = {f"{name}.{kind}": _saved(figure, kind, NO_DATE[kind]) for kind in formats}
+        files = {f"{name}.{kind}": _saved(draw(), kind, factor) for kind in formats}
     return {**files, f"{name}.txt": (" ".join(caption.split()) + "\n").encode()}
 
 
-def _saved(figure: Figure, kind: str, metadata: Mapping[str, Any]) -> bytes:
+def _saved(figure: Figure, kind: str, factor: float) -> bytes:
+    """A figure that was not saved before: saving one moves what is laid out, and the next file would be another."""
+    figure.set_size_inches(figure.get_figwidth() * factor, figure.get_figheight() * factor)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=metadata)
+    figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=NO_DATE[kind])
     return buffer.getvalue()

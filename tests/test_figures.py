@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from matplotlib.text import Text
 from sharpening import cli
 from sharpening.commands.figures import FIGURES, REDRAWN
 from sharpening.figures import render
+from sharpening.figures.drawing import bandits as bandit_figures
 from sharpening.figures.drawing import comparisons as comparison_figures
 from sharpening.figures.drawing import theory as theory_figures
 from sharpening.figures.style import LOOKS, STYLE
@@ -264,6 +266,13 @@ def test_a_stored_run_is_drawn_again_in_its_place_from_its_rows(tmp_path: Path, 
     (run / "rows.csv").write_text("damaged")
     assert cli.main(words) == 2
     assert "--of: 'cc1d': damaged: want a whole run of bandits or study" in capsys.readouterr().err
+
+
+def test_a_file_does_not_depend_on_the_others_that_are_made(tmp_path: Path) -> None:
+    """Saving a figure moves what is laid out: each is saved once."""
+    draw = functools.partial(bandit_figures.draw_phase_diagram, pages.rows_of("phase_diagram"))
+    made, alone = (render.render("phase", draw, "", formats=formats) for formats in (("pdf", "png"), ("png",)))
+    assert made["phase.png"] == alone["phase.png"]
 
 
 @pytest.mark.slow

@@ -70,7 +70,7 @@ def draw_strengths(rows: Sequence[Row]) -> Figure:
     fig = Figure(figsize=PAGE, layout="constrained")
     axes = fig.subplots(1, 2)
     for ax, k in zip(axes, (1, 64), strict=True):
-        for name in _names(tried):
+        for name in _tuned(tried):
             points = [
                 (strength, _of_setting(tried, (name, strength, rate), k))
                 for one, strength, rate in whole
@@ -100,7 +100,7 @@ def draw_frontier(rows: Sequence[Row]) -> Figure:
     fig = Figure(figsize=PAGE, layout="constrained")
     axes = fig.subplots(1, 2)
     for ax, (quantity, at, heading) in zip(axes, FRONTIER, strict=True):
-        for name in _names(ends):
+        for name in _tuned(ends):
             look, strengths = TUNED[name], sorted({key[1] for key in _settings(ends) if key[0] == name})
             for strength in strengths:
                 keys = sorted(key for key in _settings(ends) if key[:2] == (name, strength))
@@ -161,6 +161,11 @@ def strengths_caption(preset: str, run: str) -> str:
 
 def _names(rows: Sequence[Row]) -> list[str]:
     return [name for name in TUNED if any(row["contestant"] == name for row in rows)]
+
+
+def _tuned(rows: Sequence[Row]) -> list[str]:
+    """The contestants with settings of their own in tuning: one has plain RL's, chosen by another rule."""
+    return [name for name in _names(rows) if name != "plain gentler"]
 
 
 def _contestants(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
