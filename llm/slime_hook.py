@@ -15,6 +15,7 @@ training here, and no number of its own for each token: methods that need them a
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from sharpening.llm import engine_batch
 from sharpening.llm.engine_batch import Batch
+from sharpening.theory.methods import calls
 
 SECTION = "sharpening"
 ESTIMATORS = ("grpo", "gspo", "cispo")  # of slime's, those whose advantage is the processed reward
@@ -44,6 +46,9 @@ def rewards(args: Any, samples: Sequence[Any], **_: Any) -> tuple[list[float], l
         raise ValueError(f"advantage_estimator: {args.advantage_estimator!r}: want one of {', '.join(ESTIMATORS)}")
     if args.normalize_advantages:
         raise ValueError("normalize_advantages: True: it would change what the method gave: want false")
+    strength = float(args.kl_loss_coef) if getattr(args, "use_kl_loss", False) else 0.0
+    for line in calls.caveats(choice.method, choice.values, kl_strength=strength):
+        warnings.warn(line, stacklevel=2)  # told once
     given = [sample.get_reward_value(args) for sample in samples]
     raw = [float("nan") if one is None else float(one) for one in given]
     reward = torch.tensor(raw, dtype=torch.float64)

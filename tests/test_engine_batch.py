@@ -338,6 +338,13 @@ def test_slimes_hook_returns_the_advantages_in_the_order_of_the_samples(case: st
     np.testing.assert_allclose(shaped, engine_batches.by_loops(advantage, rows), rtol=ADVANTAGE64, atol=ADVANTAGE64)
 
 
+def test_slimes_hook_says_what_the_ledger_warns_of() -> None:
+    rows = engine_batches.made()
+    samples = [sample(rows, at) for at in range(len(rows.group))]
+    with pytest.warns(UserWarning, match=r"gamma_incorrect 0\.5 is not below kl_strength 0\.001"):
+        slime_hook.rewards(arguments("ds", STRONG, use_kl_loss=True, kl_loss_coef=0.001), samples)
+
+
 def test_tokens_outside_the_loss_mask_do_not_count_and_no_reward_is_not_scored() -> None:
     rows = engine_batches.made()
     samples = [sample(rows, at) for at in range(len(rows.group))]
