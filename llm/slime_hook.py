@@ -46,9 +46,6 @@ def rewards(args: Any, samples: Sequence[Any], **_: Any) -> tuple[list[float], l
         raise ValueError(f"advantage_estimator: {args.advantage_estimator!r}: want one of {', '.join(ESTIMATORS)}")
     if args.normalize_advantages:
         raise ValueError("normalize_advantages: True: it would change what the method gave: want false")
-    strength = float(args.kl_loss_coef) if getattr(args, "use_kl_loss", False) else 0.0
-    for line in calls.caveats(choice.method, choice.values, kl_strength=strength):
-        warnings.warn(line, stacklevel=2)  # told once
     given = [sample.get_reward_value(args) for sample in samples]
     raw = [float("nan") if one is None else float(one) for one in given]
     reward = torch.tensor(raw, dtype=torch.float64)
@@ -61,7 +58,11 @@ def rewards(args: Any, samples: Sequence[Any], **_: Any) -> tuple[list[float], l
         log_prob=_padded(log_probs) if len(log_probs) == len(samples) else None,
         answer=[tuple(sample.tokens[len(sample.tokens) - sample.response_length :]) for sample in samples],
     )
-    return raw, engine_batch.advantages(choice, batch).shaped.tolist()
+    shaped = engine_batch.advantages(choice, batch).shaped.tolist()
+    strength = float(args.kl_loss_coef) if getattr(args, "use_kl_loss", False) else 0.0
+    for line in calls.caveats(choice.method, choice.values, kl_strength=strength):
+        warnings.warn(line, stacklevel=2)  # Python tells it once
+    return raw, shaped
 
 
 def _group(sample: Any) -> int:
