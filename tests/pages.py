@@ -130,6 +130,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "strengths": lambda: contest_tables.strengths_markdown(contests.by_strength(rows_of("tuned_single"))),
     "study settings": lambda: study_tables.settings_markdown(rows_of("study_setting")),
     "study standings": lambda: study_tables.standings_markdown(rows_of("study_runs"), rows_of("study_summary")),
+    "bonus standings": lambda: study_tables.standings_markdown(rows_of("bonus_runs"), rows_of("bonus_summary")),
     "study predictions": lambda: study_tables.predictions_markdown(rows_of("study_predictions")),
     "study tuning": lambda: study_tables.tuning_markdown(rows_of("study_runs")),
     "pass@k": lambda: sample_tables.pass_at_k_markdown(rows_of("three_models"), (1, 8, 64)),

@@ -319,6 +319,34 @@ def test_what_is_said_of_trained_models() -> None:
         assert f"{checked['check_z']:+.2f}" == z
 
 
+def test_what_is_said_of_an_entropy_bonus_on_the_small_transformer() -> None:
+    """Who wins, by how much; at equal rates in tuning; and what strong settings do."""
+    words = " ".join(text("docs/study.md").split())
+    found = {(row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("bonus_summary")}
+    told = {(row["contestant"], row["against"]): row["outcome"] for row in rows_of("bonus_outcomes")}
+    for pair in (("entropy bonus", "ds"), ("ds", "plain")):
+        assert told[pair] == "wins"
+        for k in (8, 64):
+            row = found[*pair, "pass_at_k", k]
+            said = f"pass@{k} {short(row['value'], signed=True)} [{short(row['low'])}, {short(row['high'])}]"
+            assert said in words
+    ends: dict[Any, dict[int, float]] = {}
+    for row in rows_of("bonus_runs"):
+        if row["stage"] == "tuning" and row["step"] == row["num_steps"]:
+            key = row["contestant"], row["strength"], row["learning_rate"], row["quantity"], row["at"]
+            ends.setdefault(key, {})[row["seed"]] = row["value"]
+    bonus, plain = (ends[*one, 2e-4, "pass_at_k", 8] for one in (("entropy bonus", 0.01), ("plain", 0.0)))
+    gaps = [short(bonus[seed] - plain[seed], signed=True) for seed in sorted(bonus)]
+    assert f"than plain RL ({', '.join(gaps)})" in words
+    bonus, plain = (ends[*one, 2e-4, "effective_answers", 0] for one in (("entropy bonus", 0.01), ("plain", 0.0)))
+    assert f"and {np.mean(list(bonus.values())) - np.mean(list(plain.values())):.1f} more correct answers" in words
+    for strength, said in ((0.1, "at .1 pass@1 is .35 to .50"), (0.3, "at .3 it is 0 to .38")):
+        reached = [value[0] for key, value in ends.items() if key[:2] == ("entropy bonus", strength) and key[4] == 1]
+        low, high = (short(one(reached), 2) if one(reached) > 0.005 else "0" for one in (min, max))
+        assert said.endswith(f"{low} to {high}")
+        assert said in words
+
+
 def test_what_the_first_page_counts() -> None:
     assert f"Each of {len(claims.CLAIMS)} claims" in EVERYWHERE
     assert f"There are {len(METHODS)} methods" in EVERYWHERE

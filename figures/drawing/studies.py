@@ -16,6 +16,7 @@ GREY = "#777777"
 PASS_AT_1 = ("pass_at_k", 1)
 FRONTIER = (("pass_at_k", 8, "pass@8"), ("effective_answers", 0, "correct answers alive"))
 MOST = 7  # curves in a panel
+FALLEN = 0.05  # of pass@1: a setting that loses more is not drawn
 
 
 def draw_path(rows: Sequence[Row]) -> Figure:
@@ -97,6 +98,10 @@ def draw_frontier(rows: Sequence[Row]) -> Figure:
     found = [row for row in rows if row["stage"] == "tuning"]
     first = min((row["seed"] for row in found), default=0)
     ends = [row for row in found if row["seed"] == first and row["step"] == row["num_steps"]]
+    start = [row for row in found if row["step"] == 0 and row["seed"] == first]
+    least = next(row["value"] for row in start if _is(row, *PASS_AT_1)) - FALLEN
+    fallen = {_settings([row])[0] for row in ends if _is(row, *PASS_AT_1) and row["value"] < least}
+    ends = [row for row in ends if _settings([row])[0] not in fallen]
     fig = Figure(figsize=PAGE, layout="constrained")
     axes = fig.subplots(1, 2)
     for ax, (quantity, at, heading) in zip(axes, FRONTIER, strict=True):
@@ -109,7 +114,6 @@ def draw_frontier(rows: Sequence[Row]) -> Figure:
                 ax.plot(*values, label=label, **look.line())
                 if strength:
                     ax.annotate(f"{strength:.2g}", (values[0][0], values[1][0]), size="x-small", color=look.color)
-        start = [row for row in found if row["step"] == 0 and row["seed"] == first]
         before = [[row["value"] for row in start if _is(row, *one)][:1] for one in (PASS_AT_1, (quantity, at))]
         ax.plot(*before, marker="*", linestyle="none", color=GREY, label="before training")
         ax.set_xlabel("pass@1, validation")
@@ -146,7 +150,7 @@ def frontier_caption(preset: str, run: str) -> str:
         "Every setting that was tried in tuning, one run each from one warm start: exact pass@8 and correct answers "
         "alive (exp of their entropy) against pass@1, on validation problems. A line joins the learning rates of one "
         "strength, whose number stands at the smallest; up and to the right is better. Star: the model before "
-        f"training. Study {preset}, table {run}."
+        f"training; settings that lost more than {FALLEN:.2g} of its pass@1 are left out. Study {preset}, table {run}."
     )
 
 
