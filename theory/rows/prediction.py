@@ -27,6 +27,7 @@ Row = dict[str, str | float]
 STRENGTH_RATIOS = (0.0, 0.03, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)  # of the KL strength
 GROUP_SIZES = tuple(2**power for power in range(2, 11))
 TIMES = tuple(float(time) for time in np.logspace(-1, 5, 97))
+SAME = 1e-12  # of a correctness or its logit: a base so near to a level stands there, however a processor rounds it
 MATCHED_LEVELS = (0.8, 0.9, 0.95, 0.99)  # correctness at which flows are compared (claim E2)
 LATEST = 1e100  # later milestones are inf
 FLOW_STRENGTHS = (0.1, 1.0)  # of the smoothing and the bonus that are followed beside vanilla
@@ -188,7 +189,7 @@ def _first_at(level: float, times: Floats, summaries: list[dict[str, float]]) ->
     """Time and diversity where a flow first rises to a correctness, interpolated in logit Q; empty if it never does."""
     logits = np.array([summary["logit_correctness"] for summary in summaries])
     goal = np.log(level / (1 - level))
-    if logits[0] >= goal or logits.max() < goal:
+    if logits[0] > goal - SAME or logits.max() < goal:
         return {}
     step = int(np.argmax(logits >= goal))
     share = (goal - logits[step - 1]) / (logits[step] - logits[step - 1])
@@ -203,7 +204,7 @@ def _milestones(problem: Problem) -> Iterator[Row]:
     """Times at which vanilla reaches a correctness or loses half of its solutions, and how it ends (B3)."""
     start = _summary(problem.base_log_policy, problem.correct)
     for level in (0.9, 0.99):
-        if start["correctness"] < level:
+        if start["correctness"] < level - SAME:
             yield _row("milestone", f"time_to_correctness_{level}", _time_to(problem, "correctness", level))
     if start["solution_diversity"] > 2:
         half = start["solution_diversity"] / 2
