@@ -229,7 +229,8 @@ def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> 
         (["--width", "0.5"], "--width: '0.5': Input should be greater than or equal to 1"),
         (["--width", "nan"], "--width: 'nan': Input should be"),
         (["--of", "nope"], "--of: 'nope': no run begins so under 'results'"),
-        (["--of", "nope", "--only", "prompt_weights"], "--of: it draws stored runs, and --only computes others"),
+        (["--of", "nope", "--only", "prompt_weights"], "--of: it draws stored runs: want it without --only and --list"),
+        (["--of", "nope", "--list"], "--of: it draws stored runs: want it without --only and --list"),
         (
             ["--of", "85751f81ea7f", "--out", "results/reference"],
             "--of: '85751f81ea7f': a run of rates: want a whole run of bandits or study",

@@ -6,6 +6,7 @@ import types
 
 import numpy as np
 import pytest
+from scipy.integrate import solve_ivp
 
 from sharpening.theory import policies
 from sharpening.theory.claims import late
@@ -46,3 +47,33 @@ def test_an_integrator_that_gives_up_is_an_error(monkeypatch):
     monkeypatch.setattr(late, "LSODA", lambda *_, **__: types.SimpleNamespace(status="failed", t=3.5))
     with pytest.raises(RuntimeError, match=r"^the integrator stopped at a log time of 3\.5$"):
         late.until(WORKED.base_log_policy, late.fixed(WORKED.correct), 7.0, lambda _: 1.0)
+
+
+def test_a_looser_tolerance_is_tried_where_the_integrator_gives_up(monkeypatch):
+    asked = []
+
+    def sometimes(*args, rtol, **options):
+        asked.append(rtol)
+        if len(asked) == 1:
+            return types.SimpleNamespace(success=False, message="enough")
+        return solve_ivp(*args, rtol=rtol, **options)
+
+    want = late.late_flow(WORKED.base_log_policy, late.fixed(WORKED.correct), [7.0])
+    monkeypatch.setattr(late, "solve_ivp", sometimes)
+    found = late.late_flow(WORKED.base_log_policy, late.fixed(WORKED.correct), [7.0])
+    assert asked == [late.RELATIVE_TOLERANCE, 10 * late.RELATIVE_TOLERANCE]
+    np.testing.assert_allclose(found, want, rtol=INTEGRATOR)
+
+
+def test_arms_alike_stay_alike_and_those_that_only_seem_so_are_an_error():
+    """Two correct answers of one probability at any time; and two whose advantages part as soon as the third moves."""
+    log_policy = np.log([0.3, 0.3, 0.4])
+    end = late.late_flow(log_policy, late.fixed(np.array([1.0, 1.0, 0.0])), [400.0])[0]
+    assert end[0] == end[1]
+
+    def parting(now):
+        moved = now[2] - log_policy[2]
+        return np.array([1.0, 1.0 + moved, 0.0])
+
+    with pytest.raises(RuntimeError, match="one probability and advantage at the start have several at the end"):
+        late.late_flow(log_policy, parting, [2.0])

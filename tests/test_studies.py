@@ -12,13 +12,14 @@ import pytest
 
 from sharpening import cli
 from sharpening.commands import study as study_command
+from sharpening.commands.results import described
 from sharpening.llm.audit import exact
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.sampling import models
 from sharpening.llm.studies import protocol, runs, stages, tuning
 from sharpening.llm.studies.protocol import Candidate, Contestant
 from sharpening.samples import sharpening
-from sharpening.storage import sweep
+from sharpening.storage import store, sweep
 from sharpening.theory import estimators
 from tests import training
 from tests.language_models import saved_model
@@ -302,3 +303,13 @@ def test_runs_that_a_committed_study_has_are_made_again_only_when_asked(tmp_path
     assert cli.main([*second, "--until", "tuning", "--afresh"]) == 0
     assert sum(asked) > 0
     assert capsys.readouterr().out == kept.out
+    options = study_command.StudyOptions(preset="smoke", until="tuning", out=str(tmp_path / "first"))
+    (path,) = (path.parent for path in tmp_path.glob("first/llm/*/study_frontier.png"))
+    config, rows = described(path)["config"], store.read_rows(path / "rows.csv")
+    assert len(study_command._Work(protocol.SMOKE, options).committed) > 0
+    others = [{"weights": {"0": "of another model"}}, {"protocol": "another"}]
+    for place, change in enumerate(others):  # runs of another model, or under other rules, are none of these
+        root = str(tmp_path / f"other{place}")
+        store.write_run("llm", {**config, **change}, rows, root=root)
+        monkeypatch.setattr(study_command, "COMMITTED", (root,))
+        assert study_command._Work(protocol.SMOKE, options).committed == {}

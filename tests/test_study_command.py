@@ -261,6 +261,15 @@ def test_the_frontier_has_a_line_a_strength_of_the_first_run_of_each_setting():
     assert [text.get_text() for text in fig.axes[0].texts] == ["0.3", "1"]
 
 
+def test_tuning_figures_leave_out_plain_rl_by_another_rule_and_settings_that_broke_down():
+    rows = [*rows_of("plain", 0.0, 0.0, stage="tuning"), *rows_of("plain gentler", 0.0, 0.0, stage="tuning")]
+    rows += [{**row, "strength": 1.0, "value": row["value"] - 0.3} for row in rows_of("ds", 0.1, 0.0, stage="tuning")]
+    for draw in (study_figures.draw_frontier, study_figures.draw_strengths):
+        labels = [line.get_label() for line in draw(rows).axes[0].lines]
+        assert "plain RL, gentler" not in labels
+        assert ("DS" in labels) == (draw is study_figures.draw_strengths)
+
+
 @pytest.mark.slow
 def test_figures_draw_the_rows_that_there_are():
     rows = [*rows_of("plain", 0.0, 0.01), *rows_of("ds", 0.05, 0.01), *rows_of("ds", 0.02, 0.01, stage="tuning")]

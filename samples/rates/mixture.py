@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import nnls
 
+from sharpening.samples.rates.spread import nil_as_zero
+
 Floats = NDArray[np.float64]
 MOST_STEPS = 50
 GAP = 1e-7  # of the log-likelihood: at most so far from its maximum, by its duality gap
 SHRINK, LEAST_SHARE = 0.5, 0.1  # of the line search
-NIL = 1e-140  # of the largest likelihood of an outcome: less is 0, as numbers near the smallest ones are slow
 SEED_WEIGHT = 1e-6  # on every point of the grid at the start: none is ruled out
 
 
@@ -28,8 +29,7 @@ def likeliest_weights(likelihood: Floats, multiplicity: Floats, start: Floats) -
     array([0.8125, 0.1875])
     """
     total = multiplicity.sum()
-    scaled = likelihood / likelihood.max(axis=1, keepdims=True)
-    scaled = np.where(scaled < NIL, 0.0, scaled)
+    scaled = nil_as_zero(likelihood / likelihood.max(axis=1, keepdims=True))
     weights = start + SEED_WEIGHT
     weights /= weights.sum()
     fitted = scaled @ weights

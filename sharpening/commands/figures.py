@@ -164,6 +164,8 @@ FIGURES: Mapping[str, FirstFigure] = {
 
 def figures(options: FiguresOptions) -> int:
     """Computes, stores and draws the figures asked for, or lists them."""
+    if options.of and (options.only or options.list):
+        raise ValueError("--of: it draws stored runs: want it without --only and --list")
     for name in options.only:
         if name not in FIGURES:
             near = suggestion(name, FIGURES)
@@ -187,13 +189,12 @@ def figures(options: FiguresOptions) -> int:
 
 def _draw_again(options: FiguresOptions) -> None:
     """Draws the figures of stored runs anew; nothing is computed, and nothing drawn unless all can be."""
-    if options.only:
-        raise ValueError("--of: it draws stored runs, and --only computes others: want one of them")
     runs = [results.named("--of", begin, options.out) for begin in options.of]
     for begin, run in zip(options.of, runs, strict=True):
         if run["state"] != "ok" or run["config"].get("command") not in REDRAWN:
             what = run["state"] if run["state"] != "ok" else f"a run of {run['config'].get('command')}"
             raise ValueError(f"--of: {begin!r}: {what}: want a whole run of {' or '.join(REDRAWN)}")
+    own = (*store.RUN_FILES, store.MANIFEST)  # what a run has beside its artefacts
     for run in runs:
         path, config = Path(run["path"]), run["config"]
         rows = store.read_rows(path / "rows.csv")
@@ -201,7 +202,7 @@ def _draw_again(options: FiguresOptions) -> None:
         if not made:
             print(f"note: {path.name} has no figure", file=sys.stderr)
             continue
-        kept = {name: (path / name).read_bytes() for name in run["files"] if name not in store.OWN_FILES}
+        kept = {name: (path / name).read_bytes() for name in run["files"] if name not in own}
         provenance = (path / "provenance.json").read_bytes()
         artefacts = {**kept, **made}
         store.write_run(

@@ -49,9 +49,9 @@ RESULT_VERSION: dict[str, int] = {"theory": 1, "bandits": 2, "llm": 1, "samples"
 RESULTS = Path("results")
 RUN_FILES = ("rows.csv", "config.json", "provenance.json")
 MANIFEST = "manifest.json"
-OWN_FILES = (*RUN_FILES, MANIFEST)  # all but artefacts
 ID_LENGTH = 12  # 48 bits: two of 10,000 runs share a name with probability 2e-7
-PACKAGES, IF_IMPORTED = ("numpy", "scipy", "sympy", "matplotlib", "hypothesis", "pydantic"), ("torch", "transformers")
+PACKAGES = ("numpy", "scipy", "sympy", "matplotlib", "hypothesis", "pydantic")
+PACKAGES_IF_IMPORTED = ("torch", "transformers")
 ARTEFACT_NAME = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9._-]*/)?[A-Za-z0-9][A-Za-z0-9._-]*")
 CSV_CELL = re.compile(r'("[^"]*(?:""[^"]*)*"|[^",\n]*)([,\n])')
 INTEGER = re.compile(r"-?[0-9]+")
@@ -205,7 +205,7 @@ class Clock:
 
 def provenance(clock: Clock) -> dict[str, Any]:
     """Versions, platform, commit, command, start (UTC), seconds since, peak memory of this process since it began."""
-    names = [*PACKAGES, *(name for name in IF_IMPORTED if name in sys.modules)]
+    names = [*PACKAGES, *(name for name in PACKAGES_IF_IMPORTED if name in sys.modules)]
     versions = {"python": platform.python_version()}
     for name in names:
         try:
@@ -323,8 +323,8 @@ def write_run(
     """
     artefacts = artefacts or {}
     for name in artefacts:
-        if not ARTEFACT_NAME.fullmatch(name) or name in OWN_FILES:
-            taken = ", ".join(OWN_FILES)
+        if not ARTEFACT_NAME.fullmatch(name) or name in (*RUN_FILES, MANIFEST):
+            taken = ", ".join((*RUN_FILES, MANIFEST))
             raise ValueError(f"artefacts: {name!r} must be a file name, at most one folder deep, other than {taken}")
     target = Path(root) / layer / run_id(layer, config)
     if not overwrite and not verify_run(target) and all((target / name).is_file() for name in artefacts):

@@ -19,6 +19,7 @@ from sharpening.theory.policies import Floats, Problem
 EARLY = -30.0  # log time at which the integration begins: nothing has moved by more than 1e-13
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-10, 1e-12  # of the integrator, per step
 LOOSER = (1, 10, 100)
+ALIKE = 1e-9  # of advantages, relative: arms so near are alike
 Advantage = Callable[[Floats], Floats]  # log-probabilities -> advantages, (num_arms,) each
 Distance = Callable[[Floats], float]  # log-probabilities -> how far they are from where they should go
 
@@ -31,8 +32,9 @@ def fixed(advantage: Floats) -> Advantage:
 def late_flow(log_policy: Floats, advantage_of: Advantage, log_times: ArrayLike) -> Floats:
     """Log-probabilities along the exact softmax flow of an advantage, at increasing logarithms of time.
 
-    Arms that are alike at the start, in probability and advantage, stay alike and are integrated as one: rounding would
-    part them, and the flow widens what is apart. Where the integrator fails, ten times its tolerance is tried.
+    Arms that are alike at the start, in probability and advantage, are integrated as one: rounding would part them, and
+    the flow widens what is apart. Where the integrator fails, ten times its tolerance is tried. Raises RuntimeError if
+    it fails with that too, or if at the end their advantages are apart: then they were not alike.
 
     Shapes:   log_policy: (num_arms,), log_times: (num_times,). Returns (num_times, num_arms), nats.
     """
@@ -51,7 +53,11 @@ def late_flow(log_policy: Floats, advantage_of: Advantage, log_times: ArrayLike)
                 rate_of_kinds, (EARLY, at[-1]), log_policy[first], t_eval=at, method="LSODA", **tolerances
             )
         if solution.success:
-            return policies.log_softmax(solution.y.T[:, kind])
+            path = policies.log_softmax(solution.y.T[:, kind])
+            advantage = advantage_of(path[-1])
+            if not np.allclose(advantage, advantage[first][kind], rtol=ALIKE, atol=ALIKE):
+                raise RuntimeError("arms with one probability and advantage at the start have several at the end")
+            return path
     raise RuntimeError(f"the integrator stopped before a log time of {at[-1]:g}: {solution.message}")
 
 
