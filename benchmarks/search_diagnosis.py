@@ -1,17 +1,18 @@
 """A search for errors of check-shaper: functions made by chance, the truth by listing ordered groups.
 
-    python -m benchmarks.search_diagnosis [--structure 20000] [--motion 2000] [--whole 300] [--seed 0]
+    python -m benchmarks.search_diagnosis [--structure 20000] [--motion 2000] [--whole 300] [--seed 0] [--first 0]
 
 (a) structural properties at group sizes 2 to 8; (b) signs of the exact motion at group sizes 2 to 5; (c) whole
 diagnoses, and those of tests/data/nasty_shapers.py in groups of 8. A verdict is wrong if listing contradicts it: a
 property said to be unbroken that is broken, one said to be broken whose counterexample is none, a sign that is another.
-Prints a table a part and a line for each wrong one, from whose number `--only` makes it again. Exit status 1 where
-anything is wrong.
+Prints a table a part and a line for each wrong one, from whose number `--only` makes it again. Ctrl-C ends a part with
+the table of what was tried; `--first` goes on from a number. Exit status 1 where anything is wrong.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 import warnings
@@ -193,17 +194,20 @@ def main(words: Sequence[str] | None = None) -> int:
     for part, number in (("structure", 20_000), ("motion", 2_000), ("whole", 300)):
         parser.add_argument(f"--{part}", type=int, default=number)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="the number of the first function of each part")
     parser.add_argument("--only", nargs=2, metavar=("PART", "NUMBER"), help="one function again")
     parser.add_argument("--shown", type=int, default=60, help="lines of wrong and undecided verdicts")
     given = parser.parse_args(words)
     is_wrong = False
     for part in PARTS:
-        indices: Sequence[int] = range(vars(given)[part])
+        indices: Sequence[int] = range(given.first, vars(given)[part])
         if given.only:
             indices = [int(given.only[1])] if given.only[0] == part else []
         tally = Tally()
-        for index, one, found, seconds in tqdm(searched(part, indices, given.seed), total=len(indices), mininterval=10):
-            tally.add(f"{part} {index}", one.kind, f"G = {one.group_size}: {one.recipe}", found, seconds)
+        todo = searched(part, indices, given.seed)
+        with contextlib.suppress(KeyboardInterrupt):
+            for index, one, found, seconds in tqdm(todo, total=len(indices), mininterval=10):
+                tally.add(f"{part} {index}", one.kind, f"G = {one.group_size}: {one.recipe}", found, seconds)
         if part == "whole" and not given.only and indices:
             for name, found, seconds in search_whole.of_nasty():
                 tally.add(name, "nasty", name, [Judged(*each) for each in found], seconds)
