@@ -240,34 +240,47 @@ def test_others_have_a_row_and_no_outcome():
     assert table.splitlines()[2].startswith("| base | before training | .400 ± .000 |")
 
 
-def test_a_contestant_without_a_setting_that_ran_to_the_end_is_left_out():
-    """Plain RL has six runs of its setting, DS five of its own: one failed."""
-    plain, ds = (rows_of(name, 0.0, 0.01, stage="tuning") for name in ("plain", "ds"))
-    fig = study_figures.draw_strengths([*plain, *(row for row in ds if row["seed"] != 103)])
-    assert [line.get_label() for line in fig.axes[0].lines] == ["plain RL"]
+def of_setting(strength: float, rate: float, at_1: float, at_8: float) -> list[dict[str, Any]]:
+    """The first runs of a setting of DS: pass@1 and all else after training."""
+    of = {"strength": strength, "learning_rate": rate}
+    rows = [{**row, **of} for row in rows_of("ds", 0.0, 0.0, stage="tuning")]
+    return [{**row, "value": at_1 if row["at"] == 1 else at_8} if row["step"] else row for row in rows]
 
 
-def test_the_frontier_has_a_line_a_strength_of_the_first_run_of_each_setting():
-    rows = [*rows_of("plain", 0.0, 0.0, stage="tuning"), *rows_of("ds", 0.1, 0.0, stage="tuning")]
-    rows += [
-        {**row, "learning_rate": 2e-3, "value": row["value"] + 0.1} for row in rows_of("ds", 0.1, 0.0, stage="tuning")
-    ]
-    rows += [{**row, "strength": 1.0} for row in rows_of("ds", 0.2, 0.0, stage="tuning")]
+def test_strengths_are_compared_at_the_middle_rate_by_first_runs():
+    """A later seed, and a setting at another rate, are not drawn."""
+    rows = [*of_setting(0.3, 1e-3, 0.6, 0.7), *of_setting(1.0, 2e-3, 0.5, 0.8), *of_setting(0.3, 2e-3, 0.55, 0.75)]
+    rows += [*of_setting(0.3, 4e-3, 0.4, 0.4)]
+    rows += [{**row, "learning_rate": 2e-3} for row in rows_of("plain", 0.0, 0.0, stage="tuning")]
+    fig = study_figures.draw_strengths([row for row in rows if (row["strength"], row["seed"]) != (1.0, 105)])
+    lines = {line.get_label(): line for line in fig.axes[0].lines}
+    np.testing.assert_allclose(lines["DS"].get_xydata(), [[0.3, 0.55], [1.0, 0.5]], rtol=FLOAT64)
+    first = [row["value"] for row in rows_of("plain", 0.0, 0.0) if row["step"] and row["at"] == 1]
+    np.testing.assert_allclose(lines["plain RL"].get_ydata(), first[0], rtol=FLOAT64)
+    assert fig.axes[0].get_xlabel() == "strength, at learning rate 0.002"
+
+
+def test_a_method_without_a_setting_at_the_middle_rate_is_left_out():
+    rows = [*rows_of("plain", 0.0, 0.0, stage="tuning"), *of_setting(0.3, 2e-3, 0.55, 0.75)]
+    assert [line.get_label() for line in study_figures.draw_strengths(rows).axes[0].lines] == ["DS"]
+
+
+def test_the_frontier_joins_settings_that_no_other_exceeds_in_both():
+    rows = [*of_setting(0.3, 1e-3, 0.6, 0.7), *of_setting(1.0, 1e-3, 0.5, 0.8), *of_setting(1.0, 2e-3, 0.49, 0.75)]
+    rows += rows_of("plain", 0.0, 0.0, stage="tuning")
     fig = study_figures.draw_frontier(rows[::-1])
     lines = {line.get_label(): line for line in fig.axes[0].lines}
-    assert [len(line.get_xdata()) for line in fig.axes[0].lines] == [1, 2, 1, 1]
-    first = [row["value"] for row in rows_of("ds", 0.1, 0.0, stage="tuning") if row["step"] and row["at"] == 1]
-    np.testing.assert_allclose(lines["DS"].get_xdata(), [first[0], first[0] + 0.1], rtol=FLOAT64)
-    assert [text.get_text() for text in fig.axes[0].texts] == ["0.3", "1"]
+    np.testing.assert_allclose(lines["DS"].get_xydata(), [[0.5, 0.8], [0.6, 0.7]], rtol=FLOAT64)
+    assert list(lines) == ["plain RL", "DS", "before training"]
 
 
 def test_tuning_figures_leave_out_plain_rl_by_another_rule_and_settings_that_broke_down():
     rows = [*rows_of("plain", 0.0, 0.0, stage="tuning"), *rows_of("plain gentler", 0.0, 0.0, stage="tuning")]
-    rows += [{**row, "strength": 1.0, "value": row["value"] - 0.3} for row in rows_of("ds", 0.1, 0.0, stage="tuning")]
+    rows += of_setting(1.0, 1e-3, 0.2, 0.9)
     for draw in (study_figures.draw_frontier, study_figures.draw_strengths):
         labels = [line.get_label() for line in draw(rows).axes[0].lines]
-        assert "plain RL, gentler" not in labels
-        assert ("DS" in labels) == (draw is study_figures.draw_strengths)
+        assert "plain RL" in labels
+        assert not {"plain RL, gentler", "DS"} & set(labels)
 
 
 @pytest.mark.slow

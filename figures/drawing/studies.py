@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import StrMethodFormatter
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from sharpening.figures.style import PAGE, TUNED
 
@@ -17,6 +18,7 @@ PASS_AT_1 = ("pass_at_k", 1)
 FRONTIER = (("pass_at_k", 8, "pass@8"), ("effective_answers", 0, "correct answers alive"))
 MOST = 7  # curves in a panel
 FALLEN = 0.05  # of pass@1: a setting that loses more is not drawn
+_LEFT_OUT = f"Settings that lost more than {FALLEN:.2g} of the model's pass@1 are left out."
 
 
 def draw_path(rows: Sequence[Row]) -> Figure:
@@ -64,56 +66,41 @@ def draw_curves(rows: Sequence[Row]) -> Figure:
 
 
 def draw_strengths(rows: Sequence[Row]) -> Figure:
-    """Validation pass@1 and pass@64 of every setting that was tried to the end, by strength; plain RL as a line."""
-    tried = [row for row in rows if row["stage"] == "tuning" and row["step"] == row["num_steps"]]
-    most = max((_num_runs(tried, key) for key in _settings(tried)), default=0)
-    whole = [key for key in _settings(tried) if _num_runs(tried, key) == most]
+    """Validation pass@1 and pass@64 by strength, at the middle learning rate, first runs; plain RL as a line."""
+    ends, _ = _first_runs(rows)
+    rate = _middle_rate(ends)
+    ends = [row for row in ends if row["learning_rate"] == rate]
     fig = Figure(figsize=PAGE, layout="constrained")
     axes = fig.subplots(1, 2)
     for ax, k in zip(axes, (1, 64), strict=True):
-        for name in _tuned(tried):
-            points = [
-                (strength, _of_setting(tried, (name, strength, rate), k))
-                for one, strength, rate in whole
-                if one == name
-            ]
-            if not points:
-                continue
-            look = TUNED[name]
-            if all(strength == 0 for strength, _ in points):
-                best = max((key for key in whole if key[0] == name), key=lambda key: _of_setting(tried, key, 1))
-                ends = _of_setting(tried, best, k)
-                ax.axhline(ends, label=look.label, color=look.color, linestyle=look.linestyle)
+        for name in _tuned(ends):
+            look, keys = TUNED[name], sorted(key for key in _settings(ends) if key[0] == name)
+            values = [_own(ends, key, "pass_at_k", k) for key in keys]
+            if keys[-1][1] == 0:
+                ax.axhline(values[0], label=look.label, color=look.color, linestyle=look.linestyle)
             else:
-                ax.plot(*zip(*sorted(points), strict=True), label=look.label, **look.points())
+                ax.plot([strength for _, strength, _ in keys], values, label=look.label, **look.line())
         ax.set_xscale("log")
-        ax.set_xlabel("strength")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.set_xlabel(f"strength, at learning rate {rate:g}")
         ax.set_ylabel(f"pass@{k}, validation")
     fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
     return fig
 
 
 def draw_frontier(rows: Sequence[Row]) -> Figure:
-    """pass@8 and answers alive against pass@1 of every setting, in its first run; a line is a strength."""
-    found = [row for row in rows if row["stage"] == "tuning"]
-    first = min((row["seed"] for row in found), default=0)
-    ends = [row for row in found if row["seed"] == first and row["step"] == row["num_steps"]]
-    start = [row for row in found if row["step"] == 0 and row["seed"] == first]
-    least = next(row["value"] for row in start if _is(row, *PASS_AT_1)) - FALLEN
-    fallen = {_settings([row])[0] for row in ends if _is(row, *PASS_AT_1) and row["value"] < least}
-    ends = [row for row in ends if _settings([row])[0] not in fallen]
+    """pass@8 and answers alive against pass@1: of each method the settings that none of its own exceeds in both."""
+    ends, start = _first_runs(rows)
     fig = Figure(figsize=PAGE, layout="constrained")
     axes = fig.subplots(1, 2)
     for ax, (quantity, at, heading) in zip(axes, FRONTIER, strict=True):
         for name in _tuned(ends):
-            look, strengths = TUNED[name], sorted({key[1] for key in _settings(ends) if key[0] == name})
-            for strength in strengths:
-                keys = sorted(key for key in _settings(ends) if key[:2] == (name, strength))
-                values = [[_own(ends, key, *measure)[0] for key in keys] for measure in (PASS_AT_1, (quantity, at))]
-                label = look.label if strength == strengths[0] else None
-                ax.plot(*values, label=label, **look.line())
-                if strength:
-                    ax.annotate(f"{strength:.2g}", (values[0][0], values[1][0]), size="x-small", color=look.color)
+            look, keys = TUNED[name], [key for key in _settings(ends) if key[0] == name]
+            points = [(_own(ends, key, *PASS_AT_1), _own(ends, key, quantity, at)) for key in keys]
+            kept = sorted(one for one in points if not any(o[0] > one[0] and o[1] > one[1] for o in points))
+            ax.plot(*zip(*kept, strict=True), label=look.label, **look.line())
         before = [[row["value"] for row in start if _is(row, *one)][:1] for one in (PASS_AT_1, (quantity, at))]
         ax.plot(*before, marker="*", linestyle="none", color=GREY, label="before training")
         ax.set_xlabel("pass@1, validation")
@@ -147,19 +134,19 @@ def curves_caption(preset: str, run: str) -> str:
 def frontier_caption(preset: str, run: str) -> str:
     """The caption of `draw_frontier`."""
     return (
-        "Every setting that was tried in tuning, one run each from one warm start: exact pass@8 and correct answers "
-        "alive (exp of their entropy) against pass@1, on validation problems. A line joins the learning rates of one "
-        "strength, whose number stands at the smallest; up and to the right is better. Star: the model before "
-        f"training; settings that lost more than {FALLEN:.2g} of its pass@1 are left out. Study {preset}, table {run}."
+        "What tuning saw, one run a setting from one warm start: exact pass@8 and correct answers alive (exp of their "
+        "entropy) against pass@1, on validation problems. Of each method the settings of strength and learning rate "
+        "that no other of its own exceeds in both; up and to the right is better. Star: the model before training. "
+        f"{_LEFT_OUT} Study {preset}, table {run}."
     )
 
 
 def strengths_caption(preset: str, run: str) -> str:
     """The caption of `draw_strengths`."""
     return (
-        "What tuning saw: exact pass@1 and pass@64 on validation problems of the settings that were tried to the end, "
-        f"each at its learning rate, by strength; lines are methods without one, at the "
-        f"setting with most pass@1. Study {preset}, table {run}."
+        "What strength does at one learning rate, one run a setting from one warm start: exact pass@1 and pass@64 on "
+        "validation problems, at the middle one of the rates that were tried; lines are methods without a strength. "
+        f"{_LEFT_OUT} Study {preset}, table {run}."
     )
 
 
@@ -168,8 +155,25 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 
 def _tuned(rows: Sequence[Row]) -> list[str]:
-    """The contestants with settings of their own in tuning: one has plain RL's, chosen by another rule."""
-    return [name for name in _names(rows) if name != "plain gentler"]
+    """The first contestants with settings of their own in tuning: one has plain RL's, chosen by another rule."""
+    return [name for name in _names(rows) if name != "plain gentler"][:MOST]
+
+
+def _middle_rate(ends: Sequence[Row]) -> float:
+    """The middle one of the learning rates that were tried with a strength, the lower of two; of all if none was."""
+    rates = {row["learning_rate"] for row in ends if row["strength"]} or {row["learning_rate"] for row in ends}
+    return statistics.median_low(sorted(rates))
+
+
+def _first_runs(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """Of tuning's first seed, the last rows of each setting that did not break down; and the rows before training."""
+    found = [row for row in rows if row["stage"] == "tuning"]
+    first = min((row["seed"] for row in found), default=0)
+    ends = [row for row in found if row["seed"] == first and row["step"] == row["num_steps"]]
+    start = [row for row in found if row["step"] == 0 and row["seed"] == first]
+    least = next(row["value"] for row in start if _is(row, *PASS_AT_1)) - FALLEN
+    kept = {_settings([row])[0] for row in ends if _is(row, *PASS_AT_1) and row["value"] >= least}
+    return [row for row in ends if _settings([row])[0] in kept], start
 
 
 def _contestants(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
@@ -209,17 +213,7 @@ def _is(row: Row, quantity: str, at: float) -> bool:
     return (row["quantity"], row["at"]) == (quantity, at)
 
 
-def _own(rows: Sequence[Row], key: Key, quantity: str, at: float) -> list[float]:
-    return [
-        row["value"]
-        for row in rows
-        if (row["contestant"], row["strength"], row["learning_rate"]) == key and _is(row, quantity, at)
-    ]
-
-
-def _num_runs(rows: Sequence[Row], key: Key) -> int:
-    return len(_own(rows, key, *PASS_AT_1))
-
-
-def _of_setting(rows: Sequence[Row], key: Key, k: int) -> float:
-    return float(np.mean(_own(rows, key, "pass_at_k", k)))
+def _own(rows: Sequence[Row], key: Key, quantity: str, at: float) -> float:
+    """The value of a setting that has one run."""
+    (value,) = (row["value"] for row in rows if _settings([row])[0] == key and _is(row, quantity, at))
+    return float(value)
