@@ -21,6 +21,8 @@ COLUMNS = (  # quantity, k or whether its number of problems is left open, headi
     ("expected_slope", None, "plain RL alone there"),
 )
 TUNED = tuple(one for one in COLUMNS if one[0] not in ("matched_slope", "expected_slope") and one[1] != 256)
+FRONTIER = (("pass_at_k", 8, "pass@8"), ("pass_at_k", 64, "pass@64"), ("effective_answers", 0, "answers"))
+SHARES = (0.5, 0.75, 0.9)  # of the most that plain RL gained in pass@1
 SECONDS_A_THOUSAND = 2.8  # completions, sampled and trained on, on a core of our machine while both are at work
 MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
 WORDS = {
@@ -174,6 +176,36 @@ def tuning_markdown(rows: Sequence[Row]) -> str:
         shown = [f"{mean(one):.1f}" if mean(one) >= 2 else text.number(mean(one)) for one in values]
         cells = (key[0], _shown(key[1]), f"{key[2]:.2g}", str(len(values[0])), *shown)
         lines.append(f"| {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
+def frontier_markdown(rows: Sequence[Row]) -> str:
+    """The most that each method's settings have of a measure, among those with some share of plain RL's gain in pass@1.
+
+    In Markdown, of first runs on validation problems.
+    """
+    tried = [row for row in rows if row["stage"] == "tuning"]
+    first = [row for row in tried if row["seed"] == min(one["seed"] for one in tried)]
+    found: dict[str, dict[tuple[float, float], dict[tuple[str, float], float]]] = {}
+    for row in first:
+        if row["step"] == row["num_steps"]:
+            setting = found.setdefault(row["contestant"], {}).setdefault((row["strength"], row["learning_rate"]), {})
+            setting[row["quantity"], row["at"]] = row["value"]
+    measures = [(quantity, at) for quantity, at, _ in FRONTIER]
+    start = {(row["quantity"], row["at"]): row["value"] for row in first if row["step"] == 0}
+    gain = max(one["pass_at_k", 1] for one in found["plain"].values()) - start["pass_at_k", 1]
+    heads = [f"{heading} at {share:.0%}" for *_, heading in FRONTIER for share in SHARES]
+    lines = [f"| method | settings | {' | '.join(heads)} |\n", f"|{'---|' * (2 + len(heads))}\n"]
+    found.pop("plain gentler", None)  # the settings of plain RL, by another rule
+    for name, settings in found.items():
+        cells = []
+        for measure in measures:
+            for share in SHARES:
+                least = start["pass_at_k", 1] + share * gain
+                kept = [one[measure] for one in settings.values() if one["pass_at_k", 1] >= least]
+                most = max(kept, default=None)
+                cells.append("-" if most is None else f"{most:.1f}" if most >= 2 else text.number(most))
+        lines.append(f"| {name} | {len(settings)} | {' | '.join(cells)} |\n")
     return "".join(lines)
 
 

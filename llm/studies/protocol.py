@@ -8,12 +8,15 @@ published, at plain RL's learning rate: no ranking.
 Chosen is, of plain RL, the setting with the largest pass@1; of others, among the settings whose pass@1 is at most
 `MARGIN` below tuned plain RL's, the one with the largest pass@64, and where there is none the largest pass@1. A best
 at the edge of the grid extends the grid there, once, for all.
+
+A protocol without seeds of tuning compares what it is given: `ABLATIONS` changes one thing of plain RL and of DS at a
+time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple
 
@@ -46,6 +49,14 @@ class Setting(BaseModel):
         return self.prompts_per_step * self.group_size * self.steps
 
 
+class Varied(Setting):
+    """A setting with what the study keeps fixed."""
+
+    temperature: float = 1.0
+    false_positives: float = 0.0  # chance that the verifier marks a wrong completion correct, while training
+    false_negatives: float = 0.0  # and a correct one wrong
+
+
 class Candidate(NamedTuple):
     """A setting that a contestant tries."""
 
@@ -67,6 +78,21 @@ class Contestant:
     def parameters(self, strength: float) -> dict[str, Any]:
         """The parameters of the method at a strength."""
         return {**self.fixed, **({self.strength: strength} if self.strength else {})}
+
+    def setting_in(self, plan: Protocol) -> Setting:
+        """How it trains: as all do."""
+        return plan.setting
+
+
+@dataclass(frozen=True)
+class Variant(Contestant):
+    """A contestant of an ablation; it may have a setting of its own."""
+
+    setting: Setting | None = None
+
+    def setting_in(self, plan: Protocol) -> Setting:
+        """How it trains: by its own setting, if it has one."""
+        return self.setting or plan.setting
 
 
 @dataclass(frozen=True)
@@ -157,7 +183,53 @@ SMOKE = Protocol(
     num_validation=10,
     num_test=20,
 )
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({"smoke": SMOKE, "full": FULL})
+
+
+def _variants() -> Iterator[Variant]:
+    """Plain RL, DS at .1, and each with one change."""
+    batch, same = FULL.setting.prompts_per_step * FULL.setting.group_size, FULL.setting.model_dump()
+
+    def of_ds(name: str, strength: float = 0.1, setting: Setting | None = None, **fixed: Any) -> Variant:
+        return Variant(f"{DS}{name}", "ds", "gamma_correct", (strength,), fixed, setting=setting)
+
+    yield Variant(PLAIN, "dr_grpo")
+    yield of_ds("")
+    fields: dict[str, dict[str, Any]] = {
+        "centred": {"centre": "correct_only"},
+        "in the reward": {"placement": "reward"},
+        "divided by the deviation": {"normalise": "std"},
+        "mean over tokens": {"reduction": "mean", "strength": 0.7},  # of seven tokens: the same size
+        "of the first model": {"reference": "base"},
+        "charge .03": {"gamma_incorrect": 0.03},
+        "charge .1": {"gamma_incorrect": 0.1},
+    }
+    for name, changes in fields.items():
+        yield of_ds(f", {name}", **changes)
+    settings: dict[str, dict[str, Any]] = {
+        f"G {size}": {"group_size": size, "prompts_per_step": batch // size} for size in (4, 16, 32, 64)
+    }
+    settings |= {f"temperature {value}": {"temperature": value} for value in (0.7, 1.3)}
+    settings["noise"] = {"false_positives": 0.1, "false_negatives": 0.1}
+    for name, changes in settings.items():
+        setting = Varied(**{**same, **changes})
+        yield Variant(f"{PLAIN}, {name}", "dr_grpo", setting=setting)
+        yield of_ds(f", {name}", setting=setting)
+    charge = 0.03  # in the window of claim E4, which begins at a ratio of .11
+    yield of_ds(", noise and charge .03", setting=setting, gamma_incorrect=charge)
+
+
+ABLATIONS = replace(
+    FULL,
+    rates=(2e-4,),
+    plain_rates=(2e-4,),
+    contestants=tuple(_variants()),
+    first_seeds=(),
+    more_seeds=(),
+    seeds=MappingProxyType({1: 3}),
+    health=(),
+    others=(),
+)
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({"smoke": SMOKE, "full": FULL, "ablations": ABLATIONS})
 
 
 def costs(plan: Protocol, contestants: Sequence[Contestant]) -> list[dict[str, Any]]:

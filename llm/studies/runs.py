@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from sharpening.llm.audit import exact
 from sharpening.llm.audit.exact import Audited
@@ -26,7 +26,8 @@ from sharpening.llm.countdown import formats
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.sampling import evaluate, models
 from sharpening.llm.sampling.models import LanguageModel
-from sharpening.llm.studies.protocol import Setting
+from sharpening.llm.studies.protocol import Setting, Varied
+from sharpening.llm.tasks import Mark, Task
 from sharpening.llm.training import callbacks, configs, problems, run
 from sharpening.samples import sharpening
 from sharpening.theory import estimators, policies
@@ -39,6 +40,7 @@ MAX_TOKENS = 10  # of an answer: four numbers, three operators, the end, and two
 ON_THE_WAY = 50  # problems of the audits during training
 WITH_WRONG = 100  # problems of which wrong answers are listed too, before training
 COUNTED = (0.02, 0.5)  # probabilities of answers whose presence in a group is counted
+MISTAKES_STREAM = 19  # of a run's seed
 HELD_OUT_STREAM = 18  # of the seed of held-out problems: no training run draws from it
 
 
@@ -53,7 +55,7 @@ class StudyRun(BaseModel):
     method: str
     parameters: Mapping[str, float | int | str] = {}
     learning_rate: float
-    setting: Setting
+    setting: SerializeAsAny[Setting]
     seed: int
     split: Literal["validation", "test"] = "validation"
     num_problems: int = 100
@@ -79,6 +81,7 @@ class StudyRun(BaseModel):
             evaluation_problems=0,
             trl={"lr_scheduler_type": self.setting.schedule},
             seed=self.seed,
+            **({"temperature": self.setting.temperature} if isinstance(self.setting, Varied) else {}),
         )
 
 
@@ -98,6 +101,8 @@ def rows_of(task: StudyRun, model_of: Mapping[int, str]) -> list[Row]:
     part = first[:ON_THE_WAY] if task.every else ()
     rows += _path(0, part, part)
     with tempfile.TemporaryDirectory() as folder, problems.opened(config, model) as found:
+        if isinstance(task.setting, Varied):
+            found = found._replace(train=Mistaken(found.train, task.setting, task.seed))
         trained = run.make_trainer(config, model, found, Path(folder))
 
         def look(step: int) -> None:
@@ -110,6 +115,26 @@ def rows_of(task: StudyRun, model_of: Mapping[int, str]) -> list[Row]:
     rows += _rows(task.setting.steps, measures(last)) + _rows(task.setting.steps, slopes(first, last))
     rows += _rows(task.setting.steps, correct_entropy(whole and last))
     return rows + _rows(task.setting.steps, against_plain(whole, last))
+
+
+class Mistaken:
+    """A task whose verifier errs by chance, completion by completion."""
+
+    def __init__(self, task: Task, setting: Varied, seed: int) -> None:
+        """Takes the task and the chances of both errors."""
+        self.task, self.setting = task, setting
+        self.prompts = task.prompts
+        self.rng = np.random.default_rng([seed, MISTAKES_STREAM])
+
+    def marks(self, places: Sequence[int], completions: Sequence[str], is_finished: Sequence[bool]) -> list[Mark]:
+        """The marks of the task, some of them turned round."""
+        marks = self.task.marks(places, completions, is_finished)
+        draws = self.rng.random(len(marks))
+        chances = {0.0: self.setting.false_positives, 1.0: self.setting.false_negatives}
+        return [
+            mark._replace(correct=1 - mark.correct) if draw < chances.get(mark.correct, 0.0) else mark
+            for mark, draw in zip(marks, draws, strict=True)
+        ]
 
 
 def _path(step: int, first: Sequence[Audited], last: Sequence[Audited]) -> list[Row]:

@@ -80,7 +80,7 @@ class Runs:
         """Settings of a contestant on validation problems; each seed has a warm start of its own, by turns."""
         for candidate in candidates:
             for seed in seeds:
-                yield self._of_validation("tuning", one, candidate, seed, seed, self.protocol.setting)
+                yield self._of_validation("tuning", one, candidate, seed, seed, one.setting_in(self.protocol))
 
     def comparison(self, chosen: Sequence[tuple[Contestant, Candidate]]) -> list[Labelled]:
         """The chosen settings on fresh seeds and test problems; seed by seed, so that a part of it has pairs."""
@@ -104,7 +104,7 @@ class Runs:
             method=one.method,
             parameters=one.parameters(chosen.strength),
             learning_rate=chosen.learning_rate,
-            setting=self.protocol.setting,
+            setting=one.setting_in(self.protocol),
             seed=FIRST_FRESH + place,
             split="test",
             num_problems=self.protocol.num_test,

@@ -27,8 +27,13 @@ Scores = Mapping[Candidate, Score]
 
 
 def tuned(runs: Runs, contestants: Sequence[Contestant], compute: Compute) -> dict[str, Candidate]:
-    """The setting that every contestant chooses, plain RL, which the others are held against, first."""
+    """The setting that every contestant chooses, plain RL, which the others are held against, first.
+
+    Without seeds of tuning it is the one that it has.
+    """
     plan = runs.protocol
+    if not plan.first_seeds:
+        return {one.name: grid(plan, one)[0] for one in contestants}
     chosen: dict[str, Candidate] = {}
     for one in sorted(contestants, key=lambda one: one.name != plans.PLAIN):
         seeds = (*plan.first_seeds, *plan.more_seeds)

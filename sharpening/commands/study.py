@@ -43,8 +43,10 @@ FIGURES = {  # and the stage that each shows
 class StudyOptions(Options):
     """Tune methods alike on a small language model, compare them on fresh seeds: who wins? Goes on where it stopped."""
 
-    preset: Literal["smoke", "full"] = Field(
-        "smoke", description="how much to compute: smoke (a minute or two) or full (many hours)"
+    preset: Literal["smoke", "full", "ablations"] = Field(
+        "smoke",
+        description="what to compute: smoke (a minute or two), full (many hours) or ablations (an hour: DS with one "
+        "change at a time, not tuned)",
     )
     until: Literal["setting", "tuning", "comparison", "others"] = Field("others", description="last stage to run")
     only: tuple[NonEmpty, ...] = Field((), description="contestants beside plain RL; all if not given")
