@@ -162,7 +162,7 @@ def _tuned(rows: Sequence[Row]) -> list[str]:
 def _middle_rate(ends: Sequence[Row]) -> float:
     """The middle one of the learning rates that were tried with a strength, the lower of two; of all if none was."""
     rates = {row["learning_rate"] for row in ends if row["strength"]} or {row["learning_rate"] for row in ends}
-    return statistics.median_low(sorted(rates))
+    return float(statistics.median_low(sorted(rates)))
 
 
 def _first_runs(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
