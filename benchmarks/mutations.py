@@ -60,10 +60,10 @@ TESTS = {
     "groups/expectations.py": ("groups",),
     "groups/expected_flow.py": ("expected_flow",),
     "groups/sampling.py": ("groups",),
-    "methods/baselines.py": ("advantages", "method_details"),
+    "methods/baselines.py": ("advantages", "shaped_advantages", "method_details", "methods"),
     "methods/calls.py": ("methods", "method_details", "user_functions", "token_weights"),
     "methods/caveats.py": ("methods",),
-    "methods/clusters.py": ("shaped_advantages",),
+    "methods/clusters.py": ("shaped_advantages", "methods"),
     "methods/diversity.py": ("shaped_advantages", "method_details"),
     "methods/origins.py": ("methods",),
     "methods/scorable.py": ("methods",),
@@ -222,7 +222,8 @@ def _run_tests(file: str, source: str | None, left_out: Sequence[str], notes: Pa
     module = "sharpening.theory." + file.removesuffix(".py").replace("/", ".")
     plugin = _Session([] if source is None else [_Mutated(module, source)])
     paths = [f"sharpening/theory/{file}", *(f"tests/test_{name}.py" for name in TESTS[file])]
-    words = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    words = ["-x", "-q", "-m", "not other_package", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    words += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     status = int(pytest.main([*words, *(f"--deselect={id}" for id in left_out), *paths], plugins=[plugin]))
     if notes is not None:
         notes.write_text(json.dumps(plugin.seconds))

@@ -21,6 +21,16 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 GROUPS = [group for size in (2, 3, 5) for group in itertools.product((0.0, 1.0), repeat=size)]
 
 
+def test_the_spread_is_of_the_correct_samples_of_each_group_alone():
+    rng = np.random.default_rng(5)
+    correct, log_prob = rng.integers(0, 2, (4, 3, 4)).astype(float), rng.normal(size=(4, 3, 4))
+    found = sharing.correct_spread(correct, log_prob)
+    assert found.shape == (4, 3, 1)
+    for place in np.ndindex(4, 3):
+        inside = log_prob[place][correct[place] == 1]
+        assert found[place][0] == pytest.approx(np.std(inside) if inside.size else 0.0, rel=FLOAT64)
+
+
 def drawn(group: tuple[float, ...]) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(len(group))
     log_prob = -rng.integers(1, 64 * 6, (1, len(group))) / 64  # exact in float32

@@ -119,6 +119,18 @@ def test_an_extinct_answer_keeps_its_advantage():
     np.testing.assert_allclose(found, [0.0, 5e5, -7 / 8, -7 / 8], rtol=FLOAT64, atol=FLOAT64)
 
 
+def test_the_depth_is_tried_where_two_right_or_two_wrong_answers_share_all():
+    """A function that overflows where two answers of one side are tied on all the mass, and there alone."""
+    for side in (1.0, 0.0):
+
+        def fails(reward: np.ndarray, correct: np.ndarray, log_prob: np.ndarray, side: float = side) -> np.ndarray:
+            is_tied = (np.abs(log_prob + np.log(2)) < FLOAT64) & (correct == side)
+            return np.where(is_tied, np.inf, reward)
+
+        assert flow_of(fails).depth == expected_flow.DEPTHS[-1]
+    assert flow_of(baselines.dr_grpo).depth == expected_flow.DEPTHS[0]
+
+
 def test_sampled_groups_have_the_step_as_their_mean():
     flow = flow_of(diversity.ips, group_size=5)
     rng = np.random.default_rng(0)
