@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 
-from sharpening.figures.drawing.theory import label_correctness, legend_below, plain_decimals, select
+from sharpening.figures.drawing.theory import label_correctness, legend_below, letters, plain_decimals, select, spread
 from sharpening.figures.style import COLUMN, LOOKS, PAGE
 
 Row = Mapping[str, Any]
@@ -24,7 +24,6 @@ SETTING = {
     "group_size": "completions a group (G)",
     "strength": "strength of bonus and DS",
 }
-MARKER_RATIO = 1.3  # of the times of two neighbouring markers on a log axis
 SLOPE_LEVELS = (-6.0, -4.0, -2.0, 0.0, 2.0, 4.0, 6.0, 8.0, 10.0)
 RIVAL: Any = {"linewidth": 0.6, "linestyle": (0, (2, 2))}
 SAME_WEIGHT = 1e-4  # relative: prompt weights that are drawn as one line; epsilon is of that order
@@ -33,11 +32,6 @@ FALLING = 0.75  # of the weight at Q = 0
 
 def _columns(rows: Sequence[Row], *names: str) -> list[list[Any]]:
     return [[row[name] for row in rows] for name in names]
-
-
-def _letters(panels: Sequence[Axes], x: float) -> None:
-    for letter, panel in zip("abcdef", panels, strict=False):
-        panel.text(x, 1.03, letter, transform=panel.transAxes, fontweight="bold", fontsize="large")
 
 
 def draw_dominance_frontier(rows: Sequence[Row]) -> Figure:
@@ -61,7 +55,7 @@ def draw_dominance_frontier(rows: Sequence[Row]) -> Figure:
         _draw_frontier(panels[1], select(frontier, exponent=exponent), width)
     panels[1].set(xlabel="KL(p||b) (nats)", ylabel="correctness Q", xlim=(0, None), ylim=(None, 1.02))
     legend_below(panels[1])
-    _letters(panels, -0.17)
+    letters(panels, -0.17)
     return figure
 
 
@@ -122,7 +116,7 @@ def draw_multiplicity(rows: Sequence[Row]) -> Figure:
     panels[0].set_ylabel("base correctness Q (logit scale)")
     bar = figure.colorbar(shading, ax=panels, pad=0.01, aspect=30)
     bar.set_label("d logit Q / d strength\n(1 / reward per nat)")
-    _letters(panels, 0.0)
+    letters(panels, 0.0)
     return figure
 
 
@@ -179,17 +173,8 @@ def draw_theory_and_simulation(rows: Sequence[Row]) -> Figure:
     panels[2].plot([], [], color="0.3", **RIVAL, label="exact flow without 1 - 1/G (wrong)")
     handles, names = ([*a, *b] for a, b in zip(*(panels[at].get_legend_handles_labels() for at in (0, 2)), strict=True))
     figure.legend(handles, names, loc="outside lower center", ncols=3)
-    _letters(panels, -0.24)
+    letters(panels, -0.24)
     return figure
-
-
-def _spread(rows: Sequence[Row]) -> list[Row]:
-    """The rows from the first update on whose times are at least `MARKER_RATIO` apart."""
-    chosen: list[Row] = []
-    for row in rows:
-        if row["time"] > 0 and (not chosen or row["time"] >= MARKER_RATIO * chosen[-1]["time"]):
-            chosen.append(row)
-    return chosen
 
 
 def _draw_points(panel: Axes, rows: Sequence[Row]) -> None:
@@ -197,7 +182,7 @@ def _draw_points(panel: Axes, rows: Sequence[Row]) -> None:
     time, predicted, rival = _columns(rows[1:], "time", "predicted", "rival")
     panel.plot(time, predicted, color=look.color, linewidth=0.8)
     panel.plot(time, rival, color=look.color, **RIVAL)
-    time, mean, error = _columns(_spread(rows), "time", "mean", "standard_error")
+    time, mean, error = _columns(spread(rows), "time", "mean", "standard_error")
     panel.errorbar(
         time, mean, [2 * value for value in error], **look.points(), elinewidth=0.8, label=f"{look.label}, simulated"
     )
@@ -208,7 +193,7 @@ def _draw_distances(panel: Axes, rows: Sequence[Row]) -> None:
     for method in dict.fromkeys(row["method"] for row in rows):
         look = LOOKS[SIMULATED_AS[method]]
         time, right, wrong = _columns(
-            _spread(select(rows, method=method)), "time", "standard_errors", "rival_standard_errors"
+            spread(select(rows, method=method)), "time", "standard_errors", "rival_standard_errors"
         )
         panel.plot(time, right, **look.points())
         panel.plot(time, wrong, color=look.color, **RIVAL)

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator, NullFormatter, NullLoc
 from sharpening.figures.style import LOOKS, PAGE
 
 Row = Mapping[str, Any]
+MARKER_RATIO = 1.3  # of the times of two neighbouring markers on a log axis
 SHORT_AXIS = 20.0  # a log axis whose ends are closer than this factor has hardly a decade to label
 CORRECTNESS_TICKS = {
     "1%": 0.01,
@@ -133,6 +134,21 @@ def legend_below(panel: Axes, title: str | None = None, ncols: int = 2) -> None:
         title=title,
         columnspacing=1.0,
     )
+
+
+def spread(rows: Sequence[Row]) -> list[Row]:
+    """The rows from the first update on whose times are at least `MARKER_RATIO` apart."""
+    chosen: list[Row] = []
+    for row in rows:
+        if row["time"] > 0 and (not chosen or row["time"] >= MARKER_RATIO * chosen[-1]["time"]):
+            chosen.append(row)
+    return chosen
+
+
+def letters(panels: Sequence[Axes], x: float) -> None:
+    """Names panels a, b, ... at their upper left corner; x is in shares of their width."""
+    for letter, panel in zip("abcdef", panels, strict=False):
+        panel.text(x, 1.03, letter, transform=panel.transAxes, fontweight="bold", fontsize="large")
 
 
 def plain_decimals(axis: Axis) -> None:

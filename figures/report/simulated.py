@@ -132,7 +132,9 @@ def theory(runs: Sequence[Run]) -> Section:
 
 
 FIGURES = (
+    "two_biases",
     "phase_portrait",
+    "universality",
     "ternary_flows",
     "dominance_frontier",
     "multiplicity",

@@ -17,6 +17,7 @@ from sharpening.commands import bandits, by_size, results, study
 from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
 from sharpening.commands.options import NonEmpty, Options
 from sharpening.figures import render
+from sharpening.figures.drawing import biases as bias_figures
 from sharpening.figures.drawing import by_size as by_size_figures
 from sharpening.figures.drawing import comparisons as comparison_figures
 from sharpening.figures.drawing import flows as flow_figures
@@ -131,6 +132,38 @@ FIGURES: Mapping[str, FirstFigure] = {
             "num_steps": 5000,
             "num_runs": 64,
             "record_every": 25,
+        },
+    ),
+    "two_biases": FirstFigure(
+        "bandits",
+        "selection and reinforcement of a likely and a rare correct answer, by group size: their product stays",
+        3,
+        bandit_rows.two_biases,
+        bias_figures.draw_two_biases,
+        bias_figures.two_biases_caption,
+        {
+            "base_policy": [0.3, 0.03, 0.47, 0.2],
+            "correct": [1, 1, 0, 0],
+            "group_sizes": [2, 4, 8, 16, 32, 64, 128, 256],
+            "num_groups": 20_000,
+            "seed": 0,
+        },
+    ),
+    "universality": FirstFigure(
+        "bandits",
+        "four methods that see correctness alone lose diversity at their own speed along one curve; DS leaves it",
+        12,
+        bandit_rows.universality,
+        bias_figures.draw_universality,
+        bias_figures.universality_caption,
+        {
+            **SHOWN,
+            "strength": 0.1,
+            "group_size": 8,
+            "learning_rate": 0.02,
+            "num_steps": 4000,
+            "num_runs": 64,
+            "record_every": 20,
         },
     ),
     "prompt_weights": FirstFigure(

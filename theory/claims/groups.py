@@ -129,6 +129,42 @@ def presence(rng: np.random.Generator) -> Evidence:
 
 
 @ledger.claim(
+    "C1.4",
+    "With group-mean centring the logit of an answer that is not drawn stays; a correct one that is drawn gains "
+    "(1-1/G) p (1-Q)/(1-(1-p)^G), so the two biases multiply to p_j/p_i at every G.",
+    latex=r"\frac{P(n_j>0)}{P(n_i>0)}\cdot\frac{E[\Delta z_j\mid n_j>0]}{E[\Delta z_i\mid n_i>0]}=\frac{p_j}{p_i}",
+    hypotheses="i and j correct; softmax gradient; reward less the mean of its group",
+    source=OURS,
+    kind="enumeration",
+    tolerance=EXACT,
+    mutant=Mutant("sharpening.theory.groups.sampling:gain_when_drawn", "** group_size", "* group_size"),
+)
+def selection_times_reinforcement(rng: np.random.Generator) -> Evidence:
+    """Centred advantages sum to 0, so a step moves a logit by the advantages of its own draws over G alone.
+
+    The mean step is (1-1/G) p (1-Q) (claim C4), all of it made where the answer is drawn. The check takes the step of
+    every group of 2, 3 and 5 draws from 4 answers, two of them correct, in Fractions.
+    """
+    violations = []
+    correct = enumeration.exact(1, 1, 0, 0)
+    for policy, group_size in _rational_groups(rng, 4):
+        if group_size < 2:
+            continue
+        seen, moved = [Fraction(0)] * 2, [Fraction(0)] * 2
+        for counts, chance in enumeration.outcomes(policy, group_size):
+            mean = Fraction(int((counts * correct).sum()), group_size)
+            step = sampling.sampled_step(policy, counts, correct - mean)
+            for arm in (0, 1):
+                violations.append(abs(step[arm]) * (counts[arm] == 0))
+                seen[arm] += chance * (counts[arm] > 0)
+                moved[arm] += chance * step[arm]
+        gains = [sampling.gain_when_drawn(one, policy[:2].sum(), Fraction(group_size)) for one in policy[:2]]
+        violations += [abs(gains[arm] - moved[arm] / seen[arm]) for arm in (0, 1)]
+        violations.append(abs(seen[1] / seen[0] * gains[1] / gains[0] - policy[1] / policy[0]))
+    return ledger.worst(violations)
+
+
+@ledger.claim(
     "C2.1",
     "P(0 < X < G and a correct subset of mass tau is absent) = (1-tau)^G - (Q-tau)^G - (1-Q)^G.",
     latex=r"P(0<X<G,\ n_T=0)=(1-\tau)^G-(Q-\tau)^G-(1-Q)^G",

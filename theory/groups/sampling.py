@@ -119,6 +119,21 @@ def presence_ratio_bounds(likelier: Number, rarer: Number, group_size: Number) -
     return ratio, ratio / (1 - (group_size - 1) * likelier / 2)
 
 
+def gain_when_drawn(policy: Number, correctness: Number, group_size: Number) -> Number:
+    """The mean logit step of a correct answer at learning rate 1, given that its group has it; without it, it is 0.
+
+    With the group's mean as baseline, whose advantages sum to 0. Times the probability of being drawn this is
+    (1 - 1/G) p (1 - Q): how the two biases share p_j/p_i depends on the group size, their product does not.
+
+    Shapes:   scalars or (...): probability of the answer, of all correct ones, and draws. Returns the same shape.
+    Source:   claim C1, ours.
+
+    >>> gain_when_drawn(0.25, 0.5, 2)
+    0.14285714285714285
+    """
+    return (1 - 1 / group_size) * policy * (1 - correctness) / (1 - (1 - policy) ** group_size)
+
+
 def tail_miss(correctness: ArrayLike, tail_mass: ArrayLike, group_size: ArrayLike) -> Floats:
     """The probability that a group has a signal (0 < X < G) and misses a set of correct answers.
 
