@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks import study_again
 from sharpening import cli
 from sharpening.commands import study as study_command
 from sharpening.commands.results import described
@@ -148,6 +149,14 @@ def test_every_setting_of_a_protocol_is_one_that_llm_takes_and_costs_are_bounds(
     assert {run.seed for run in fresh}.isdisjoint(run.task.seed for run in found.tried)
     assert {run.split for run in fresh} <= {"test"}
     assert {run.task.split for run in found.tried} <= {"validation"}
+
+
+def test_a_run_is_found_again_by_its_labels():
+    ds = next(one for one in protocol.FULL.contestants if one.name == protocol.DS)
+    made = stages.Runs(protocol.FULL, dict.fromkeys(protocol.FULL.warm_starts, "x"))
+    candidate = Candidate(0.03, 4e-4)
+    for run in [*made.comparison([(ds, candidate)]), *made.tuning(ds, [candidate], [0, 2])]:
+        assert study_again.task_of(made, tuple(run.labels()[name] for name in study_again.LABELS)) == run.task
 
 
 def test_rescored_answers_have_the_log_probabilities_of_the_audit():

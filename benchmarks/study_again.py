@@ -1,0 +1,68 @@
+"""Runs of a committed study, drawn by lot, made again: are their rows the same to the last bit?
+
+    PYTHONPATH=. python -m benchmarks.study_again ed6ac3af4bb5 [--number 3] [--seed 0]
+
+In a clone, on the kind of processor that the study was made on: on another one a run is another, as with another seed.
+Runs of tuning and of the comparison are drawn. Exit status 1 where a row differs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sharpening.commands import warm_start
+from sharpening.commands.results import described
+from sharpening.llm.studies import protocol, runs, stages
+from sharpening.llm.studies.protocol import Candidate
+from sharpening.storage import store
+
+STORE = "results/reference"
+LABELS = ("stage", "contestant", "strength", "learning_rate", "warm_start", "seed")
+Key = tuple[Any, ...]
+
+
+def task_of(made: stages.Runs, key: Key) -> runs.StudyRun:
+    """The run with these labels."""
+    stage, contestant, strength, rate, _, seed = key
+    one = next(each for each in made.protocol.contestants if each.name == contestant)
+    candidate = Candidate(strength, rate)
+    if stage == "tuning":
+        return next(made.tuning(one, [candidate], [seed])).task
+    return made.comparison([(one, candidate)])[seed - stages.FIRST_FRESH].task
+
+
+def main() -> int:
+    """Draws, trains, compares; 1 if a row differs."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", help="id of the study's table of runs")
+    parser.add_argument("--number", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0, help="of the lot")
+    given = parser.parse_args()
+    path = Path(STORE) / "llm" / given.run
+    config = described(path)["config"]
+    plan = protocol.PROTOCOLS[config["preset"]]
+    found: dict[Key, list[dict[str, Any]]] = {}
+    rows = [row for row in store.read_rows(path / "rows.csv") if row["stage"] in ("tuning", "comparison")]
+    for key, own in itertools.groupby(rows, lambda row: tuple(row[name] for name in LABELS)):
+        found[key] = [{name: row[name] for name in ("quantity", "step", "at", "value")} for row in own]
+    model_of = {
+        seed: str(warm_start.model_of(plan.preset, STORE, seed=seed, stores=(STORE,))) for seed in plan.warm_starts
+    }
+    made = stages.Runs(plan, {int(seed): name for seed, name in config["weights"].items()})
+    keys, num_other = list(found), 0
+    for place in np.random.default_rng(given.seed).choice(len(keys), given.number, replace=False).tolist():
+        again = runs.rows_of(task_of(made, keys[place]), model_of)
+        is_same = [{**row, "at": float(row["at"])} for row in again] == found[keys[place]]
+        num_other += not is_same
+        print(f"{'same' if is_same else 'OTHER'}: {dict(zip(LABELS, keys[place], strict=True))}", flush=True)
+    return int(num_other > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
