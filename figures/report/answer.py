@@ -1,4 +1,4 @@
-"""The answer in one paragraph: does RL sharpen, does DS prevent it, what does. The words follow from the rows."""
+"""The answer, a paragraph a question: does RL sharpen, does DS prevent it, what does; in words that rows decide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from sharpening.figures.report.blocks import NOT_RUN, Section, direction, link, 
 from sharpening.figures.report.keys import Keyed, Run, best, named
 
 PLAIN, DS, OURS = "plain_rl", "ds", "rarity_maxrl"
-TUNED, GENTLER, CENTRED = "plain", "plain gentler", "ds centred"  # names of contestants that are tuned
+TUNED, CENTRED = "plain", "ds centred"  # names of contestants that are tuned
+NAMES = {TUNED: "plain RL", "plain gentler": "plain RL at a gentler setting", DS: "DS", OURS: "rarity MaxRL"}
 ALIKE = 0.01  # numbers of answers that differ by less are called the same
 NUMBERS = ("none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 MOVED = ("rose", "fell", "did not clearly move")
@@ -22,13 +23,11 @@ def answer(runs: Sequence[Run]) -> Section:
     parts = (
         ("Does RL sharpen a language model?", [_public(runs), _transformer(runs)]),
         ("Does differential smoothing (DS) prevent it?", [_smoothed(runs), _study(runs)]),
-        ("What does?", [_others(runs), _limits(runs)]),
+        ("What does?", [_rivals(runs), _others(runs), _limits(runs)]),
     )
-    sentences = []
     for question, found in parts:
-        known = [one for one in found if one]
-        sentences.append(told("<strong>{}</strong> {}", question, Markup(" ").join(known) or f"{NOT_RUN}."))
-    section.paragraphs.append(Markup(" ").join(sentences))
+        known = Markup(" ").join(one for one in found if one)
+        section.paragraphs.append(told("<strong>{}</strong> {}", question, known or f"{NOT_RUN}."))
     return section
 
 
@@ -64,8 +63,8 @@ def _public(runs: Sequence[Run]) -> Markup | None:
 
 
 def audit_of_both(runs: Sequence[Run]) -> Run | None:
-    """The audit of a model before RL, after plain RL and after DS."""
-    audits = [run for run in runs if run.config.get("command") == "audit"]
+    """The audit of a small transformer before RL, after plain RL and after DS."""
+    audits = [run for run in runs if run.config.get("command") == "audit" and run.config.get("task") != "lists"]
     return best(run for run in audits if {PLAIN, DS} <= set(run.config.get("models", {})))
 
 
@@ -129,29 +128,63 @@ def _smoothed(runs: Sequence[Run]) -> Markup | None:
     )
 
 
+def _of_study(runs: Sequence[Run]) -> tuple[Run, Run] | None:
+    """Outcomes and summary of the study at full size."""
+    outcomes, summary = (best(runs, command="study", table=table, preset="full") for table in ("outcomes", "summary"))
+    return (outcomes, summary) if outcomes and summary else None
+
+
 def _study(runs: Sequence[Run]) -> Markup | None:
-    """The outcomes of the study at full size: DS, tuned, against plain RL, tuned; and plain RL at a gentler setting."""
-    outcomes = best(runs, command="study", table="outcomes", preset="full")
-    summary = best(runs, command="study", table="summary", preset="full")
-    if outcomes is None or summary is None:
+    """The outcome of the study at full size: DS, tuned, against plain RL, tuned."""
+    found = _of_study(runs)
+    places = found[0].where(contestant=DS, against=TUNED) if found else []
+    if not found or not places:
         return None
-    found = []
-    for one, other, names in ((DS, TUNED, ("DS", "plain RL")), (GENTLER, DS, ("plain RL at a gentler setting", "DS"))):
-        for place in outcomes.where(contestant=one, against=other):
-            changes = [
-                summary.place(contestant=one, against=other, quantity="pass_at_k", at=at) for at in (1.0, 8.0, 64.0)
-            ]
-            found.append(
-                told(
-                    "{} against {}, both tuned, {} pairs of runs: {} by the rule fixed before, pass@1 {}, pass@8 {}, "
-                    "pass@64 {}.",
-                    *names,
-                    summary.cell(changes[0], "num_runs"),
-                    outcomes.cell(place, "outcome"),
-                    *(summary.estimate(change, sign="+") for change in changes),
-                )
+    outcomes, summary = found
+    pairs = summary.place(contestant=DS, against=TUNED, quantity="pass_at_k", at=64.0)
+    return told(
+        "DS against plain RL, both tuned, {} pairs of runs: {} by the rule fixed before, {} ({}).",
+        summary.cell(pairs, "num_runs"),
+        outcomes.cell(places[0], "outcome"),
+        _differences(summary, DS, TUNED),
+        link(summary),
+    )
+
+
+def _rivals(runs: Sequence[Run]) -> Markup | None:
+    """The outcome of every other contestant of the study against DS, and whether any keeps the first model's pass@8."""
+    found = _of_study(runs)
+    if not found:
+        return None
+    outcomes, summary = found
+    parts = [
+        told("{}: {}, {}", NAMES.get(name, name), outcomes.cell(place, "outcome"), _differences(summary, name, DS))
+        for place in outcomes.where(against=DS)
+        if (name := str(outcomes.rows[place]["contestant"])) != TUNED
+    ]
+    of_pass_at_8 = [place for place in summary.where(quantity="pass_at_k", at=8.0)]
+    base = [place for place in of_pass_at_8 if summary.rows[place]["against"] == "before"]
+    after = [place for place in of_pass_at_8 if summary.rows[place]["against"] == ""]
+    sentences = [told("In that study, against DS, all tuned: {}.", Markup("; ").join(parts))] if parts else []
+    if base and after:
+        most = max(after, key=lambda place: float(summary.rows[place]["value"]))
+        is_kept = summary.rows[most]["value"] >= summary.rows[base[0]]["value"]
+        sentences.append(
+            told(
+                "{} the pass@8 that the model had before, {}: the most is {}, of {}.",
+                "Some keep" if is_kept else "None keeps",
+                summary.cell(base[0], "value"),
+                summary.cell(most, "value"),
+                NAMES.get(str(summary.rows[most]["contestant"]), str(summary.rows[most]["contestant"])),
             )
-    return Markup(" ").join([*found, told("({})", link(summary))]) if found else None
+        )
+    return told("{} ({})", Markup(" ").join(sentences), link(summary)) if sentences else None
+
+
+def _differences(summary: Run, one: str, other: str) -> Markup:
+    """The paired differences of pass@1, 8 and 64."""
+    places = [summary.place(contestant=one, against=other, quantity="pass_at_k", at=at) for at in (1.0, 8.0, 64.0)]
+    return told("pass@1 {}, pass@8 {}, pass@64 {}", *(summary.estimate(place, sign="+") for place in places))
 
 
 def _others(runs: Sequence[Run]) -> Markup | None:
@@ -162,7 +195,11 @@ def _others(runs: Sequence[Run]) -> Markup | None:
     plain, strongest = (run.place(method="dr_grpo"), run.where(method=OURS)[-1])
     ds = next(place for place in run.where(method=DS) if run.rows[place]["strength"] == run.rows[strongest]["strength"])
     least = min(row["sharpens"] for row in run.rows)
-    verdict = "No method here does so at every policy" if least > 0 else "Some methods do so at every policy tried"
+    verdict = (
+        "No method tried here prevents it at every policy"
+        if least > 0
+        else "Some methods prevent it at every policy tried"
+    )
     return told(
         "{}: at {} random policies one exact step of plain RL drove two correct answers apart in a share of {} of "
         "them, of DS at strength {} in {}, of our rarity MaxRL (correct samples share their reward by rarity) at that "
@@ -195,8 +232,8 @@ def _limits(runs: Sequence[Run]) -> Markup | None:
     return told(
         "In tables of answers, every method tuned, rarity MaxRL kept more correct answers than DS on {} of {} prompts "
         "(from {}: {} to {}, up to {}: {} to {}), and DS with its bonus centred within the group's correct samples "
-        "kept at least as many as rarity MaxRL on {} ({}). These are tables: in a language model neither was shown to "
-        "do so.",
+        "kept at least as many as rarity MaxRL on {} ({}). These are tables, and no language "
+        "models.",
         NUMBERS[len(won)],
         run.distinct("instance"),
         *(value for end in ends for value in end),
