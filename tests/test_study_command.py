@@ -141,14 +141,17 @@ def test_the_sign_of_a_global_term_is_that_of_the_surprisal_gap(gap, verdict):
 
 
 def test_theory_is_held_against_the_runs_with_their_own_expected_slopes():
-    """Plain RL sharpens twice as much as alone; MaxRL as much as that; DS by half."""
+    """Plain RL sharpens twice as much as alone; MaxRL as much as that; PKPO and DS by half."""
     rows = []
-    for name, factor in (("plain", 2.0), ("maxrl", 2.0), ("ds", 1.0)):
+    for name, factor in (("plain", 2.0), ("maxrl", 2.0), ("pkpo", 1.0), ("ds", 1.0)):
         for place, row in enumerate(rows_of(name, 0.0, 0.0)):
             if row["quantity"] == "slope":
                 rows.append({**row, "value": 0.3 * factor + 0.001 * (place % 7)})
                 rows.append({**row, "quantity": "expected_slope", "value": 0.3})
                 rows.append({**rows[-2], "quantity": "matched_slope"})
+    said = [(one["claim"], one["prediction"].split(",")[0], one["verdict"]) for one in confirm.rows_of(rows, STEPS)]
+    assert [one for one in said if one[0] == "E2"] == [("E2", "MaxRL", "agrees"), ("E2", "PKPO", "differs")]
+    rows = [row for row in rows if row["contestant"] != "pkpo"]
     found = {one["claim"]: one for one in confirm.rows_of(rows, STEPS)}
     assert {claim: one["verdict"] for claim, one in found.items()} == dict.fromkeys(("B1", "A3", "F1", "E2"), "agrees")
     assert found["F1"]["value"] == pytest.approx(2.0, abs=MADE_UP)
