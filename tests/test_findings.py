@@ -319,31 +319,55 @@ def test_what_is_said_of_trained_models() -> None:
         assert f"{checked['check_z']:+.2f}" == z
 
 
-def test_what_is_said_of_an_entropy_bonus_on_the_small_transformer() -> None:
-    """Who wins, by how much; at equal rates in tuning; and what strong settings do."""
+def test_what_is_said_of_the_study() -> None:
+    """Who wins and by how much, on each page; at equal rates in tuning; and what strong settings do."""
     words = " ".join(text("docs/study.md").split())
-    found = {(row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("bonus_summary")}
-    told = {(row["contestant"], row["against"]): row["outcome"] for row in rows_of("bonus_outcomes")}
-    for pair in (("entropy bonus", "ds"), ("ds", "plain")):
-        assert told[pair] == "wins"
-        for k in (8, 64):
-            row = found[*pair, "pass_at_k", k]
-            said = f"pass@{k} {short(row['value'], signed=True)} [{short(row['low'])}, {short(row['high'])}]"
-            assert said in words
+    found = {(row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("study_summary")}
+    told = {(row["contestant"], row["against"]): row["outcome"] for row in rows_of("study_outcomes")}
+
+    def estimate(one: str, other: str, k: float, name: str = "pass@{k:g} ") -> str:
+        row = found[one, other, "pass_at_k", k]
+        return f"{name.format(k=k)}{short(row['value'], signed=True)} [{short(row['low'])}, {short(row['high'])}]"
+
+    wins = [("ds", "plain"), ("ds centred", "plain"), ("entropy bonus", "ds"), ("rarity_maxrl", "ds")]
+    assert {told[pair] for pair in wins} == {"wins"}
+    assert told["ds centred", "ds"] == "loses"
+    for pair in (("ds", "plain"), ("entropy bonus", "ds"), ("rarity_maxrl", "ds")):
+        assert ", ".join(estimate(*pair, k) for k in (1, 8, 64)) in words
+    for pair in (("ds centred", "plain"), ("ds centred", "ds")):
+        assert estimate(*pair, 8) in words
+    for page in ("docs/findings.md", "README.md"):
+        said = " ".join(text(page).split())
+        assert ", ".join(estimate("ds", "plain", k) for k in (8, 64)) in said
+        assert f"by {estimate('entropy bonus', 'ds', 8, '')} of pass@8" in said
+    base, most = (found["", "before", "pass_at_k", 8]["value"], found["entropy bonus", "", "pass_at_k", 8]["value"])
+    assert most == max(row["value"] for key, row in found.items() if key[1:] == ("", "pass_at_k", 8))
+    assert f"before training**, {short(base)}: the most is {short(most)}" in words
     ends: dict[Any, dict[int, float]] = {}
-    for row in rows_of("bonus_runs"):
+    for row in rows_of("study_runs"):
         if row["stage"] == "tuning" and row["step"] == row["num_steps"]:
             key = row["contestant"], row["strength"], row["learning_rate"], row["quantity"], row["at"]
             ends.setdefault(key, {})[row["seed"]] = row["value"]
-    bonus, plain = (ends[*one, 2e-4, "pass_at_k", 8] for one in (("entropy bonus", 0.01), ("plain", 0.0)))
-    gaps = [short(bonus[seed] - plain[seed], signed=True) for seed in sorted(bonus)]
-    assert f"than plain RL ({', '.join(gaps)})" in words
-    bonus, plain = (ends[*one, 2e-4, "effective_answers", 0] for one in (("entropy bonus", 0.01), ("plain", 0.0)))
-    assert f"and {np.mean(list(bonus.values())) - np.mean(list(plain.values())):.1f} more correct answers" in words
+
+    def mean(name: str, strength: float, rate: float, k: float) -> str:
+        values = list(ends[name, strength, rate, "pass_at_k", k].values())
+        assert len(values) == 3
+        return short(float(np.mean(values)))
+
+    at_half = [
+        [mean(*one, 2e-4, k) for k in (8, 64)] for one in (("plain", 0.0), ("entropy bonus", 0.01), ("ds", 0.03))
+    ]
+    assert "pass@8 {} and pass@64 {}, the bonus".format(*at_half[0]) in words
+    assert "its chosen setting {} and {}, DS at .03 and that rate {} and {}.".format(*at_half[1], *at_half[2]) in words
+    assert f"best pass@1 there is {mean('plain', 0.0, 4e-4, 1)}, at 4e-4, and {mean('plain', 0.0, 2e-4, 1)} at" in words
     for strength, said in ((0.1, "at .1 pass@1 is .35 to .50"), (0.3, "at .3 it is 0 to .38")):
         reached = [value[0] for key, value in ends.items() if key[:2] == ("entropy bonus", strength) and key[4] == 1]
         low, high = (short(one(reached), 2) if one(reached) > 0.005 else "0" for one in (min, max))
         assert said.endswith(f"{low} to {high}")
+        assert said in words
+    for name, strength, said in (("ds", 1.0, "slopes of .06 to .08"), ("ds centred", 0.3, "at all (-.02 to .01,")):
+        slopes = [value[0] for key, value in ends.items() if key[:2] == (name, strength) and key[3] == "slope"]
+        assert [short(one(slopes), 2) for one in (min, max)] == re.findall(r"-?\.\d+", said)
         assert said in words
 
 
