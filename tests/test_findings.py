@@ -365,7 +365,7 @@ def test_what_is_said_of_the_study() -> None:
         low, high = (short(one(reached), 2) if one(reached) > 0.005 else "0" for one in (min, max))
         assert said.endswith(f"{low} to {high}")
         assert said in words
-    for name, strength, said in (("ds", 1.0, "slopes of .06 to .08"), ("ds centred", 0.3, "at all (-.02 to .01,")):
+    for name, strength, said in (("ds", 1.0, "slopes of .06 to .08"), ("ds centred", 0.3, "at all (-.03 to .01,")):
         slopes = [value[0] for key, value in ends.items() if key[:2] == (name, strength) and key[3] == "slope"]
         assert [short(one(slopes), 2) for one in (min, max)] == re.findall(r"-?\.\d+", said)
         assert said in words
