@@ -32,6 +32,7 @@ POLICIES_AT_ONCE = 100
 MOST_CALLS = 30_000  # of the rate, in one integration
 SWEPT = np.arange(0.0025, 1, 0.0025)  # windows are at least twice as wide
 MATERIAL, ROUND_OFF = 3e-4, 1e-8  # relative differences: above the first one counts, below the second none does
+DOUBLE = 1e-12  # of sums of some hundred terms of float64, relative
 SINGLE = 1e-6  # of a log-probability: what single precision may add to a difference
 
 
@@ -193,11 +194,15 @@ def _apart(function: Function, inputs: Inputs, want: Floats, apart: Differences)
 
 
 def _excess(inputs: Inputs, found: Floats, precision: str) -> float:
-    """By how much a wrong sample exceeds a correct one of its group, relative to the group's advantages."""
+    """By how much a wrong sample exceeds a correct one of its group.
+
+    Relative to the group's advantages where they are so large that float64 rounds what is looked for.
+    """
     is_right = inputs["correct"] == 1
     known = np.isfinite(found).all(axis=1) & is_right.any(axis=1) & ~is_right.all(axis=1)
     wrong, right = np.where(is_right, -np.inf, found)[known], np.where(is_right, found, np.inf)[known]
-    room = np.maximum(np.abs(found[known]).max(axis=1, initial=0.0), 1.0)
+    size = np.abs(found[known]).max(axis=1, initial=0.0)
+    room = np.maximum(size if precision == "float32" else size * DOUBLE / ROUND_OFF, 1.0)
     if precision == "float32":
         room = room + SINGLE / MATERIAL * np.abs(inputs["log_prob"][known]).max(axis=1, initial=0.0)
     return float(((wrong.max(axis=1) - right.min(axis=1)) / room).max(initial=-np.inf))
