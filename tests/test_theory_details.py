@@ -11,6 +11,7 @@ import pytest
 
 from sharpening.llm.training.options import grpo_options
 from sharpening.theory import estimators, policies
+from sharpening.theory.diagnosis import motion
 from sharpening.theory.estimators import ROUND_OFF
 from sharpening.theory.flow import smoothing
 from sharpening.theory.groups import expected_flow, sampling
@@ -98,6 +99,22 @@ def test_a_tail_that_is_too_large_is_refused_wherever_it_stands():
             sampling.tail_miss(correctness, tail, 4)
     with pytest.raises(ValueError, match="group_size"):
         sampling.tail_miss(0.5, 0.1, np.array([4, 0.5]))
+
+
+@pytest.mark.parametrize(
+    ("is_right", "centre", "width"), [(False, 0.555, 0.0056), (True, 0.739, 0.0049), (True, 0.2, 0.02)]
+)
+def test_a_smooth_bump_of_one_probability_leaves_the_class(is_right, centre, width):
+    """Found whatever is drawn; without the bump nothing is."""
+
+    def bumped(reward: np.ndarray, correct: np.ndarray, log_prob: np.ndarray, size: float = 3.0) -> np.ndarray:
+        chosen = correct if is_right else 1 - correct
+        return reward + size * chosen * np.exp(-(((np.exp(log_prob) - centre) / width) ** 2))
+
+    for seed in range(5):
+        rng = np.random.default_rng(seed)
+        assert motion.outside_the_class(ExpectedFlow(bumped, PROBLEM, {}), rng) is not None
+        assert motion.outside_the_class(ExpectedFlow(bumped, PROBLEM, {"size": 0.0}), rng) is None
 
 
 # methods

@@ -47,6 +47,7 @@ SINGLE = (
 )  # probabilities of one answer, which random policies seldom have
 LENGTHS = (3.0, 11.0, 7.0, 2.0)  # numbers of tokens of the four answers
 FINE = 2_000  # probabilities, and as many log-probabilities, at which an advantage is looked at for windows
+NUM_STRETCHES, STRETCH, LEAST_SHARE = 20, 201, 0.001  # probabilities among which each peak is the farthest out
 REFINED = 40  # policies on the way to a counterexample, each round
 TOP_SHARES = (0.55, 0.9, 0.99, 0.999)  # of the likelier correct answer, beside the shown policy's
 SCALES = np.concatenate([[0.0], np.logspace(-3.0, 4.0, 57)])  # of the strengths, where a turning strength is searched
@@ -217,6 +218,25 @@ def windows(flow: ExpectedFlow) -> Floats:
     return np.array([middle for _, middle in sorted(found)[:MOST_WINDOWS]])
 
 
+def peaks(flow: ExpectedFlow) -> Floats:
+    """Probabilities of one answer at which an advantage of its group stands out most, one a stretch.
+
+    A smooth bump has no edge that `windows` would see: what counts is the distance from the median over a stretch.
+
+    Shapes:   returns (2 * NUM_STRETCHES,), correct answers first.
+    """
+    shares = np.linspace(LEAST_SHARE, 1 - LEAST_SHARE, NUM_STRETCHES * STRETCH)
+    found = []
+    for is_correct in (True, False):
+        inputs = thresholds.one_moving(flow.group_size, np.log(shares), is_correct=is_correct)
+        values = np.asarray(expected_flow.call(flow.function, inputs, flow.parameters), dtype=np.float64)
+        with np.errstate(all="ignore"):
+            apart = np.abs(values - median_filter(values, (STRETCH, 1))).max(axis=1).reshape(NUM_STRETCHES, STRETCH)
+        places = np.argmax(np.where(np.isfinite(apart), apart, 0.0), axis=1)
+        found.append(shares.reshape(NUM_STRETCHES, STRETCH)[np.arange(NUM_STRETCHES), places])
+    return np.concatenate(found)
+
+
 def turning_scale(flow_at: Callable[[float], ExpectedFlow], log_policy: Floats) -> float | None:
     """The smallest multiple of the strengths at which the direction inside C turns at one policy; None up to 1e4.
 
@@ -321,7 +341,11 @@ def outside_the_class(flow: ExpectedFlow, rng: np.random.Generator) -> Outside |
     """
     number = NUM_DRAWN if flow.num_groups <= MANY_GROUPS else 4
     drawn = policies.log_softmax(3 * rng.normal(size=(number, len(LENGTHS))))
-    inside = [_with_one_at(rng, mass, arm) for mass in (*windows(flow), *SINGLE) for arm in (0, 2)][: 2 * number]
+    right, wrong = np.split(peaks(flow), 2)
+    places = [(mass, arm) for mass in (*windows(flow), *SINGLE) for arm in (0, 2)]
+    places += [(mass, arm) for masses, arm in ((right, 0), (wrong, 2)) for mass in masses]
+    repeated = 2 if number == NUM_DRAWN else 1  # once, another answer may happen to lie in the same window
+    inside = [_with_one_at(rng, mass, arm) for mass, arm in places for _ in range(repeated)][: 4 * number * repeated]
     tried = np.array([flow.problem.base_log_policy, *drawn, *map(policies.log_softmax, inside)])
     for num_tokens, policies_tried in ((None, tried), (LENGTHS, tried[:3])):
         found = _outside(dataclasses.replace(flow, num_tokens=num_tokens), policies_tried)
