@@ -128,7 +128,8 @@ def test_the_study_shows_every_contestant_at_its_own_k(tmp_path: Path) -> None:
     (section,) = re.findall(r'<section id="study".*?</section>', text, flags=re.DOTALL)
     lines = [re.sub("<[^>]+>", " ", line).split() for line in re.findall("<tr>.*?</tr>", section, flags=re.DOTALL)]
     of = {line[0]: line for line in lines if line[0] in ("plain", "ds", "before")}
-    assert of["ds"][1:10] == [".210", "[", ".200", ",", ".220", "]", ".280", "[", ".270"]
+    assert of["ds"][1:3] == ["-", "-"]  # the table of runs, which has the settings, is not there
+    assert of["ds"][3:12] == [".210", "[", ".200", ",", ".220", "]", ".280", "[", ".270"]
     assert ".660" in of["before"]
     assert ".770" not in section
     assert report_page.faults(Page(text).keyed, [tmp_path]) == []
@@ -176,14 +177,15 @@ def test_an_empty_store_says_not_run_everywhere(tmp_path: Path) -> None:
     bodies = dict(re.findall(r'<section id="([\w-]+)"(.*?)</section>', text, flags=re.DOTALL))
     assert len(sections) > 12
     assert {name for name in sections if "not run" not in bodies[name]} == {"differs"}
-    assert bodies["answer"].count("not run") == 3
+    assert bodies["answer"].count("not run") == 4
     assert "Nothing that is stored differs" in bodies["differs"]
 
 
 def test_hostile_text_of_rows_and_configurations_stays_text(tmp_path: Path) -> None:
     finding = {"experiment": HOSTILE, "verdict": HOSTILE, "label": HOSTILE, "status": "differs", "observed": 1.0}
     store.write_run("bandits", {"command": "bandits", "table": "findings", "x": HOSTILE}, [finding], root=tmp_path)
-    store.write_run("llm", {"command": "study", "table": "outcomes"}, [{"contestant": HOSTILE}], root=tmp_path)
+    outcome = {"contestant": HOSTILE, "against": f"{HOSTILE}: {HOSTILE}", "outcome": HOSTILE}
+    store.write_run("llm", {"command": "study", "table": "outcomes"}, [outcome], root=tmp_path)
     store.write_run("llm", {"command": "study", "table": "summary"}, [standing(HOSTILE, 1)], root=tmp_path)
     claim = {"id": HOSTILE, "statement": HOSTILE, "latex": r"x<y\text{<script>alert(1)</script>}", "status": "holds"}
     rest = {"hypotheses": HOSTILE, "source": HOSTILE, "kind": HOSTILE, "instances": 1}
@@ -226,7 +228,12 @@ def test_a_prediction_that_differs_and_a_claim_that_fails_are_named() -> None:
     predictions = [{"prediction": "B1", "verdict": "differs"}, {"prediction": "F1", "verdict": "not enough data"}]
     told = fake({"command": "study", "table": "predictions"}, predictions)
     found = [str(one) for one in account.differences([failing, differing, told], {}, [])]
-    assert found == ["A1: fails (results/x/0)", "slope: differs (results/x/0)", "B1: differs (results/x/0)"]
+    assert found == [
+        "A1: fails (results/x/0)",
+        "slope: differs (results/x/0)",
+        "B1: differs (results/x/0)",
+        "F1: not enough data (results/x/0)",
+    ]
 
 
 def fake(config: Mapping[str, Any], rows: list[dict[str, Any]]) -> Run:

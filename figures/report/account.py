@@ -82,7 +82,7 @@ def ran(runs: Sequence[Run], pieces: Sequence[Run]) -> Section:
 
 
 def differs(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[tuple[str, str]]) -> Section:
-    """What failed, what differs from a prediction, a publication or a committed run, and what cannot be read."""
+    """What failed, what differs from a prediction, publication or committed run or is not decided, what is broken."""
     section = Section("differs", "What differs")
     found = differences(runs, twins, broken)
     if not found:
@@ -101,6 +101,7 @@ def differences(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[
         (best(runs, command="bandits", table="findings"), "label", "differs"),
         (best(runs, command="bandits", table="external"), "quantity", "differs"),
         (best(runs, command="study", table="predictions"), "prediction", "differs"),
+        (best(runs, command="study", table="predictions"), "prediction", "not enough data"),
     ):
         column = "verdict" if run and run.config.get("table") == "predictions" else "status"
         places = run.where(**{column: state}) if run else []

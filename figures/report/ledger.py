@@ -87,6 +87,10 @@ def ledger(runs: Sequence[Run]) -> tuple[Section, list[Claim]]:
         run.count(status="fails"),
         link(run),
     )
+    section.say(
+        "To check one, and to read its derivation: <code>sharpening check --only C1.4</code>, <code>sharpening check "
+        "--explain C1.4</code>"
+    )
     columns = ("statement", "hypotheses", "source", "kind", "status", "instances", "worst_margin", "tolerance")
     claims = []
     for place, row in enumerate(run.rows):

@@ -19,6 +19,7 @@ LAPTOP = (
     "sharpening audit --model models/laptop runs/laptop_plain_rl/model runs/laptop_ds/model",
 )
 STUDY = "study"
+MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
 STANDINGS = (("pass_at_k", 1), ("pass_at_k", 8), ("pass_at_k", 64), ("effective_answers", 0), ("slope", None))
 SETTING = ("prompts_per_step", "group_size", "num_steps", "schedule", "learning_rate")
 
@@ -127,9 +128,17 @@ def study(runs: Sequence[Run]) -> Section:
             "What there is comes from a trial of smoke size: it shows that all parts work, and decides nothing."
         )
     if outcomes := found["outcomes"]:
-        section.tables.append(whole_table(outcomes, told("What each method did to others ({}).", link(outcomes))))
+        section.say(
+            "On validation problems each method chose its strength and learning rate: the most pass@64 among settings "
+            "whose pass@1 is at most a hundredth below the best of plain RL, which takes its largest pass@1. Then all "
+            "trained anew with fresh seeds, and were compared on test problems. One wins against another where, at "
+            "95%, its pass@64 is higher and its pass@1 not lower by more than two hundredths; it loses where its "
+            "pass@64 is lower, or its pass@1 by more than that. Plain gentler is plain RL by the rule of the others."
+        )
+        section.say("To do it again, in pieces of any length: <code>sharpening study --preset full</code>")
+        section.tables.append(judged(outcomes))
     if summary := found["summary"]:
-        section.tables.append(standings(summary))
+        section.tables.append(standings(summary, found["runs"]))
     if predictions := found["predictions"]:
         section.tables.append(whole_table(predictions, told("Theory against these runs ({}).", link(predictions))))
     if whole := found["runs"]:
@@ -141,18 +150,34 @@ def study(runs: Sequence[Run]) -> Section:
     return section
 
 
-def standings(run: Run) -> Table:
-    """A row a contestant of the comparison: means over runs with intervals."""
+def judged(run: Run) -> Table:
+    """A row an outcome."""
+    rows: list[list[Cell]] = []
+    for place, row in enumerate(run.rows):
+        against, _, measure = str(row["against"]).partition(": ")
+        words = f", {MEASURES.get(measure, measure)} alone" if measure else ""
+        rows.append([run.cell(place, "contestant"), f"{against}{words}", run.cell(place, "outcome")])
+    caption = told("Outcomes by the rule; of single measures with Holm's correction ({}).", link(run))
+    return Table(caption, ["method", "against", "outcome"], rows)
+
+
+def standings(run: Run, whole: Run | None) -> Table:
+    """A row a contestant of the comparison: its setting, from the whole table of runs, and means with intervals."""
+    compared = whole.where(stage="comparison") if whole else []
     rows: list[list[Cell]] = []
     for name in dict.fromkeys(str(row["contestant"]) for row in run.rows):
-        cells: list[Cell] = []
+        first = next((place for place in compared if whole and whole.rows[place]["contestant"] == name), None)
+        cells: list[Cell] = ["-", "-"]
+        if whole and first is not None:
+            cells = [whole.cell(first, column) for column in ("strength", "learning_rate")]
         for quantity, at in STANDINGS:
             places = run.where(contestant=name, against="" if name else "before", quantity=quantity)
             places = [place for place in places if at is None or run.rows[place]["at"] == at]
             cells.append(run.estimate(places[0]) if places else "-")
         rows.append([name or "before training", *cells])
     caption = told("Means over runs on test problems, 95% intervals ({}).", link(run))
-    return Table(caption, ["method", "pass@1", "pass@8", "pass@64", "correct answers alive", "slope"], rows)
+    header = ["method", "strength", "learning rate", "pass@1", "pass@8", "pass@64", "correct answers alive", "slope"]
+    return Table(caption, header, rows)
 
 
 def settings(run: Run) -> Table:
@@ -181,7 +206,10 @@ def pretrained(runs: Sequence[Run]) -> Section:
         if run not in trained:
             section.tables.append(whole_table(run, told("Teaching it ({}).", link(run)), most=20))
     if not trained:
-        section.lack("RL on the pretrained model", "sharpening llm examples/names_smollm2.yaml --folder models/ds")
+        section.lack(
+            "a training of it whose own rows are stored",
+            "sharpening llm examples/names_smollm2.yaml --folder models/ds",
+        )
     audits = [run for run in runs if run.config.get("command") == "audit" and is_of_names(run)]
     for run in audits:
         section.tables.append(audit(run))

@@ -133,7 +133,7 @@ def presence(rng: np.random.Generator) -> Evidence:
     "With group-mean centring the logit of an answer that is not drawn stays; a correct one that is drawn gains "
     "(1-1/G) p (1-Q)/(1-(1-p)^G), so the two biases multiply to p_j/p_i at every G.",
     latex=r"\frac{P(n_j>0)}{P(n_i>0)}\cdot\frac{E[\Delta z_j\mid n_j>0]}{E[\Delta z_i\mid n_i>0]}=\frac{p_j}{p_i}",
-    hypotheses="i and j correct; softmax gradient; reward less the mean of its group",
+    hypotheses="G >= 2; i and j correct; softmax gradient; reward less the mean of its group",
     source=OURS,
     kind="enumeration",
     tolerance=EXACT,
