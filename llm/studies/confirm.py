@@ -87,7 +87,7 @@ def predictions(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
         for name, label in OTHERS.items():
             apart = analysis.paired(rate(name), rates)
             if len(apart) and len(rival):
-                says = f"{label}, which sees correctness alone, sharpens as much as plain RL on the way to its correctness"
+                says = f"{label}, which sees correctness alone, sharpens as plain RL does on the way to its correctness"
                 point = float(np.mean(rival))
                 yield Prediction("E2", says, (-ALIKE, ALIKE), (point, point), analysis.interval(apart))
     yield from _of_answers(rows, num_steps)
