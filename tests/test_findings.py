@@ -371,6 +371,44 @@ def test_what_is_said_of_the_study() -> None:
         assert said in words
 
 
+def test_what_is_said_of_plain_rl_at_half_the_rate_and_of_ablations() -> None:
+    """Pairs with the same warm start and seed, of two committed studies; and paired differences of the ablations."""
+    words = " ".join((text("docs/study.md") + text("docs/ablations.md")).split())
+    runs: dict[Any, dict[Any, float]] = {}
+    for table in ("ablation_runs", "study_runs"):
+        for row in rows_of(table):
+            if (row["stage"], row["quantity"], row["step"]) == ("comparison", "pass_at_k", row["num_steps"]):
+                key = table, row["contestant"], row["at"]
+                runs.setdefault(key, {})[row["seed"]] = row["value"]
+
+    def gaps(name: str, k: float) -> list[str]:
+        own, other = runs["ablation_runs", "plain", k], runs["study_runs", name, k]
+        return [short(own[seed] - other[seed], signed=True) for seed in (100, 101, 102)]
+
+    assert "pass@8 {}, {} and {} over plain RL at 4e-4 (pass@1 {}, {}, {})".format(
+        *gaps("plain", 8), *gaps("plain", 1)
+    ) in words  # fmt: skip
+    assert "{}, {} and {} over DS, {}, {} and {} against the bonus".format(
+        *gaps("ds", 8), *gaps("entropy bonus", 8)
+    ) in words  # fmt: skip
+    found = {
+        (row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("ablation_summary")
+    }
+
+    def ends(one: str, other: str, k: float, sign: float = 1) -> str:
+        row = found[one, other, "pass_at_k", k]
+        value, *bounds = (sign * row[name] for name in ("value", "low", "high"))
+        low, high = (short(bound) for bound in sorted(bounds))
+        return f"{short(value, signed=sign > 0)} [{low}, {high}]"
+
+    for k in (1, 8, 64):
+        assert f"pass@{k} {ends('ds', 'plain', k)}" in words
+    for k in (1, 8):
+        assert f"pass@{k} {ends('ds, charge .1', 'ds', k)}" in words
+    for one, other in (("plain, noise", "plain"), ("ds, noise", "ds"), ("ds, noise and charge .03", "ds")):
+        assert ends(one, other, 1, -1) in words
+
+
 def test_what_the_first_page_counts() -> None:
     assert f"Each of {len(claims.CLAIMS)} claims" in EVERYWHERE
     assert f"There are {len(METHODS)} methods" in EVERYWHERE

@@ -96,12 +96,15 @@ def differs(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[tupl
 def differences(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[tuple[str, str]]) -> list[Difference]:
     """All of them; `twins` are committed runs by their ids, `broken` are runs that are left out, and why."""
     found: list[Difference] = []
+    predictions = best(
+        (run for run in runs if run.config.get("preset") != "ablations"), command="study", table="predictions"
+    )
     for run, label, state in (
         (ledger_run(runs), "id", "fails"),
         (best(runs, command="bandits", table="findings"), "label", "differs"),
         (best(runs, command="bandits", table="external"), "quantity", "differs"),
-        (best(runs, command="study", table="predictions"), "prediction", "differs"),
-        (best(runs, command="study", table="predictions"), "prediction", "not enough data"),
+        (predictions, "prediction", "differs"),
+        (predictions, "prediction", "not enough data"),
     ):
         column = "verdict" if run and run.config.get("table") == "predictions" else "status"
         places = run.where(**{column: state}) if run else []

@@ -122,7 +122,9 @@ def transfer(run: Run) -> Table:
 def study(runs: Sequence[Run]) -> Section:
     """The study of tuned methods in a small transformer: outcomes, standings, theory, and the first stage."""
     section = Section("study", "The study: methods tuned, in a small transformer")
-    found = {name: best(runs, command=STUDY, table=name) for name in ("outcomes", "summary", "predictions", "runs")}
+    compared = [run for run in runs if run.config.get("preset") != "ablations"]
+    tables = ("outcomes", "summary", "predictions", "runs")
+    found = {name: best(compared, command=STUDY, table=name) for name in tables}
     if not any(run and run.config.get("preset") == "full" for run in found.values()):
         section.say(
             "What there is comes from a trial of smoke size: it shows that all parts work, and decides nothing."
