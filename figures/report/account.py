@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from sharpening.figures.report.blocks import Cell, Section, Table, link, told
-from sharpening.figures.report.keys import Keyed, Row, Run, best
+from sharpening.figures.report.keys import Keyed, Row, Run, best, named
 from sharpening.figures.report.ledger import ledger_run
 from sharpening.figures.tables.store import what_of
 
@@ -22,7 +22,7 @@ class Difference:
     """What differs, how, and the run that says so, if it can be read."""
 
     what: Keyed | str
-    how: Keyed | str
+    how: Keyed | Markup | str
     run: Run | None
 
     def __str__(self) -> str:
@@ -109,6 +109,11 @@ def differences(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[
         column = "verdict" if run and run.config.get("table") == "predictions" else "status"
         places = run.where(**{column: state}) if run else []
         found += [Difference(run.cell(one, label), run.cell(one, column), run) for one in places if run]
+    for public in filter(None, (named(runs, name) for name in ("rates_public", "rates_training"))):
+        place = public.place(part="all", law="common", quantity="behind")
+        if public.rows[place]["low"] > 0:
+            said = told("predicts held-out problems worse than the best law, by {} nats", public.estimate(place))
+            found.append(Difference("one common shift in log-odds (claim A2.2)", said, public))
     for own in (run for run in runs if run.is_own and run.id in twins):
         if how := compared(own.rows, twins[own.id].rows):
             found.append(Difference(f"your run of {twins[own.id].name or own.id}", how, own))

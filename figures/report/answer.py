@@ -14,7 +14,7 @@ TUNED, CENTRED = "plain", "ds centred"  # names of contestants that are tuned
 NAMES = {
     CENTRED: "DS with its bonus centred",
     TUNED: "plain RL",
-    "plain gentler": "plain RL at a gentler setting",
+    "plain gentler": "plain RL by the rule of the others",
     DS: "DS",
     OURS: "rarity MaxRL",
 }
@@ -80,7 +80,7 @@ def _shared(runs: Sequence[Run]) -> Markup | None:
         return None
     return told(
         "A transformer shares its parameters between problems, and sharpening carries over better than correctness: "
-        "plain RL sharpened it {} [{}, {}] times as much as it would each problem alone; its gradients before say {} "
+        "plain RL sharpened it {} [{}, {}] times as much as it would each problem alone; gradients before it say {} "
         "to {} (claim F1, {}).",
         *(run.cell(places[0], name) for name in ("value", "low", "high", "at_least", "at_most")),
         link(run),
@@ -272,7 +272,7 @@ def _others(runs: Sequence[Run]) -> Markup | None:
         "{}: of {} random policies one exact step drove two correct answers apart in a share of {} by plain RL, {} by "
         "DS at strength {}, {} by our rarity MaxRL (correct samples share their reward by rarity) at that strength "
         "({}). In exact expectation a method with unbounded advantages prevents it (claim F2.2), with noise that grows "
-        "as answers get rare; no bounded one does at the speed of plain RL (claim G4).",
+        "as answers get rare; no bounded one does and everywhere learns as fast as plain RL (claim G4).",
         verdict,
         run.cell(plain, "num_policies"),
         run.cell(plain, "sharpens"),
