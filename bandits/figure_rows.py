@@ -83,10 +83,11 @@ def two_biases(
         steps = sampling.pushed_step(policy, pushed, size)
         for answer, arm in shown.items():
             p, is_drawn = float(policy[arm]), is_arm[:, :, arm].any(axis=1)
+            chance = float(sampling.inclusion_probability(problem.base_log_policy[arm], size))
             gain = float(sampling.gain_when_drawn(p, mass, size))
             found = {
-                "drawn": (is_drawn.astype(float), float(estimators.exact_pass_at_k(p, size)), min(1.0, p * size)),
-                "gain": (steps[is_drawn, arm], gain, float((1 - 1 / size) * p * (1 - mass))),
+                "drawn": (is_drawn.astype(float), chance, min(1.0, p * size)),
+                "gain": (steps[is_drawn, arm], gain, chance * gain),
             }
             for quantity, (values, predicted, rival) in found.items():
                 error = float(np.std(values, ddof=1) / np.sqrt(values.size))

@@ -72,7 +72,9 @@ def test_methods_that_see_correctness_alone_lie_on_one_path_at_their_own_speeds_
         rows = select(path, method=method)
         wanted = np.interp([row["correctness"] for row in rows], mass, diversity)
         np.testing.assert_allclose([row["on_path"] for row in rows], wanted, atol=NEAR / 10)
-        far = max(abs(row["solution_diversity"] - row["on_path"]) for row in rows)
+        far = max(abs(row["distance"]) for row in rows)
+        for row in rows:
+            assert row["distance"] == pytest.approx(row["solution_diversity"] - row["on_path"])
         assert far > OFF if method == "ds" else far < NEAR
     last = [rows[-1]["solution_diversity"] for rows in (select(path, method=name) for name in figure_rows.CLASS)]
     assert np.ptp(last) > 2 * NEAR
