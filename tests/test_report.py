@@ -236,30 +236,6 @@ def test_a_prediction_that_differs_and_a_claim_that_fails_are_named() -> None:
     ]
 
 
-@pytest.mark.parametrize(("low", "is_named"), [(0.1, True), (-0.1, False)])
-def test_a_common_shift_that_predicts_worse_is_named(low: float, is_named: bool) -> None:
-    """Of the committed public run, with another lower end."""
-    run = next(one for one in command.both(str(REFERENCE), str(REFERENCE))[0] if one.name == "rates_public")
-    rows = [{**row, "low": low} if (row["law"], row["quantity"]) == ("common", "behind") else row for row in run.rows]
-    found = account.differences([dataclasses.replace(run, read=lambda: rows)], {}, [])
-    assert [str(one.what) for one in found] == ["one common shift in log-odds (claim A2.2)"] * is_named
-
-
-@pytest.mark.parametrize(("after", "said"), [(0.4, "none keeps"), (0.6, "some keep")])
-def test_the_answer_says_whether_any_method_keeps_what_the_model_had(tmp_path: Path, after: float, said: str) -> None:
-    rows = [standing("", 8, 0.5, "before"), standing("plain", 8, 0.3), standing("ds", 8, after)]
-    about = {"command": "study", "preset": "full"}
-    store.write_run("llm", {**about, "table": "summary"}, rows, root=tmp_path)
-    outcome = [{"contestant": "ds", "against": "x", "outcome": "wins"}]
-    store.write_run("llm", {**about, "table": "outcomes"}, outcome, root=tmp_path)
-    text = page_without_figures(tmp_path, tmp_path / "none")
-    (section,) = re.findall(r'<section id="answer".*?</section>', text, flags=re.DOTALL)
-    words = " ".join(re.sub("<[^>]+>", "", section).split())
-    assert f"In that study {said} the pass@8 that the model had before, .500: the most is {after:.3f}".replace(
-        " 0.", " ."
-    ) in words  # fmt: skip
-
-
 def fake(config: Mapping[str, Any], rows: list[dict[str, Any]]) -> Run:
     """A run that lies nowhere."""
     return Run("0", "x", "results/x/0", config, {}, lambda: rows, True)
