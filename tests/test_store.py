@@ -249,7 +249,7 @@ for count in itertools.count():
 @pytest.mark.slow
 def test_a_kill_leaves_a_whole_run_or_none(tmp_path):
     final = tmp_path / "theory" / store.run_id("theory", {"seed": 0})
-    delays = random.Random(0)
+    delays, leftovers = random.Random(0), []
     for _ in range(NUM_KILLS):
         with python(WRITER, tmp_path) as writer:
             assert writer.stdout.readline() == "ready\n"
@@ -258,10 +258,11 @@ def test_a_kill_leaves_a_whole_run_or_none(tmp_path):
         assert writer.returncode == -signal.SIGKILL
         assert not final.exists() or store.verify_run(final) == []
         assert store.list_runs(tmp_path) == ([final] if final.exists() else [])
-        leftovers = [path for path in final.parent.iterdir() if path != final]
-        assert all(path.name.startswith(".tmp-") for path in leftovers)
-    assert leftovers, "no kill fell into a write, so the test showed nothing"
-    assert store.verify_run(store.write_run("theory", {"seed": 0}, ROWS, root=tmp_path)) == []
+        leftovers += [path for path in final.parent.iterdir() if path != final]
+    assert {path.name[:5] for path in leftovers} == {".tmp-"}, "empty: no kill fell into a write, nothing was shown"
+    (final.parent / ".tmp-0").mkdir()
+    assert store.verify_run(store.write_run("theory", {"seed": 1}, ROWS, root=tmp_path)) == []
+    assert not list(final.parent.glob(".tmp-*")), "the next writer removes what killed ones left"
 
 
 def interrupt_call(monkeypatch, owner, name, number):

@@ -10,7 +10,7 @@ Decisions:
     started; `overwrite` writes it again. A damaged run is always written again.
 (2) A run is built in a folder `.tmp-*` beside its final name and renamed. Replacing first moves the old
     run aside: for that moment nothing is there, so a kill leaves a run that verifies or none, never half of
-    one. Nothing reads the `.tmp-*` that a kill leaves.
+    one. Nothing reads the `.tmp-*` that a kill leaves, and the next writer removes them.
 (3) In `rows.csv` a string is quoted and nothing else is, so each cell carries its type: 1, 1.0, True, "1".
 (4) Writers of one layer's folder take turns (a lock on it, which the system drops with the process);
     of two that made the same run the second keeps the first's. POSIX only.
@@ -239,7 +239,7 @@ def _sync_folder(path: Path) -> None:
 
 
 def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    """Write the files, in order, into a new folder, which then takes the name of the target in one rename."""
+    """Write the files, in order, into a new folder that then takes the target's name; for who holds its lock."""
     new, old = _temporary_beside(target), _temporary_beside(target)
     try:
         new.mkdir()
@@ -255,8 +255,8 @@ def _replace_folder(target: Path, files: Mapping[str, bytes]) -> None:
     finally:
         if old.exists() and not target.exists():
             old.rename(target)
-        shutil.rmtree(new, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        for folder in target.parent.glob(".tmp-*"):  # the lock is held: these are new and old, or a killed writer's
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _open_stream(path: Path) -> BinaryIO | None:
