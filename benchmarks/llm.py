@@ -1,14 +1,14 @@
 """Seconds a step of a method in TRL's trainer, beside TRL's plain GRPOTrainer in the same process.
 
     python -m benchmarks.llm [--rounds 40] [--model F | --width 256 --layers 6] [--completions 64]
-        [--tokens 24] [--case 1]
+        [--tokens 24] [--case 1] [--bfloat16] [--lora-rank 8]
 
 All train a model with random weights, or that of a folder, on Countdown, with the same options and completions of one
 length, and take turns: two steps each, in an order that changes from round to round. `plain again` is a second
-GRPOTrainer: how far its ratio is from 1 is the noise. Cases: (1) terms of a completion's own log-probability, made
-inside the loss, over four micro-batches; (2) terms over the group, made inside the loss, in one micro-batch; (3)
-terms over the group over four micro-batches, which takes a pass of its own; (4) two updates, where TRL computes
-log-probabilities outside the loss.
+GRPOTrainer: how far its ratio is from 1 is the noise. `shared` is the method with `share_prompts`. Cases: (1) terms of
+a completion's own log-probability, made inside the loss, over four micro-batches; (2) terms over the group, made
+inside the loss, in one micro-batch; (3) terms over the group over four micro-batches, which takes a pass of its own;
+(4) two updates, where TRL computes log-probabilities outside the loss.
 
 A step lasts from the end of the one before to its own end; times are CPU seconds of the process, on one thread, where
 not called wall. Shares of a step are of CPU time; `update` is loss, backward pass and optimizer.
@@ -35,9 +35,10 @@ from trl import GRPOConfig, GRPOTrainer
 
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.countdown.task import CountdownTask
-from sharpening.llm.sampling import models
+from sharpening.llm.sampling import adapters, models
 from sharpening.llm.sampling.models import LanguageModel
 from sharpening.llm.training import callbacks, run, trainer, warm_start
+from sharpening.llm.training.shared_prompts import SharedPrompts
 
 Times = dict[str, float]  # seconds by section of a step, and by the clock on the wall
 SECTIONS = {
@@ -146,8 +147,8 @@ def opened(given: argparse.Namespace) -> LanguageModel:
     return warm_start.make_model(warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS))
 
 
-def make_trainer(case: Case, given: argparse.Namespace, folder: str, *, is_plain: bool) -> Any:
-    """A trainer of the case's method, or TRL's own; options and model are the same."""
+def make_trainer(case: Case, given: argparse.Namespace, folder: str, name: str) -> Any:
+    """A trainer of the case's method, which may share prompts, or TRL's own; options and model are the same."""
     lm = opened(given)
     problems = countdown.distinct(SETTINGS, np.random.default_rng(0), NUM_PROMPTS)
     task = CountdownTask(problems, operators=SETTINGS.operators)
@@ -163,7 +164,7 @@ def make_trainer(case: Case, given: argparse.Namespace, folder: str, *, is_plain
         learning_rate=1e-6,
         lr_scheduler_type="constant",
         top_k=0,
-        bf16=False,
+        bf16=given.bfloat16,
         gradient_checkpointing=False,
         use_cpu=True,
         save_strategy="no",
@@ -172,26 +173,29 @@ def make_trainer(case: Case, given: argparse.Namespace, folder: str, *, is_plain
         disable_tqdm=True,
         **trainer.grpo_options(case.method),
     )
-    base = GRPOTrainer if is_plain else trainer.with_method(GRPOTrainer, case.method)
+    base = SharedPrompts if name == "shared" else GRPOTrainer
+    if not name.startswith("plain"):
+        base = trainer.with_method(base, case.method)
     return base(
         model=lm.model,
         reward_funcs=run.reward_functions(task, 0.0, {}, set(lm.model.generation_config.eos_token_id)),
         args=options,
         train_dataset=run.dataset(task, lm.tokenizer),
         processing_class=lm.tokenizer,
+        peft_config=adapters.lora(given.lora_rank) if given.lora_rank else None,
     )
 
 
 def measured(case: Case, given: argparse.Namespace) -> tuple[dict[str, list[Times]], list[float]]:
     """The mean times of a step, of each trainer in each round, and the machine's load in each round."""
-    names = [case.method, "plain", "plain again"]
+    names = [case.method, "shared", "plain", "plain again"]
     found: dict[str, list[Times]] = {name: [] for name in names}
     loads, runners = [], {}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         pool = stack.enter_context(ThreadPoolExecutor(len(names)))
         for name in names:
-            runners[name] = Runner(make_trainer(case, given, folder, is_plain=name != case.method), pool)
+            runners[name] = Runner(make_trainer(case, given, folder, name), pool)
             stack.callback(runners[name].stop)
         for number in range(given.rounds):
             first = number % len(names)
@@ -236,6 +240,8 @@ def main() -> None:
         "--completions", type=int, default=64, help=f"completions a step, a multiple of {4 * GROUP_SIZE}"
     )
     parser.add_argument("--tokens", type=int, default=24, help="tokens of every completion")
+    parser.add_argument("--bfloat16", action="store_true", help="passes in bfloat16")
+    parser.add_argument("--lora-rank", type=int, default=0, help="train adapters of this rank; 0: all weights")
     given = parser.parse_args()
     warnings.filterwarnings("ignore")  # transformers' on its own options; what a method says of itself
     torch.set_num_threads(1)
@@ -243,7 +249,8 @@ def main() -> None:
     print(
         f"{lm.model.num_parameters() / 1e6:.1f}M parameters ({what}, "
         f"{len(lm.tokenizer)} tokens), {given.completions} completions of {given.tokens} tokens a batch, groups of "
-        f"{GROUP_SIZE}, float32, {os.cpu_count()} CPUs, one thread"
+        f"{GROUP_SIZE}, {'bfloat16' if given.bfloat16 else 'float32'}, "
+        f"{f'LoRA of rank {given.lora_rank}' if given.lora_rank else 'all weights'}, {os.cpu_count()} CPUs, one thread"
     )
     for number, case in enumerate(CASES, 1):
         if given.case not in (None, number):

@@ -71,6 +71,8 @@ def grpo_config(config: RunConfig, folder: Path) -> GRPOConfig:
             f"micro_batch: {config.micro_batch}: want a divisor of group_size times prompts_per_step{parts} over the "
             f"number of processes, {processes}"
         )
+    if config.share_prompts and processes > 1:
+        raise ValueError(f"share_prompts: True: want one process, or share_prompts false (found {processes})")
     of_method = require_free(config)
     given: dict[str, Any] = {
         "beta": config.kl_strength,

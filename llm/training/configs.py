@@ -32,6 +32,7 @@ CAME_LATER = (
     "mini_batches",
     "system_prompt",
     "chat_template",
+    "share_prompts",
 )  # a run without them keeps the name it had before
 ONLY_WITH: Mapping[str, tuple[str, ...]] = MappingProxyType(  # fields that have no effect with other tasks
     {
@@ -96,6 +97,7 @@ class RunConfig(BaseModel):
     )
     merge_adapters: bool = Field(True, description="save the model with its adapters in its weights; else them alone")
     gradient_checkpointing: bool = Field(False, description="less memory, a third more time")
+    share_prompts: bool = Field(False, description="read a prompt once for all its completions, in one process")
     vllm: bool = Field(False, description="sample with vLLM in the same process (not tried here)")
     save_every: int = Field(50, ge=1, description="updates between checkpoints")
     evaluate_every: int = Field(50, ge=1, description="updates between evaluations")
@@ -144,6 +146,8 @@ class RunConfig(BaseModel):
             raise ValueError("merge_adapters: False: want lora_rank or adapter, or true")
         if self.base_dtype == "bfloat16" and not ((self.adapter or self.lora_rank) and self.dtype == "bfloat16"):
             raise ValueError("base_dtype: 'bfloat16': want lora_rank or adapter, and dtype bfloat16, or float32")
+        if self.share_prompts and (self.gradient_checkpointing or self.vllm):
+            raise ValueError("share_prompts: True: want gradient_checkpointing and vllm false, or share_prompts false")
         if self.rise > self.steps:
             raise ValueError(f"rise: {self.rise}: want at most steps, {self.steps}: learning_rate is never reached")
         self._refuse_what_cannot_be_divided()

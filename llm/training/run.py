@@ -23,6 +23,7 @@ from sharpening.llm.tasks import Task
 from sharpening.llm.training import arguments, callbacks, checkpoints, trainer
 from sharpening.llm.training.configs import RunConfig
 from sharpening.llm.training.problems import Problems
+from sharpening.llm.training.shared_prompts import SharedPrompts
 
 
 class Saving(GRPOTrainer):  # type: ignore[misc]
@@ -31,6 +32,10 @@ class Saving(GRPOTrainer):  # type: ignore[misc]
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         with checkpoints.writing(Path(self.args.output_dir)):
             super()._save_checkpoint(*args, **kwargs)
+
+
+class SavingShared(Saving, SharedPrompts):
+    """The same, which reads each prompt once for its completions."""
 
 
 def dataset(task: Task, tokenizer: Any) -> Dataset:
@@ -86,7 +91,7 @@ def make_trainer(
         lora = adapters.lora(config.lora_rank)
     answers: dict[str, str] = {}
     trained = trainer.with_method(
-        Saving,
+        SavingShared if config.share_prompts else Saving,
         config.method,
         config.parameters,
         correct="correct",
