@@ -57,6 +57,17 @@ class Varied(Setting):
     false_negatives: float = 0.0  # and a correct one wrong
 
 
+class Adapted(Setting):
+    """A setting of a pretrained model: adapters are trained, in bfloat16, and each prompt is read once for its group.
+
+    Its audits cost more: there are none on the way, and of fewer problems are the wrong answers listed.
+    """
+
+    lora_rank: int
+    max_tokens: int
+    num_with_wrong: int
+
+
 class Candidate(NamedTuple):
     """A setting that a contestant tries."""
 
@@ -99,7 +110,7 @@ class Variant(Contestant):
 class Protocol:
     """One size of the study."""
 
-    preset: Literal["smoke", "laptop"]  # of the warm starts
+    preset: Literal["smoke", "laptop", ""]  # of the warm starts; empty for a model that is given
     warm_starts: tuple[int, ...]
     setting: Setting
     rates: tuple[float, ...]
@@ -116,8 +127,8 @@ class Protocol:
 
     @property
     def every(self) -> int:
-        """Updates between two looks at a run of the comparison."""
-        return max(1, self.setting.steps // 5)
+        """Updates between two looks at a run of the comparison; 0: none."""
+        return 0 if isinstance(self.setting, Adapted) else max(1, self.setting.steps // 5)
 
 
 CONTESTANTS = (
@@ -229,7 +240,24 @@ ABLATIONS = replace(
     health=(),
     others=(),
 )
-PROTOCOLS: Mapping[str, Protocol] = MappingProxyType({"smoke": SMOKE, "full": FULL, "ablations": ABLATIONS})
+PRETRAINED = replace(
+    ABLATIONS,
+    preset="",
+    warm_starts=(0,),
+    setting=Adapted(
+        prompts_per_step=4, group_size=8, steps=60, pool=1_000, lora_rank=2, max_tokens=24, num_with_wrong=20
+    ),
+    contestants=(
+        Contestant(PLAIN, "dr_grpo"),
+        Contestant(f"{DS} .1", "ds", "gamma_correct", (0.1,)),
+        Contestant(DS, "ds", "gamma_correct", (0.3,)),
+        Contestant(OURS, "rarity_maxrl", "strength", (0.4,)),
+    ),
+    num_test=100,
+)
+PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
+    {"smoke": SMOKE, "full": FULL, "ablations": ABLATIONS, "pretrained": PRETRAINED}
+)
 
 
 def costs(plan: Protocol, contestants: Sequence[Contestant]) -> list[dict[str, Any]]:

@@ -26,7 +26,7 @@ from sharpening.llm.countdown import formats
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.sampling import evaluate, models
 from sharpening.llm.sampling.models import LanguageModel
-from sharpening.llm.studies.protocol import Setting, Varied
+from sharpening.llm.studies.protocol import Adapted, Setting, Varied
 from sharpening.llm.tasks import Mark, Task
 from sharpening.llm.training import callbacks, configs, problems, run
 from sharpening.samples import sharpening
@@ -65,6 +65,12 @@ class StudyRun(BaseModel):
     def config(self, model: str) -> configs.RunConfig:
         """The training run, as `llm` takes it."""
         completions = self.setting.prompts_per_step * self.setting.group_size
+        more: dict[str, Any] = {"max_tokens": MAX_TOKENS}
+        if isinstance(self.setting, Varied):
+            more["temperature"] = self.setting.temperature
+        elif isinstance(self.setting, Adapted):
+            more = {"max_tokens": self.setting.max_tokens, "lora_rank": self.setting.lora_rank}
+            more |= {"dtype": "bfloat16", "share_prompts": True}
         return configs.RunConfig(
             model=model,
             method=self.method,
@@ -76,23 +82,28 @@ class StudyRun(BaseModel):
             steps=self.setting.steps,
             rise=self.setting.rise,
             learning_rate=self.learning_rate,
-            max_tokens=MAX_TOKENS,
             save_every=self.setting.steps,
             evaluation_problems=0,
             trl={"lr_scheduler_type": self.setting.schedule},
             seed=self.seed,
-            **({"temperature": self.setting.temperature} if isinstance(self.setting, Varied) else {}),
+            **more,
         )
 
+    @property
+    def name(self) -> str:
+        """Of the run's adapters: method, parameters, seed."""
+        return "-".join(map(str, (self.method, *self.parameters.values(), self.seed)))
 
-def rows_of(task: StudyRun, model_of: Mapping[int, str]) -> list[Row]:
-    """Trains and audits; `model_of` has the folder of every warm start's model."""
+
+def rows_of(task: StudyRun, model_of: Mapping[int, str], adapters: Path | None = None) -> list[Row]:
+    """Trains and audits; `model_of` has the folder of every warm start's model, adapters are kept in the other one."""
     torch.set_num_threads(THREADS)
     model = model_of[task.warm_start]
     config = task.config(model)
     asked = held_out(model, task.split, task.num_problems, task.problem_seed)
     first = before(model, asked)
-    whole = with_wrong(model, asked[:WITH_WRONG]) if task.split == "test" else ()
+    num_whole = task.setting.num_with_wrong if isinstance(task.setting, Adapted) else WITH_WRONG
+    whole = with_wrong(model, asked[:num_whole]) if task.split == "test" else ()
     rows: list[Row] = [{"quantity": "rollouts", "step": 0, "at": 0.0, "value": float(task.setting.num_completions)}]
     rows += _rows(0, measures(first))
     rows += _rows(0, gaps(whole)) + _rows(0, correct_entropy(whole and first))
@@ -112,6 +123,8 @@ def rows_of(task: StudyRun, model_of: Mapping[int, str]) -> list[Row]:
         trained.add_callback(callbacks.on_step(look))
         run.run(trained, config, None)
         last = _now(trained, first)
+        if adapters and isinstance(task.setting, Adapted):
+            run.save(trained, adapters / task.name, merges=False)
     rows += _rows(task.setting.steps, measures(last)) + _rows(task.setting.steps, slopes(first, last))
     rows += _rows(task.setting.steps, correct_entropy(whole and last))
     return rows + _rows(task.setting.steps, against_plain(whole, last))
@@ -147,7 +160,9 @@ def _path(step: int, first: Sequence[Audited], last: Sequence[Audited]) -> list[
 
 def _now(trained: Any, first: Sequence[Audited]) -> list[Audited]:
     with callbacks.looking(trained) as lm:
-        return exact.rescored(lm, first, operators=_operators(lm))
+        if first[0].is_exact:
+            return exact.rescored(lm, first, operators=_operators(lm))
+        return [exact.audit(lm, one.problem, operators=_operators(lm), only_correct=True) for one in first]
 
 
 @functools.lru_cache(maxsize=8)
@@ -234,8 +249,10 @@ def presence(lm: LanguageModel, audits: Sequence[Audited], group_size: int, seed
     """Selection bias, claim C1: the share of correct answers that are drawn in a group, one group a problem.
 
     Counted are those of a probability p within `COUNTED`. Beside it the mean of 1 - (1 - p)^G, and of p G, at most 1,
-    which would be right if no answer came twice.
+    which would be right if no answer came twice. Nothing for answers that have several spellings.
     """
+    if not audits[0].is_exact:
+        return
     prompts = [formats.prompt(one.problem, "compact", _operators(lm)) for one in audits]
     ids = [models.prompt_ids(lm.tokenizer, prompt) for prompt in prompts]
     settings = evaluate.Settings(n=group_size, max_tokens=MAX_TOKENS)

@@ -9,6 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -43,11 +44,12 @@ FIGURES = {  # and the stage that each shows
 class StudyOptions(Options):
     """Tune methods alike on a small language model, compare them on fresh seeds: who wins? Goes on where it stopped."""
 
-    preset: Literal["smoke", "full", "ablations"] = Field(
+    preset: Literal["smoke", "full", "ablations", "pretrained"] = Field(
         "smoke",
-        description="what to compute: smoke (a minute or two), full (many hours) or ablations (an hour: DS with one "
-        "change at a time, not tuned)",
+        description="what to compute: smoke (a minute or two), full (many hours), ablations (an hour: DS with one "
+        "change at a time, not tuned) or pretrained (hours: a larger model, not tuned)",
     )
+    model: NonEmpty | None = Field(None, description="with pretrained: folder of the model, taught Countdown")
     until: Literal["setting", "tuning", "comparison", "others"] = Field("others", description="last stage to run")
     only: tuple[NonEmpty, ...] = Field((), description="contestants beside plain RL; all if not given")
     jobs: int | None = Field(
@@ -63,6 +65,8 @@ class StudyOptions(Options):
 def study(options: StudyOptions) -> int:
     """Runs the stages in order, prints and stores what they say; 1 if a run failed."""
     files.refuse_as_folder("out", options.out)
+    if (options.model is None) == (options.preset == "pretrained"):
+        raise ValueError(f"--model: {options.model!r}: want the folder of a model with --preset pretrained, only there")
     language_models.need_torch()
     llm.need_trl()
     from sharpening.llm.studies import analysis, confirm, protocol, stages, tuning
@@ -90,9 +94,10 @@ def study(options: StudyOptions) -> int:
     print(say(printed_width()))
     if work.rows:
         text = say(STABLE_WIDTH).encode()
+        kept = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in work.adapters()}
         config = work.config("runs")
         made = drawn(config, work.rows, store.run_id("llm", config), options.formats, options.width)
-        _store(work, "runs", work.rows, {"report.txt": text, **made})
+        _store(work, "runs", work.rows, {"report.txt": text, **made, **kept})
         for table, rows in (("summary", found), ("outcomes", outcomes), ("predictions", predictions)):
             if rows:
                 _store(work, table, rows, {})
@@ -129,12 +134,16 @@ class _Work:
 
         self.options, self.clock, self.plan = options, store.Clock(), plan
         self.rows: list[Row] = []
+        self.tasks: list[StudyRun] = []
         self.num_failed = 0
         self.known: set[tuple[Any, ...]] = set()
+        self.folder = Path(options.out) / "adapters"
         seeds = plan.warm_starts[:1] if options.until == "setting" else plan.warm_starts
-        self.model_of = {
-            seed: str(warm_start.model_of(plan.preset, options.out, seed=seed, stores=COMMITTED)) for seed in seeds
-        }
+        if plan.preset:
+            trained = functools.partial(warm_start.model_of, plan.preset, options.out, stores=COMMITTED)
+            self.model_of = {seed: str(trained(seed=seed)) for seed in seeds}
+        else:
+            self.model_of = {seed: str(options.model) for seed in seeds}
         self.weights = {seed: str(models.identity(folder)["sha256"]) for seed, folder in self.model_of.items()}
         self.committed = {} if options.afresh else self._committed()
         if self.committed:
@@ -155,6 +164,11 @@ class _Work:
                     found[key] = list(own)
         return found
 
+    def adapters(self) -> list[Path]:
+        """The files of the adapters of runs that are known here."""
+        names = [task.name for task in self.tasks]
+        return [path for name in names for path in sorted((self.folder / name).glob("adapter_*"))]
+
     def config(self, table: str) -> dict[str, Any]:
         """What determines a table."""
         options = self.options
@@ -169,7 +183,7 @@ class _Work:
         tasks: list[Any] = [run.task for run, key in zip(runs, labels, strict=True) if key not in self.committed]
         made = sweep.run(
             tasks,
-            functools.partial(_rows_of, self.model_of),
+            functools.partial(_rows_of, self.model_of, self.folder),
             root=self.options.out,
             jobs=self.options.jobs or (1 if self.options.preset == "smoke" else min(2, os.cpu_count() or 1)),
             backend="loky",
@@ -182,6 +196,7 @@ class _Work:
             if key not in self.known:
                 self.known.add(key)
                 self.num_failed += not rows
+                self.tasks.append(run.task)
                 self.rows += [{**run.labels(), **row, "at": float(row["at"])} for row in rows]
         return found
 
@@ -190,7 +205,7 @@ def _labels(row: Row) -> tuple[Any, ...]:
     return tuple(value for name, value in row.items() if name not in OWN_COLUMNS)
 
 
-def _rows_of(model_of: Mapping[int, str], task: StudyRun) -> list[Row]:
+def _rows_of(model_of: Mapping[int, str], adapters: Path, task: StudyRun) -> list[Row]:
     """The rows of a run, in a process that may have just begun."""
     language_models.need_torch()
     llm.need_trl()
@@ -198,7 +213,7 @@ def _rows_of(model_of: Mapping[int, str], task: StudyRun) -> list[Row]:
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the term of .* times as large")  # strengths are tried, large ones among them
-        return runs.rows_of(task, model_of)
+        return runs.rows_of(task, model_of, adapters)
 
 
 def _contestants(plan: Protocol, only: Sequence[str]) -> list[Contestant]:
