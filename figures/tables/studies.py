@@ -31,7 +31,6 @@ PLAINLY = {
 }
 AGAIN = "plain gentler"  # tries the settings of plain RL, by another rule
 SHARES = (0.5, 0.75, 0.9)  # of the most that plain RL gained in pass@1
-SECONDS_A_THOUSAND = 2.8  # completions, sampled and trained on, on a core of our machine while both are at work
 MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
 WORDS = {
     "wins": "wins: more pass@64, and pass@1 not lower by more than .02",
@@ -43,11 +42,9 @@ WORDS = {
 def plan(costs: Sequence[Row], preset: str, width: int) -> str:
     """What is about to run and what it costs."""
     lines = [
-        (one["stage"], str(one["num_runs"]), f"{one['num_completions'] / 1000 * SECONDS_A_THOUSAND / 60:.0f}")
-        for one in costs
-        if one["num_runs"]
+        (one["stage"], str(one["num_runs"]), f"{one['core_seconds'] / 60:.0f}") for one in costs if one["num_runs"]
     ]
-    total = sum(one["num_completions"] for one in costs) / 1000 * SECONDS_A_THOUSAND / 3600
+    total = sum(one["core_seconds"] for one in costs) / 3600
     heading = f"Study {preset}: at most {sum(one['num_runs'] for one in costs)} runs, about {total:.1f} core hours"
     return text.section(heading, [text.table(("stage", "runs at most", "core minutes"), lines, width)], width) + "\n"
 

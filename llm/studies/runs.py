@@ -122,6 +122,8 @@ def rows_of(task: StudyRun, model_of: Mapping[int, str], adapters: Path | None =
 
         trained.add_callback(callbacks.on_step(look))
         run.run(trained, config, None)
+        if isinstance(task.setting, Adapted):  # audits are in float32, before and after
+            trained.accelerator.unwrap_model(trained.model, keep_fp32_wrapper=False)
         last = _now(trained, first)
         if adapters and isinstance(task.setting, Adapted):
             run.save(trained, adapters / task.name, merges=False)

@@ -33,11 +33,11 @@ Row = dict[str, Any]
 COMMITTED = ("results/reference",)  # stores that have warm starts and runs, beside the user's
 OWN_COLUMNS = ("quantity", "step", "at", "value")  # of a run; the others label it
 
-FIGURES = {  # and the stage that each shows
-    "study_path": (study_figures.draw_path, study_figures.path_caption, "comparison"),
-    "study_curves": (study_figures.draw_curves, study_figures.curves_caption, "comparison"),
-    "study_frontier": (study_figures.draw_frontier, study_figures.frontier_caption, "tuning"),
-    "study_strengths": (study_figures.draw_strengths, study_figures.strengths_caption, "tuning"),
+FIGURES = {  # and the stage and the quantity that each shows
+    "study_path": (study_figures.draw_path, study_figures.path_caption, "comparison", "path_pass_at_k"),
+    "study_curves": (study_figures.draw_curves, study_figures.curves_caption, "comparison", "matched_relative_gain"),
+    "study_frontier": (study_figures.draw_frontier, study_figures.frontier_caption, "tuning", "pass_at_k"),
+    "study_strengths": (study_figures.draw_strengths, study_figures.strengths_caption, "tuning", "pass_at_k"),
 }
 
 
@@ -109,8 +109,8 @@ def drawn(
 ) -> dict[str, bytes]:
     """The figures of the stages that the rows of a stored table have, as files."""
     made: dict[str, bytes] = {}
-    for figure, (draw, caption, stage) in FIGURES.items():
-        if config["table"] == "runs" and any(row["stage"] == stage for row in rows):
+    for figure, (draw, caption, stage, needed) in FIGURES.items():
+        if config["table"] == "runs" and any(row["stage"] == stage and row["quantity"] == needed for row in rows):
             draws = functools.partial(draw, rows)
             made |= render.render(figure, draws, caption(config["preset"], run), formats=formats, width=width)
     return made
