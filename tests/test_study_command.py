@@ -295,6 +295,9 @@ def test_the_plan_is_printed_and_a_wrong_name_refused(capsys):
     assert "comparison" not in capsys.readouterr().out
     assert cli.main(["study", "--only", "nobody"]) == 2
     assert "--only: 'nobody': want some of plain, ds" in capsys.readouterr().err
+    for words in (("--preset", "pretrained"), ("--model", "here")):
+        assert cli.main(["study", *words]) == 2
+        assert "want the folder of a model with --preset pretrained, only there" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import itertools
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -95,8 +95,10 @@ class StudyRun(BaseModel):
         return "-".join(map(str, (self.method, *self.parameters.values(), self.seed)))
 
 
-def rows_of(task: StudyRun, model_of: Mapping[int, str], adapters: Path | None = None) -> list[Row]:
-    """Trains and audits; `model_of` has the folder of every warm start's model, adapters are kept in the other one."""
+def rows_of(
+    task: StudyRun, model_of: Mapping[int, str], keep: Callable[[Any], object] = lambda trained: None
+) -> list[Row]:
+    """Trains and audits; `model_of` has the folder of every warm start's model, `keep` is given adapters' trainer."""
     torch.set_num_threads(THREADS)
     model = model_of[task.warm_start]
     config = task.config(model)
@@ -124,9 +126,8 @@ def rows_of(task: StudyRun, model_of: Mapping[int, str], adapters: Path | None =
         run.run(trained, config, None)
         if isinstance(task.setting, Adapted):  # audits are in float32, before and after
             trained.accelerator.unwrap_model(trained.model, keep_fp32_wrapper=False)
+            keep(trained)
         last = _now(trained, first)
-        if adapters and isinstance(task.setting, Adapted):
-            run.save(trained, adapters / task.name, merges=False)
     rows += _rows(task.setting.steps, measures(last)) + _rows(task.setting.steps, slopes(first, last))
     rows += _rows(task.setting.steps, correct_entropy(whole and last))
     return rows + _rows(task.setting.steps, against_plain(whole, last))

@@ -65,7 +65,7 @@ class StudyOptions(Options):
 def study(options: StudyOptions) -> int:
     """Runs the stages in order, prints and stores what they say; 1 if a run failed."""
     files.refuse_as_folder("out", options.out)
-    if (options.model is None) == (options.preset == "pretrained"):
+    if (options.model is None) == (options.preset == "pretrained") and not options.dry_run:
         raise ValueError(f"--model: {options.model!r}: want the folder of a model with --preset pretrained, only there")
     language_models.need_torch()
     llm.need_trl()
@@ -210,10 +210,11 @@ def _rows_of(model_of: Mapping[int, str], adapters: Path, task: StudyRun) -> lis
     language_models.need_torch()
     llm.need_trl()
     from sharpening.llm.studies import runs
+    from sharpening.llm.training import run
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the term of .* times as large")  # strengths are tried, large ones among them
-        return runs.rows_of(task, model_of, adapters)
+        return runs.rows_of(task, model_of, lambda trained: run.save(trained, adapters / task.name, merges=False))
 
 
 def _contestants(plan: Protocol, only: Sequence[str]) -> list[Contestant]:
