@@ -238,7 +238,7 @@ def test_a_figure_is_a_run_of_the_store_that_repeats(tmp_path: Path, capsys) -> 
         (["--of", "nope", "--list"], "--of: it draws stored runs: want it without --only and --list"),
         (
             ["--of", "85751f81ea7f", "--out", "results/reference"],
-            "--of: '85751f81ea7f': a run of rates: want a whole run of bandits or study",
+            "--of: '85751f81ea7f': a run of rates: want a whole run of audit, bandits, study",
         ),
     ],
 )
@@ -271,7 +271,7 @@ def test_a_stored_run_is_drawn_again_in_its_place_from_its_rows(tmp_path: Path, 
     assert store.verify_run(run) == []
     (run / "rows.csv").write_text("damaged")
     assert cli.main(words) == 2
-    assert "--of: 'cc1d': damaged: want a whole run of bandits or study" in capsys.readouterr().err
+    assert "--of: 'cc1d': damaged: want a whole run of audit, bandits, study" in capsys.readouterr().err
 
 
 def test_a_file_does_not_depend_on_the_others_that_are_made(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -58,6 +58,17 @@ class AuditOptions(TransferOptions):
     width: float | None = WIDTH
 
 
+def drawn(
+    _: Mapping[str, Any], rows: Sequence[Row], __: str, formats: Sequence[str], width: float | None
+) -> dict[str, bytes]:
+    """The figure of a stored audit, whose caption stays as it is."""
+    return {name: data for name, data in _figure(rows, "", formats, width).items() if not name.endswith(".txt")}
+
+
+def _figure(rows: Sequence[Row], caption: str, formats: Sequence[str], width: float | None) -> Mapping[str, bytes]:
+    return render.render("audit", lambda: audit_figures.draw_audit(rows), caption, formats=formats, width=width)
+
+
 def audit(options: AuditOptions) -> int:
     """Scores answers or samples under every model, prints what follows, and stores rows, report and figure."""
     _refuse(options)
@@ -85,13 +96,7 @@ def audit(options: AuditOptions) -> int:
         return "\n\n".join([*doubts.of_audit(rows), body])
 
     caption = audit_figures.audit_caption(rows, told if verdicts else (), about, store.run_id("llm", config))
-    artefacts |= render.render(
-        "audit",
-        lambda: audit_figures.draw_audit(rows),
-        caption,
-        formats=options.figure_format,
-        width=options.width,
-    )
+    artefacts |= _figure(rows, caption, options.figure_format, options.width)
     artefacts["report.txt"] = report(STABLE_WIDTH).encode()
     run = store.write_run("llm", config, rows, clock=clock, artefacts=artefacts, root=options.out, overwrite=True)
     print(report(printed_width()))

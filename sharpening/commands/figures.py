@@ -13,7 +13,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from sharpening.bandits import figure_rows as bandit_rows
-from sharpening.commands import bandits, by_size, results, study
+from sharpening.commands import audit, bandits, by_size, results, study
 from sharpening.commands.drawing import FORMATS, WIDTH, Format, figure_line
 from sharpening.commands.options import NonEmpty, Options
 from sharpening.figures import render
@@ -226,7 +226,7 @@ def _draw_again(options: FiguresOptions) -> None:
     for begin, run in zip(options.of, runs, strict=True):
         if run["state"] != "ok" or run["config"].get("command") not in REDRAWN:
             what = run["state"] if run["state"] != "ok" else f"a run of {run['config'].get('command')}"
-            raise ValueError(f"--of: {begin!r}: {what}: want a whole run of {' or '.join(REDRAWN)}")
+            raise ValueError(f"--of: {begin!r}: {what}: want a whole run of {', '.join(REDRAWN)}")
     own = (*store.RUN_FILES, store.MANIFEST)  # what a run has beside its artefacts
     for run in runs:
         path, config = Path(run["path"]), run["config"]
@@ -245,7 +245,11 @@ def _draw_again(options: FiguresOptions) -> None:
             print(figure_line(path, name, options.formats).replace("figure", name, 1))
 
 
-REDRAWN: Mapping[str, Callable[..., Mapping[str, bytes]]] = {"bandits": bandits.drawn, "study": study.drawn}
+REDRAWN: Mapping[str, Callable[..., Mapping[str, bytes]]] = {
+    "audit": audit.drawn,
+    "bandits": bandits.drawn,
+    "study": study.drawn,
+}
 
 
 def _has_its_runs(name: str) -> bool:
