@@ -5,10 +5,11 @@
 
 All train a model with random weights, or that of a folder, on Countdown, with the same options and completions of one
 length, and take turns: two steps each, in an order that changes from round to round. `plain again` is a second
-GRPOTrainer: how far its ratio is from 1 is the noise. `shared` is the method with `share_prompts`. Cases: (1) terms of
-a completion's own log-probability, made inside the loss, over four micro-batches; (2) terms over the group, made
-inside the loss, in one micro-batch; (3) terms over the group over four micro-batches, which takes a pass of its own;
-(4) two updates, where TRL computes log-probabilities outside the loss.
+GRPOTrainer: how far its ratio is from 1 is the noise. `shared` is the method with `share_prompts`, `loop` plain RL by
+hand in some lines of torch, with one update a batch. Cases: (1) terms of a completion's own log-probability, made inside
+the loss, over four micro-batches; (2) terms over the group, made inside the loss, in one micro-batch; (3) terms over the
+group over four micro-batches, which takes a pass of its own; (4) two updates, where TRL computes log-probabilities
+outside the loss.
 
 A step lasts from the end of the one before to its own end; times are CPU seconds of the process, on one thread, where
 not called wall. Shares of a step are of CPU time; `update` is loss, backward pass and optimizer.
@@ -147,11 +148,68 @@ def opened(given: argparse.Namespace) -> LanguageModel:
     return warm_start.make_model(warm_start.WarmStart(width=given.width, layers=given.layers, problems=SETTINGS))
 
 
+class Loop:
+    """REINFORCE less the group's mean, by hand: what a step takes without a trainer."""
+
+    def __init__(self, given: argparse.Namespace) -> None:
+        """Takes the options of the benchmark."""
+        self._lm, self._task, self._given, self._place = opened(given), opened_task(), given, 0
+        self._model = adapters.added(self._lm.model, given.lora_rank, 0) if given.lora_rank else self._lm.model
+        weights = [one for one in self._model.parameters() if one.requires_grad]
+        self._optimizer = torch.optim.AdamW(weights, lr=1e-6)
+        self.steps()
+
+    def steps(self) -> list[Times]:
+        """The times of the next steps."""
+        return [self._step() for _ in range(STEPS_AT_ONCE)]
+
+    def stop(self) -> None:
+        """Nothing goes on between steps."""
+
+    def _step(self) -> Times:
+        size, number = self._given.tokens, self._given.completions // GROUP_SIZE
+        wall, ticks = time.perf_counter(), [time.process_time()]
+        asked = [(self._place + one) % NUM_PROMPTS for one in range(number) for _ in range(GROUP_SIZE)]
+        self._place += number
+        inputs = self._lm.tokenizer(
+            [self._task.prompts[place].text for place in asked], return_tensors="pt", padding=True, padding_side="left"
+        )
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._given.bfloat16):
+            with torch.no_grad():
+                ids: Any = self._model.generate(
+                    input_ids=inputs["input_ids"],
+                    attention_mask=inputs["attention_mask"],
+                    min_new_tokens=size,
+                    max_new_tokens=size,
+                )
+            ticks.append(time.process_time())
+            texts = self._lm.tokenizer.batch_decode(ids[:, -size:], skip_special_tokens=True)
+            marks = self._task.marks(asked, texts, [True] * len(asked))
+            correct = torch.tensor([mark.correct for mark in marks]).view(-1, GROUP_SIZE)
+            advantage = (correct - correct.mean(1, keepdim=True)).view(-1, 1)
+            ticks.append(time.process_time())
+            mask = torch.cat([inputs["attention_mask"], torch.ones(len(asked), size, dtype=torch.long)], dim=1)
+            logits = self._model(input_ids=ids, attention_mask=mask, logits_to_keep=size + 1).logits[:, :-1]
+            log_prob = logits.float().log_softmax(-1).gather(2, ids[:, -size:, None])[..., 0]
+            loss = -(advantage * log_prob).mean()
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        ticks.append(time.process_time())
+        rollout, scoring, update = np.diff(ticks).tolist()
+        none = dict.fromkeys(SECTIONS, 0.0)
+        return none | {"rollout": rollout, "scoring": scoring, "update": update, "wall": time.perf_counter() - wall}
+
+
+def opened_task() -> CountdownTask:
+    """Countdown problems, the same for all."""
+    problems = countdown.distinct(SETTINGS, np.random.default_rng(0), NUM_PROMPTS)
+    return CountdownTask(problems, operators=SETTINGS.operators)
+
+
 def make_trainer(case: Case, given: argparse.Namespace, folder: str, name: str) -> Any:
     """A trainer of the case's method, which may share prompts, or TRL's own; options and model are the same."""
-    lm = opened(given)
-    problems = countdown.distinct(SETTINGS, np.random.default_rng(0), NUM_PROMPTS)
-    task = CountdownTask(problems, operators=SETTINGS.operators)
+    lm, task = opened(given), opened_task()
     options = GRPOConfig(
         output_dir=folder,
         per_device_train_batch_size=given.completions // case.accumulation,
@@ -188,14 +246,16 @@ def make_trainer(case: Case, given: argparse.Namespace, folder: str, name: str) 
 
 def measured(case: Case, given: argparse.Namespace) -> tuple[dict[str, list[Times]], list[float]]:
     """The mean times of a step, of each trainer in each round, and the machine's load in each round."""
-    names = [case.method, "shared", "plain", "plain again"]
+    names = [case.method, "shared", "plain", "plain again", "loop"]
     found: dict[str, list[Times]] = {name: [] for name in names}
-    loads, runners = [], {}
+    loads: list[float] = []
+    runners: dict[str, Runner | Loop] = {}
     with contextlib.ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory())
         pool = stack.enter_context(ThreadPoolExecutor(len(names)))
         for name in names:
-            runners[name] = Runner(make_trainer(case, given, folder, name), pool)
+            is_loop = name == "loop"
+            runners[name] = Loop(given) if is_loop else Runner(make_trainer(case, given, folder, name), pool)
             stack.callback(runners[name].stop)
         for number in range(given.rounds):
             first = number % len(names)
