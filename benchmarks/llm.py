@@ -6,8 +6,8 @@
 All train a model with random weights, or that of a folder, on Countdown, with the same options and completions of one
 length, and take turns: two steps each, in an order that changes from round to round. `plain again` is a second
 GRPOTrainer: how far its ratio is from 1 is the noise. `shared` is the method with `share_prompts`, `loop` plain RL by
-hand in some lines of torch, with one update a batch. Cases: (1) terms of a completion's own log-probability, made inside
-the loss, over four micro-batches; (2) terms over the group, made inside the loss, in one micro-batch; (3) terms over the
+hand in some lines of torch, with one update a batch. Cases: (1) terms of a completion alone, made inside
+the loss, over four micro-batches; (2) terms over the group, made inside it, in one micro-batch; (3) terms over the
 group over four micro-batches, which takes a pass of its own; (4) two updates, where TRL computes log-probabilities
 outside the loss.
 
