@@ -46,6 +46,7 @@ A_STEP = "steps=1 prompts_per_step=1 group_size=2 micro_batch=2"
 SHORTER = {  # what takes an hour with a pretrained model, made small
     "sharpening warm-start --model models/smollm2 --folder models/taught": "--set steps=2 batch=4 pool=40",
     "sharpening evaluate models/smollm2 --task lists --n 64": "--limit 2 --n 2",
+    "sharpening study --preset pretrained --model models/taught": "--dry-run",
     "sharpening llm examples/names_smollm2.yaml --method dr_grpo --folder models/plain_rl": f"--set {A_STEP}",
     "sharpening llm examples/names_smollm2.yaml --folder models/ds": f"--set {A_STEP}",
     "sharpening audit models/smollm2 models/plain_rl/model models/ds/model --task lists --split test": "--limit 1",

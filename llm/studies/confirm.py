@@ -42,8 +42,8 @@ class Prediction(NamedTuple):
         return "differs" if high < self.region[0] or low > self.region[1] else "not enough data"
 
 
-def rows_of(rows: Sequence[Row], num_steps: int) -> list[dict[str, Any]]:
-    """The predictions that there are runs for, as rows."""
+def rows_of(rows: Sequence[Row], num_steps: int, transferred: Region | None = TRANSFERRED) -> list[dict[str, Any]]:
+    """The predictions that there are runs for, as rows; `transferred` is of F1, None where no gradients were taken."""
     return [
         {
             "claim": one.claim,
@@ -56,12 +56,12 @@ def rows_of(rows: Sequence[Row], num_steps: int) -> list[dict[str, Any]]:
             "num_runs": one.measured.number,
             "verdict": one.verdict,
         }
-        for one in predictions(rows, num_steps)
+        for one in predictions(rows, num_steps, transferred)
         if one.measured.number > 1
     ]
 
 
-def predictions(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
+def predictions(rows: Sequence[Row], num_steps: int, transferred: Region | None) -> Iterator[Prediction]:
     """What theory says of plain RL, of DS, of a method that sees correctness alone, and of a global entropy term."""
     at = max((row["at"] for row in rows if row["quantity"] == "expected_slope"), default=0.0)
 
@@ -82,7 +82,8 @@ def predictions(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
     if rates := rate(PLAIN):
         says = "by shared parameters plain RL sharpens more than on each problem alone, by the gradients' factor"
         found = analysis.interval(np.array(list(rates.values())))
-        yield Prediction("F1", says, TRANSFERRED, (1.0, 1.0), found)
+        if transferred:
+            yield Prediction("F1", says, transferred, (1.0, 1.0), found)
         rival = analysis.paired(rate(DS), rates)
         for name, label in OTHERS.items():
             apart = analysis.paired(rate(name), rates)

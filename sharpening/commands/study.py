@@ -89,7 +89,8 @@ def study(options: StudyOptions) -> int:
         work.compute(list(runs.others(chosen[protocol.PLAIN].learning_rate)))
     found = list(analysis.summary(work.rows, plan.setting.steps))
     outcomes = analysis.outcomes(found, work.rows, plan.setting.steps)
-    predictions = confirm.rows_of(work.rows, plan.setting.steps)
+    transferred = confirm.TRANSFERRED if plan.preset else None
+    predictions = confirm.rows_of(work.rows, plan.setting.steps, transferred)
     say = functools.partial(study_tables.report, work.rows, found, outcomes, predictions)
     print(say(printed_width()))
     if work.rows:
