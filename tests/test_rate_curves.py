@@ -220,7 +220,9 @@ def test_a_file_of_other_curves_is_one_line(
     assert not (tmp_path / "results").exists()
 
 
-@pytest.mark.parametrize("words", [["--training", "x.csv"], ["a.csv", "b.csv"], ["--part", "x"], ["--problem", "x"]])
+@pytest.mark.parametrize(
+    "words", [["--training", "x.csv"], ["a.csv", "b.csv"], ["--part", "x"], ["--problem", "x"], ["--seed", "0"]]
+)
 def test_curves_stand_alone(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["rates", "--curves", str(PUBLIC), *words]) == 2
     assert "want it without" in capsys.readouterr().err

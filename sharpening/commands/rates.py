@@ -114,6 +114,7 @@ def _rates_of_curves(options: RatesOptions, clock: store.Clock) -> int:
         ("--training", options.training),
         ("--part", options.part),
         ("--problem", options.problem),
+        ("--seed", "seed" in options.model_fields_set),
     ):
         if value:
             raise ValueError(f"--curves: {str(path)!r}: want it without {flag}")
