@@ -247,15 +247,17 @@ PRETRAINED = replace(
     preset="",
     warm_starts=(0,),
     setting=Adapted(
-        prompts_per_step=4, group_size=8, steps=60, pool=1_000, lora_rank=2, max_tokens=24, num_with_wrong=20
+        prompts_per_step=4, group_size=8, steps=60, pool=1_000, lora_rank=2, max_tokens=24, num_with_wrong=10
     ),
+    rates=(1e-3,),
+    plain_rates=(1e-3,),
     contestants=(
         Contestant(PLAIN, "dr_grpo"),
         Contestant(f"{DS} .1", "ds", "gamma_correct", (0.1,)),
         Contestant(DS, "ds", "gamma_correct", (0.3,)),
         Contestant(OURS, "rarity_maxrl", "strength", (0.4,)),
     ),
-    num_test=100,
+    num_test=60,
 )
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
     {"smoke": SMOKE, "full": FULL, "ablations": ABLATIONS, "pretrained": PRETRAINED}
