@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from sharpening.figures.report.blocks import Cell, Section, Table, link, told
-from sharpening.figures.report.keys import Keyed, Row, Run, best, named
+from sharpening.figures.report.keys import Keyed, Row, Run, best, named, of_tuned
 from sharpening.figures.report.ledger import ledger_run
 from sharpening.figures.tables.store import what_of
 
@@ -96,9 +96,7 @@ def differs(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[tupl
 def differences(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[tuple[str, str]]) -> list[Difference]:
     """All of them; `twins` are committed runs by their ids, `broken` are runs that are left out, and why."""
     found: list[Difference] = []
-    predictions = best(
-        (run for run in runs if run.config.get("preset") != "ablations"), command="study", table="predictions"
-    )
+    predictions = best(of_tuned(runs), command="study", table="predictions")
     for run, label, state in (
         (ledger_run(runs), "id", "fails"),
         (best(runs, command="bandits", table="findings"), "label", "differs"),

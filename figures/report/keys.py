@@ -164,6 +164,11 @@ def best(runs: Iterable[Run], **wanted: Any) -> Run | None:
     return max(found, key=order, default=None)
 
 
+def of_tuned(runs: Iterable[Run]) -> list[Run]:
+    """All but the studies in which nothing is tuned: of single parts of DS, and of a larger model."""
+    return [run for run in runs if run.config.get("preset") not in ("ablations", "pretrained")]
+
+
 def named(runs: Iterable[Run], name: str) -> Run | None:
     """The run that has this name among the committed ones, if it is there."""
     return next((run for run in runs if run.name == name), None)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from markupsafe import Markup
 
 from sharpening.figures.report.blocks import Cell, Section, Table, figures_of, link, told, whole_table
-from sharpening.figures.report.keys import Run, best, named
+from sharpening.figures.report.keys import Run, best, named, of_tuned
 
 HELD_OUT = ("held_out/pass@1", "held_out/pass@8", "held_out/pass@64", "held_out/solution_diversity")
 AUDITED = ("sharpening_slope", "expected_slope", "hill_1")
@@ -122,7 +122,7 @@ def transfer(run: Run) -> Table:
 def study(runs: Sequence[Run]) -> Section:
     """The study of tuned methods in a small transformer: outcomes, standings, theory, and the first stage."""
     section = Section("study", "The study: methods tuned, in a small transformer")
-    compared = [run for run in runs if run.config.get("preset") != "ablations"]
+    compared = of_tuned(runs)
     tables = ("outcomes", "summary", "predictions", "runs")
     found = {name: best(compared, command=STUDY, table=name) for name in tables}
     if not any(run and run.config.get("preset") == "full" for run in found.values()):
