@@ -130,6 +130,9 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "strengths": lambda: contest_tables.strengths_markdown(contests.by_strength(rows_of("tuned_single"))),
     "study settings": lambda: study_tables.settings_markdown(rows_of("study_setting")),
     "study standings": lambda: study_tables.standings_markdown(rows_of("study_runs"), rows_of("study_summary")),
+    "pretrained study": lambda: study_tables.standings_markdown(
+        rows_of("pretrained_runs"), rows_of("pretrained_summary")
+    ),
     "ablations": lambda: study_tables.standings_markdown(rows_of("ablation_runs"), rows_of("ablation_summary")),
     "study short": lambda: study_tables.short_markdown(rows_of("study_summary")),
     "study frontier": lambda: study_tables.frontier_markdown(rows_of("study_runs")),

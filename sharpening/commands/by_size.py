@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,6 @@ from sharpening.llm.studies import analysis, protocol
 from sharpening.storage import store
 
 Row = Mapping[str, Any]
-NUM_MATCHED = 100.0  # test problems whose wrong answers were listed as well
 PASS, SLOPE, EXPECTED = "pass_at_k_difference", "sharpening_slope", "expected_slope"
 CURVES = {"1.5B math500": "1.5B, MATH500", "7B aime24": "7B, AIME 2024", "7B math500": "7B, MATH500"}
 CURVES |= {"7B minerva": "7B, Minerva", "7B olympiadbench": "7B, OlympiadBench"}
@@ -44,17 +44,18 @@ def _row(model: str, method: str, quantity: str, k: float, value: float, ends: S
     }
 
 
-def _study(found: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """The small transformer: runs of the comparison, each less its warm start."""
-    model, steps = "165 thousand, Countdown", max(row["step"] for row in found if row["stage"] == "comparison")
+def _study(model: str, contestants: Sequence[str], found: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """Runs of a comparison, each less its warm start; slopes on problems whose wrong answers are known."""
+    steps = max(row["step"] for row in found if row["stage"] == "comparison")
+    (matched,) = {row["at"] for row in found if row["quantity"] == "expected_slope"}
     largest = max(row["at"] for row in found if row["quantity"] == "pass_at_k")
-    for name in (protocol.PLAIN, protocol.DS, protocol.OURS):
+    for name in contestants:
         for k in (1.0, largest):
             after, before = (analysis.values_of(found, "comparison", name, "pass_at_k", k, at) for at in (steps, 0))
             mean = analysis.interval(analysis.paired(after, before))
             yield _row(model, name, PASS, k, mean.value, (mean.low, mean.high))
         for quantity, ours in (("matched_slope", SLOPE), ("expected_slope", EXPECTED)):
-            values = analysis.values_of(found, "comparison", name, quantity, NUM_MATCHED, steps)
+            values = analysis.values_of(found, "comparison", name, quantity, matched, steps)
             mean = analysis.interval(np.array(list(values.values())))
             yield _row(model, name, ours, 0, mean.value, (mean.low, mean.high))
 
@@ -89,7 +90,8 @@ def _curves(found: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 
 PARTS: Mapping[str, Callable[[Sequence[Row]], Iterator[dict[str, Any]]]] = {
-    "study": _study,
+    "study": functools.partial(_study, "165 thousand, Countdown", (protocol.PLAIN, protocol.DS, protocol.OURS)),
+    "taught": functools.partial(_study, "135 million, Countdown", (protocol.PLAIN, protocol.DS)),
     "pretrained": _pretrained,
     "counts": _counts,
     "curves": _curves,
