@@ -332,3 +332,24 @@ def test_what_the_first_page_counts() -> None:
         assert name in bibtex
     for found in re.findall(r'^(?:title|version): "?(.+?)"?$', cited, flags=re.MULTILINE):
         assert found in bibtex
+
+
+def test_what_is_said_of_the_pretrained_model_that_was_taught() -> None:
+    """Predictions and paired differences of its study, in the words of its page and of the findings."""
+    page = " ".join(text("docs/pretrained.md").split())
+    of = {row["claim"]: row for row in rows_of("pretrained_predictions")}
+    slope, less, fall = (of[claim] for claim in ("B1", "A3", "D2"))
+    assert f"slope is {short(slope['value'], 2)} [{short(slope['low'], 2)}, {short(slope['high'], 2)}]" in page
+    assert f"lower by {short(-less['value'], 2)} [{short(-less['high'], 2)}, {short(-less['low'], 2)}]" in page
+    assert f"pass@64 fell by {short(-fall['value'])} [{short(-fall['high'])}, {short(-fall['low'])}]" in page
+    assert {row["verdict"] for row in of.values()} == {"not enough data"}
+    apart = {
+        row["at"]: f"{short(row['value'], signed=True)} [{short(row['low'])}, {short(row['high'])}]"
+        for row in rows_of("pretrained_summary")
+        if (row["contestant"], row["against"], row["quantity"]) == ("ds", "plain", "pass_at_k")
+    }
+    assert f"pass@8 {apart[8.0]}, pass@64 {apart[64.0]}, pass@1 {apart[1.0]}, undecided" in page
+    changes = [row for row in rows_of("by_size") if row["model"] == "135 million, Countdown" and row["k"] == 256]
+    (plain,) = (row for row in changes if row["method"] == "plain")
+    told = f"by {short(-plain['value'])} under plain RL, which three runs do not resolve [{short(-plain['high'])}, "
+    assert f"{told}{short(-plain['low'])}]" in " ".join(text("docs/findings.md").split())
