@@ -96,7 +96,7 @@ def test_without_the_committed_runs_the_other_figures_are_drawn(
 def test_every_model_has_a_line_and_a_change_of_both(rows: dict[tuple, dict]) -> None:
     figure = drawing.draw_by_size(list(rows.values()))
     left, right = figure.axes
-    assert len(left.get_yticks()) == 8
+    assert len(left.get_yticks()) == 9
     changes = [row["value"] for (*_, quantity, _), row in rows.items() if quantity == by_size.PASS]
     drawn = [line.get_xdata()[0] for line in left.lines if line.get_marker() not in ("None", "|", "")]
     assert sorted(drawn) == sorted(changes)

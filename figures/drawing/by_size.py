@@ -71,9 +71,8 @@ def by_size_caption(rows: Sequence[Row], _: Row, run: str) -> str:
         beside the name. Plain RL that moved each prompt alone would lower neither (claim D1). Right: how many nats more
         a correct answer gained for each nat that it started likelier (B1: above 0 is sharpening), and | what plain RL
         would do to each prompt alone on the way to the same correctness. 165 thousand and 135 million weights were
-        trained here and measured on held-out problems: in Countdown correct answers are listed, with 135 million weights
-        in nearly all their spellings (bars: 95% intervals over runs, there three), of names most spellings of the correct
-        ones, lower bounds (over questions, one run a method). 1.5B
-        and 7B were trained by others, by plain RL alone, and measured by others (examples/public); on which problems
-        they were trained is not known; bars over problems, none published for {sets}. Run {run}.
+        trained here and measured on held-out problems: in Countdown correct answers are listed, with 135 million
+        weights in nearly all their spellings (bars: 95% intervals over runs, there three), of names most spellings of
+        the correct ones, lower bounds (over questions, one run a method). 1.5B and 7B were trained by others, by plain
+        RL alone, and measured by others (examples/public); on which problems they were trained is not known; bars over problems, none published for {sets}. Run {run}.
     """
