@@ -74,5 +74,6 @@ def by_size_caption(rows: Sequence[Row], _: Row, run: str) -> str:
         trained here and measured on held-out problems: in Countdown correct answers are listed, with 135 million
         weights in nearly all their spellings (bars: 95% intervals over runs, there three), of names most spellings of
         the correct ones, lower bounds (over questions, one run a method). 1.5B and 7B were trained by others, by plain
-        RL alone, and measured by others (examples/public); on which problems they were trained is not known; bars over problems, none published for {sets}. Run {run}.
+        RL alone, and measured by others (examples/public); on which problems they were trained is not known; bars over
+        problems, none published for {sets}. Run {run}.
     """
