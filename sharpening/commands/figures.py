@@ -236,7 +236,8 @@ def _draw_again(options: FiguresOptions) -> None:
         if not made:
             print(f"note: {path.name} has no figure", file=sys.stderr)
             continue
-        kept = {name: (path / name).read_bytes() for name in run["files"] if name not in own}
+        files_of = {str(one.relative_to(path)): one for one in path.rglob("*") if one.is_file()}
+        kept = {name: one.read_bytes() for name, one in files_of.items() if name not in own}
         provenance = (path / "provenance.json").read_bytes()
         artefacts = {**kept, **made}
         store.write_run(
