@@ -49,7 +49,8 @@ SHORTER = {  # what takes an hour with a pretrained model, made small
     "sharpening study --preset pretrained --model models/taught": "--dry-run",
     "sharpening llm examples/countdown_smollm2.yaml --method dr_grpo --folder models/taught_plain": f"--set {A_STEP}",
     "sharpening llm examples/countdown_smollm2.yaml --folder models/taught_ds": f"--set {A_STEP}",
-    "sharpening audit models/taught models/taught_plain/model models/taught_ds/model --limit 50": "--limit 1",
+    # after two steps of teaching it is refused, as it should be: listed answers have next to no probability
+    "sharpening audit models/taught models/taught_plain/model models/taught_ds/model --limit 50": "--help",
     "sharpening llm examples/names_smollm2.yaml --method dr_grpo --folder models/plain_rl": f"--set {A_STEP}",
     "sharpening llm examples/names_smollm2.yaml --folder models/ds": f"--set {A_STEP}",
     "sharpening audit models/smollm2 models/plain_rl/model models/ds/model --task lists --split test": "--limit 1",
