@@ -95,7 +95,7 @@ def study(options: StudyOptions) -> int:
     print(say(printed_width()))
     if work.rows:
         text = say(STABLE_WIDTH).encode()
-        kept = {f"{path.parent.name}/{path.name}": path.read_bytes() for path in work.adapters()}
+        kept = {name: path.read_bytes() for name, path in work.adapters().items()}
         config = work.config("runs")
         made = drawn(config, work.rows, store.run_id("llm", config), options.formats, options.width)
         _store(work, "runs", work.rows, {"report.txt": text, **made, **kept})
@@ -165,10 +165,10 @@ class _Work:
                     found[key] = list(own)
         return found
 
-    def adapters(self) -> list[Path]:
-        """The files of the adapters of runs that are known here."""
-        names = [task.name for task in self.tasks]
-        return [path for name in names for path in sorted((self.folder / name).glob("adapter_*"))]
+    def adapters(self) -> dict[str, Path]:
+        """The files of the adapters of runs that are known here, by the names they are stored under."""
+        folders = {task.name: self.folder / _key(task) for task in self.tasks}
+        return {f"{name}/{path.name}": path for name, one in folders.items() for path in sorted(one.glob("adapter_*"))}
 
     def config(self, table: str) -> dict[str, Any]:
         """What determines a table."""
@@ -206,6 +206,11 @@ def _labels(row: Row) -> tuple[Any, ...]:
     return tuple(value for name, value in row.items() if name not in OWN_COLUMNS)
 
 
+def _key(task: StudyRun) -> str:
+    """What a run's adapters are kept under until they are stored: another learning rate has others."""
+    return hashlib.sha256(task.model_dump_json().encode()).hexdigest()[: store.ID_LENGTH]
+
+
 def _rows_of(model_of: Mapping[int, str], adapters: Path, task: StudyRun) -> list[Row]:
     """The rows of a run, in a process that may have just begun."""
     language_models.need_torch()
@@ -215,7 +220,7 @@ def _rows_of(model_of: Mapping[int, str], adapters: Path, task: StudyRun) -> lis
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "the term of .* times as large")  # strengths are tried, large ones among them
-        return runs.rows_of(task, model_of, lambda trained: run.save(trained, adapters / task.name, merges=False))
+        return runs.rows_of(task, model_of, lambda trained: run.save(trained, adapters / _key(task), merges=False))
 
 
 def _contestants(plan: Protocol, only: Sequence[str]) -> list[Contestant]:
