@@ -67,7 +67,7 @@ class Adapted(Setting):
     lora_rank: int
     max_tokens: int
     num_with_wrong: int
-    seconds: ClassVar[float] = 0.22  # of 135 million weights, where the processor multiplies in bfloat16; with the audit
+    seconds: ClassVar[float] = 0.22  # of 135 million weights in bfloat16, where the processor has it; with audit
 
 
 class Candidate(NamedTuple):
