@@ -204,7 +204,7 @@ class Clock:
 
 
 def provenance(clock: Clock) -> dict[str, Any]:
-    """Versions, platform, commit, command, start (UTC), seconds since, peak memory of this process since it began."""
+    """Versions, platform, vector instructions, commit, command, start (UTC), seconds since, peak memory by now."""
     names = [*PACKAGES, *(name for name in PACKAGES_IF_IMPORTED if name in sys.modules)]
     versions = {"python": platform.python_version()}
     for name in names:
@@ -212,10 +212,10 @@ def provenance(clock: Clock) -> dict[str, Any]:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = "not installed"
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, KiB elsewhere
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # else KiB
     measured = {"seconds": time.perf_counter() - clock.ticks, "peak_memory_bytes": peak}
-    place = {"versions": versions, "platform": platform.platform(), **clock.commit}
+    vectors = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    place = {"versions": versions, "platform": platform.platform(), "vector_extensions": vectors, **clock.commit}
     return {**place, "arguments": list(clock.arguments), "started": clock.started, **measured}
 
 
