@@ -159,12 +159,8 @@ def test_provenance_is_measured(tmp_path):
     began = time.perf_counter()
     clock = store.Clock()
     block = np.ones(2_000_000)
-
-    def rows():
-        time.sleep(0.05)
-        yield {"total": block.sum()}
-
-    run = store.write_run("bandits", CONFIG, rows(), clock=clock, root=tmp_path)
+    time.sleep(0.05)
+    run = store.write_run("bandits", CONFIG, [{"total": block.sum()}], clock=clock, root=tmp_path)
     origin = json.loads((run / "provenance.json").read_text())
     assert 0.05 <= origin["seconds"] <= time.perf_counter() - began
     assert origin["peak_memory_bytes"] > block.nbytes

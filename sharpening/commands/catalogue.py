@@ -73,7 +73,7 @@ GROUPS: dict[str, dict[str, Command]] = {
         ),
         "evaluate": Command(
             "evaluate",
-            "sample a language model on Countdown or mathematics, and verify",
+            "sample a language model on Countdown, lists, mathematics or your own task",
             (f"evaluate {MODEL} --limit 4 --n 16 --samples base.jsonl", "samples base.jsonl"),
         ),
         "llm": Command(

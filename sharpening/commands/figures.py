@@ -37,7 +37,7 @@ class FiguresOptions(Options):
     only: tuple[str, ...] = Field((), description="figures to draw; all if not given")
     of: tuple[NonEmpty, ...] = Field(
         (),
-        description="instead: runs of the store, of bandits or study, to draw again in their places, from their rows",
+        description="instead: runs of the store, of audit, bandits or study, to draw again in place, from their rows",
     )
     list: bool = Field(False, description="print the names, with seconds and what each shows, and draw nothing")
     formats: tuple[Format, ...] = FORMATS
