@@ -96,6 +96,7 @@ def train_all(folder: Path, model: str) -> None:
             trained = run.make_trainer(chosen, model, problems(look), place, first.extend)
             assert trained.is_fsdp_enabled == (folder.name == "divided")
             run.run(trained, chosen, None)
+            assert min(row["grad_norm"] for row in trained.state.log_history if "grad_norm" in row) > 0
             run.save(trained, place / "model")
             looks = [row for row in trained.state.log_history if any(name.startswith("held_out") for name in row)]
             texts = [row["completion"] for row in first]

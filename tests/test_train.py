@@ -32,12 +32,13 @@ from tests.language_models import SETTINGS, saved_model
 
 ROOT = Path(__file__).resolve().parent.parent
 NUM_KILLS = 10
+PARAMETERS = {"gamma_correct": 0.2, "gamma_incorrect": 0.1}  # few are correct: without the latter few updates move
 pytestmark = [*training.QUIET, pytest.mark.filterwarnings("ignore:.*_pytree.*")]
 
 
 def config_of(**changes: Any) -> RunConfig:
     given = {
-        **dict(model=str(saved_model()), method="ds", parameters={"gamma_correct": 0.2}, group_size=4),
+        **dict(model=str(saved_model()), method="ds", parameters=PARAMETERS, group_size=4),
         **dict(prompts_per_step=2, micro_batch=4, updates_per_batch=2, steps=6, save_every=2, learning_rate=1e-3),
         **dict(max_tokens=6, evaluate_every=2, evaluation_samples=3),
     }
