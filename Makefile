@@ -1,7 +1,6 @@
 # `make` lists the targets. Nothing but pip is used (and npm, where it is, for one test), and nothing outside this folder changes.
 PYTHON ?= python3
 VENV := .venv
-VERL := .venv-verl
 AXE := $(VENV)/axe/node_modules/axe-core/axe.min.js
 WORKERS := 2
 PY := $(VENV)/bin/python
@@ -9,7 +8,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help repro smoke test test-all test-verl clean
+.PHONY: help repro smoke test test-all test-verl test-deepspeed clean
 
 help: ## list the targets
 	@echo "make TARGET [PYTHON=python3.12]: the interpreter (3.11 to 3.13) that $(VENV) is made with"
@@ -30,17 +29,23 @@ test: $(VENV)/dev.stamp ## lint, format, types, doctests and tests [WORKERS=2]
 	$(PY) -m mypy --num-workers $(WORKERS)
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --durations 20
 
-test-all: test $(AXE) ## test, the slow tests, comparisons with packages of others in environments of their own (verl among them)
+test-all: test $(AXE) ## test, the slow tests, comparisons with packages of others in environments of their own (verl and DeepSpeed too)
 	@command -v chromium >/dev/null || echo "Without the test of the report in a browser: apt-get install chromium"
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "slow or other_package" --durations 20
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile -m "(slow or other_package) and not deepspeed" --durations 20
 	@if $(PY) -c 'import sys; sys.exit(sys.version_info >= (3, 13))'; then $(MAKE) --no-print-directory test-verl; \
 	  else echo "Not tried: the plugin inside verl, which needs Python 3.12 or older."; fi
+	@if command -v c++ >/dev/null; then $(MAKE) --no-print-directory test-deepspeed; \
+	  else echo "Not tried: DeepSpeed, which needs a compiler of C++."; fi
 
-test-verl: $(VERL)/stamp ## the plugin for verl inside verl itself, in an environment of its own, .venv-verl (Python to 3.12)
-	PYTHONPATH=$(CURDIR) $(VERL)/bin/python -m pytest -W ignore -m verl tests/test_verl.py
+test-verl: $(VENV)-verl/stamp ## the plugin for verl inside verl itself, in an environment of its own, .venv-verl (Python to 3.12)
+	PYTHONPATH=$(CURDIR) $(<D)/bin/python -m pytest -W ignore -m verl tests/test_verl.py
+
+test-deepspeed: $(VENV)-deepspeed/stamp ## two processes by DeepSpeed ZeRO-3, in .venv-deepspeed (needs a compiler of C++)
+	PYTHONPATH=$(CURDIR) PATH="$(CURDIR)/$(<D)/bin:$$PATH" TORCH_EXTENSIONS_DIR=$(CURDIR)/$(<D)/compiled \
+	  $(<D)/bin/python -m pytest -W ignore -m deepspeed tests/test_sharded.py
 
 clean: ## remove .venv and the checkers' caches; results and models stay
-	rm -rf $(VENV) $(VERL) build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-verl $(VENV)-deepspeed build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # .venv is made anew where it is missing or incomplete, or where another interpreter is asked for by name.
@@ -84,10 +89,11 @@ $(AXE): $(VENV)/dev.stamp
 	  else echo "No npm, so without axe-core, which looks at the report in a browser."; fi
 
 # verl pins other versions than TRL works with: only it and what it imports beyond .venv is installed, and .venv lies under it.
-$(VERL)/stamp: tests/verl_requirements.txt $(VENV)/dev.stamp
-	@echo "Making $(VERL) with verl and what it imports: about half a minute, and downloads of 0.1 GB."
-	@$(PY) -m venv --clear $(VERL)
-	@$(VERL)/bin/python -m pip install --quiet --no-compile --no-deps --disable-pip-version-check -r $<
+# DeepSpeed changes what transformers does wherever it is installed, and compiles a part of itself when it is first used.
+$(VENV)-%/stamp: tests/%_requirements.txt $(VENV)/dev.stamp
+	@echo "Making $(@D) with $* and what it imports: about half a minute, and downloads of at most 0.1 GB."
+	@$(PY) -m venv --clear $(@D)
+	@DS_BUILD_OPS=0 $(@D)/bin/python -m pip install --quiet --no-compile --no-deps --disable-pip-version-check -r $<
 	@echo "import site; site.addsitedir('$$($(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')')" \
-	  > "$$($(VERL)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/below.pth"
+	  > "$$($(@D)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/below.pth"
 	@touch $@

@@ -7,7 +7,8 @@ looked at on the way, held-out problems and the first completions, draws from st
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import contextlib
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from transformers import TrainerState
+from transformers.integrations.deepspeed import set_hf_deepspeed_config, unset_hf_deepspeed_config
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOTrainer
 
@@ -144,20 +146,38 @@ def save(trained: Any, folder: Path, *, merges: bool = True) -> None:
 
     Every process has to call this: those of a divided model give their parts.
     """
+    is_only_opened = trained.is_deepspeed_enabled and trained.deepspeed is None  # divided when training starts
     if not hasattr(trained.model, "merge_and_unload"):
-        trained.save_model(str(folder))
+        if not is_only_opened:
+            trained.save_model(str(folder))
+        elif trained.accelerator.is_main_process:
+            trained.model.save_pretrained(folder)
     else:
         model = trained.accelerator.unwrap_model(trained.model)
         state = None
-        if trained.is_fsdp_enabled or trained.is_deepspeed_enabled:
-            state = trained.accelerator.get_state_dict(trained.model)
-        if trained.accelerator.is_main_process and merges:
-            (model if state is None else _whole(model, state)).merge_and_unload().save_pretrained(folder)
-        elif trained.accelerator.is_main_process:
-            model.save_pretrained(folder, selected_adapters=["default"], state_dict=state)
+        if trained.is_fsdp_enabled or (trained.is_deepspeed_enabled and not is_only_opened):
+            state = trained.accelerator.get_state_dict(trained.model_wrapped)  # of DeepSpeed the engine
+        with _undivided(trained):
+            if trained.accelerator.is_main_process and merges:
+                (model if state is None else _whole(model, state)).merge_and_unload().save_pretrained(folder)
+            elif trained.accelerator.is_main_process:
+                model.save_pretrained(folder, selected_adapters=["default"], state_dict=state)
     if trained.accelerator.is_main_process:
         trained.processing_class.save_pretrained(folder)
     trained.accelerator.wait_for_everyone()
+
+
+@contextlib.contextmanager
+def _undivided(trained: Any) -> Iterator[None]:
+    """Has transformers make whole models in this process alone: with ZeRO-3 it would wait for the others."""
+    if not trained.is_deepspeed_enabled:
+        yield
+        return
+    unset_hf_deepspeed_config()
+    try:
+        yield
+    finally:
+        set_hf_deepspeed_config(trained.accelerator.state.deepspeed_plugin.hf_ds_config)
 
 
 def _whole(model: Any, state: dict[str, torch.Tensor]) -> Any:
