@@ -30,7 +30,7 @@ pytestmark = [*training.QUIET, pytest.mark.slow]
 CONFIGS = ROOT / "examples" / "accelerate"
 ENGINES = ("fsdp2", pytest.param("zero3", marks=pytest.mark.deepspeed))
 KINDS: dict[str, dict[str, Any]] = {
-    "all weights": {},
+    "all weights": {"trl": {"adam_epsilon": 1e-5}},  # less, and Adam makes a step of the rounding of a gradient near 0
     "adapters": {"lora_rank": 2},
     "by SGD, in parts": {"micro_batch": 2, "learning_rate": 0.1, "trl": {"optim": "sgd", "max_grad_norm": 0.3}},
 }
