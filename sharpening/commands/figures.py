@@ -186,7 +186,7 @@ FIGURES: Mapping[str, FirstFigure] = {
             "reference": "results/reference",
             "runs": {
                 "study": "llm/02bff3b4b7a3",
-                "taught": "llm/60fbe8db5f62",
+                "taught": "llm/f724d4d66cad",
                 "pretrained": "llm/845fad8754a3",
                 "counts": "samples/b04a7da21090",
                 "curves": "samples/b2778cd12f94",
