@@ -335,21 +335,44 @@ def test_what_the_first_page_counts() -> None:
 
 
 def test_what_is_said_of_the_pretrained_model_that_was_taught() -> None:
-    """Predictions and paired differences of its study, in the words of its page and of the findings."""
-    page = " ".join(text("docs/pretrained.md").split())
+    """Predictions and paired differences of its study and of its audit, in the words of its page and of the findings."""
+    page, findings = (" ".join(text(f"docs/{name}.md").split()) for name in ("pretrained", "findings"))
+
+    def told(row: Row, places: int = 3, *, signed: bool = False, sign: int = 1) -> str:
+        ends = sorted(sign * float(row[end]) for end in ("low", "high"))
+        value = short(sign * float(row["value"]), places, signed=signed)
+        return f"{value} [{short(ends[0], places)}, {short(ends[1], places)}]"
+
     of = {row["claim"]: row for row in rows_of("pretrained_predictions")}
-    slope, less, fall = (of[claim] for claim in ("B1", "A3", "D2"))
-    assert f"slope is {short(slope['value'], 2)} [{short(slope['low'], 2)}, {short(slope['high'], 2)}]" in page
-    assert f"lower by {short(-less['value'], 2)} [{short(-less['high'], 2)}, {short(-less['low'], 2)}]" in page
-    assert f"pass@64 fell by {short(-fall['value'])} [{short(-fall['high'])}, {short(-fall['low'])}]" in page
-    assert {row["verdict"] for row in of.values()} == {"not enough data"}
+    assert {row["verdict"] for row in of.values()} == {"agrees"}
+    assert f"slope is {told(of['B1'])} (B1)" in page
+    assert f"DS at .3 has {told(of['A3'], sign=-1)} less (A3)" in page
+    assert f"pass@64 fell by {told(of['D2'], sign=-1)} while its pass@1 rose (D2)" in page
     apart = {
-        row["at"]: f"{short(row['value'], signed=True)} [{short(row['low'])}, {short(row['high'])}]"
-        for row in rows_of("pretrained_summary")
-        if (row["contestant"], row["against"], row["quantity"]) == ("ds", "plain", "pass_at_k")
+        (row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("pretrained_summary")
     }
-    assert f"pass@8 {apart[8.0]}, pass@64 {apart[64.0]}, pass@1 {apart[1.0]}, undecided" in page
-    changes = [row for row in rows_of("by_size") if row["model"] == "135 million, Countdown" and row["k"] == 256]
-    (plain,) = (row for row in changes if row["method"] == "plain")
-    told = f"by {short(-plain['value'])} under plain RL, which three runs do not resolve [{short(-plain['high'])}, "
-    assert f"{told}{short(-plain['low'])}]" in " ".join(text("docs/findings.md").split())
+    slopes = [apart[name, "plain", "slope", 10.0] for name in ("ds .1", "rarity_maxrl")]
+    assert f"DS at .1 {told(slopes[0], sign=-1)} less, `rarity_maxrl` {told(slopes[1], sign=-1)} less;" in page
+    on_all = [short(-apart[name, "plain", "slope", 60.0]["value"]) for name in ("ds", "ds .1", "rarity_maxrl")]
+    assert "over all 60 problems {}, {} and {}, resolved".format(*on_all) in page
+    assert f"is not resolved, {told(apart['ds .1', 'ds', 'slope', 10.0])}" in page
+    ds, rarity = ({k: apart[name, "plain", "pass_at_k", k] for k in (1.0, 8.0, 64.0)} for name in ("ds", "rarity_maxrl"))
+    shown = [told(row, signed=True) for row in (ds[8.0], ds[64.0], ds[1.0])]
+    assert "pass@8 {}, pass@64 {} and pass@1 {}: undecided".format(*shown) in page
+    shown = [told(row, signed=True) for row in (rarity[8.0], rarity[64.0], rarity[1.0])]
+    assert "pass@8 {} and pass@64 {} for pass@1 {}, so undecided".format(*shown) in page
+    alive = [apart[name, "plain", "effective_answers", 0.0] for name in ("ds .1", "ds", "rarity_maxrl")]
+    shown = [told(row, signed=True) for row in alive]
+    assert "{} under DS at .1, {} at .3, {} under `rarity_maxrl`".format(*shown) in page
+    (plain,) = (
+        row
+        for row in rows_of("by_size")
+        if (row["model"], row["method"], row["k"]) == ("135 million, Countdown", "plain", 256)
+    )
+    assert f"by {told(plain, sign=-1)} under plain RL" in findings
+    matched = apart["ds", "plain", "matched_slope", 10.0]
+    assert f"while DS has {told(matched, 2, sign=-1)} less of it" in findings
+    audited = {(row["model"], row["quantity"], float(row["at"])): row for row in rows_of("taught_audit")}
+    for model in ("taught_plain", "taught_ds"):
+        assert f"{told(audited[model, 'sharpening_slope', 0.0])}" in page
+        assert f"{told(audited[model, 'pass_at_k_difference', 1.0])}" in page

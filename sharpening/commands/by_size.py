@@ -14,6 +14,7 @@ from sharpening.storage import store
 
 Row = Mapping[str, Any]
 PASS, SLOPE, EXPECTED = "pass_at_k_difference", "sharpening_slope", "expected_slope"
+METHODS = (protocol.PLAIN, protocol.DS, protocol.OURS)
 CURVES = {"1.5B math500": "1.5B, MATH500", "7B aime24": "7B, AIME 2024", "7B math500": "7B, MATH500"}
 CURVES |= {"7B minerva": "7B, Minerva", "7B olympiadbench": "7B, OlympiadBench"}
 
@@ -90,8 +91,8 @@ def _curves(found: Sequence[Row]) -> Iterator[dict[str, Any]]:
 
 
 PARTS: Mapping[str, Callable[[Sequence[Row]], Iterator[dict[str, Any]]]] = {
-    "study": functools.partial(_study, "165 thousand, Countdown", (protocol.PLAIN, protocol.DS, protocol.OURS)),
-    "taught": functools.partial(_study, "135 million, Countdown", (protocol.PLAIN, protocol.DS)),
+    "study": functools.partial(_study, "165 thousand, Countdown", METHODS),
+    "taught": functools.partial(_study, "135 million, Countdown", METHODS),
     "pretrained": _pretrained,
     "counts": _counts,
     "curves": _curves,
