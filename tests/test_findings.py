@@ -335,10 +335,10 @@ def test_what_the_first_page_counts() -> None:
 
 
 def test_what_is_said_of_the_pretrained_model_that_was_taught() -> None:
-    """Predictions and paired differences of its study and of its audit, in the words of its page and of the findings."""
+    """Predictions and differences of its study and of its audit, in the words of its page and of the findings."""
     page, findings = (" ".join(text(f"docs/{name}.md").split()) for name in ("pretrained", "findings"))
 
-    def told(row: Row, places: int = 3, *, signed: bool = False, sign: int = 1) -> str:
+    def told(row: dict[str, Any], places: int = 3, *, signed: bool = False, sign: int = 1) -> str:
         ends = sorted(sign * float(row[end]) for end in ("low", "high"))
         value = short(sign * float(row["value"]), places, signed=signed)
         return f"{value} [{short(ends[0], places)}, {short(ends[1], places)}]"
@@ -347,6 +347,8 @@ def test_what_is_said_of_the_pretrained_model_that_was_taught() -> None:
     assert {row["verdict"] for row in of.values()} == {"agrees"}
     assert f"slope is {told(of['B1'])} (B1)" in page
     assert f"DS at .3 has {told(of['A3'], sign=-1)} less (A3)" in page
+    short_of = f"is {short(of['B1']['value'], 2)} after plain RL, and lower by {told(of['A3'], 2, sign=-1)} after DS"
+    assert short_of in " ".join(text("README.md").split())
     assert f"pass@64 fell by {told(of['D2'], sign=-1)} while its pass@1 rose (D2)" in page
     apart = {
         (row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("pretrained_summary")
@@ -356,7 +358,9 @@ def test_what_is_said_of_the_pretrained_model_that_was_taught() -> None:
     on_all = [short(-apart[name, "plain", "slope", 60.0]["value"]) for name in ("ds", "ds .1", "rarity_maxrl")]
     assert "over all 60 problems {}, {} and {}, resolved".format(*on_all) in page
     assert f"is not resolved, {told(apart['ds .1', 'ds', 'slope', 10.0])}" in page
-    ds, rarity = ({k: apart[name, "plain", "pass_at_k", k] for k in (1.0, 8.0, 64.0)} for name in ("ds", "rarity_maxrl"))
+    ds, rarity = (
+        {k: apart[name, "plain", "pass_at_k", k] for k in (1.0, 8.0, 64.0)} for name in ("ds", "rarity_maxrl")
+    )
     shown = [told(row, signed=True) for row in (ds[8.0], ds[64.0], ds[1.0])]
     assert "pass@8 {}, pass@64 {} and pass@1 {}: undecided".format(*shown) in page
     shown = [told(row, signed=True) for row in (rarity[8.0], rarity[64.0], rarity[1.0])]
