@@ -71,6 +71,12 @@ def test_what_is_said_of_the_pretrained_model() -> None:
     alive, low, high, number = paired("names_audit", "hill_1", "ds", "plain_rl")
     assert number == 9
     assert f"on 9 of the 10, {short(alive, 2)} more in the mean [{short(low, 2)}, {short(high, 2)}]" in page
+    alive, low, high, number = paired("names_audit_second", "hill_1", "ds", "plain_rl")
+    assert f"{short(alive)} [{short(low)}, {short(high)}], more on {number} questions of 10" in page
+    for row in rows_of("names_audit_second"):
+        if (row["quantity"], row["at"]) in (("pass_at_k", 1), ("sharpening_slope", 0)):
+            ends = f"[{short(row['low'])}, {short(row['high'])}]"
+            assert f"{short(row['value'])} {ends}" in page
     entropy, low, high, _ = paired("names_audit", "entropy_correct", "ds", "plain_rl")
     assert f"the difference is {short(entropy, signed=True)} [{short(low)}, {short(high)}]" in page
     falls = [paired("names_audit_train", "entropy_correct", "before", model) for model in ("plain_rl", "ds")]
