@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from markupsafe import Markup
 
 from sharpening.commands import report as command
 from sharpening.figures.report import account
@@ -37,3 +38,11 @@ def test_the_answer_says_whether_any_method_keeps_what_the_model_had(tmp_path: P
     assert f"In that study {said} the pass@8 that the model had before, .500: the most is {after:.3f}".replace(
         " 0.", " ."
     ) in words  # fmt: skip
+
+
+def test_differences_are_lines_of_text_for_a_terminal() -> None:
+    """Those of the committed runs, of which some are links on the page."""
+    found = account.differences(*command.both(str(REFERENCE / "none"), str(REFERENCE)))
+    assert any(isinstance(one.how, Markup) for one in found)
+    assert not any("<" in str(one) for one in found)
+    assert any(re.search(r"by \.\d+ \[\.\d+, \.\d+\] nats \(", str(one)) for one in found)

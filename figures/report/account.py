@@ -27,7 +27,7 @@ class Difference:
 
     def __str__(self) -> str:
         """A line of text."""
-        what, how = (one.text if isinstance(one, Keyed) else one for one in (self.what, self.how))
+        what, how = (one.text if isinstance(one, Keyed) else Markup(one).striptags() for one in (self.what, self.how))
         return f"{what}: {how}{f' ({self.run.path})' if self.run else ''}"
 
 
