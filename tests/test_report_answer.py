@@ -10,7 +10,7 @@ import pytest
 from markupsafe import Markup
 
 from sharpening.commands import report as command
-from sharpening.figures.report import account
+from sharpening.figures.report import account, trained
 from sharpening.storage import store
 from tests.pages import REFERENCE
 from tests.test_report import page_without_figures, standing
@@ -46,3 +46,16 @@ def test_differences_are_lines_of_text_for_a_terminal() -> None:
     assert any(isinstance(one.how, Markup) for one in found)
     assert not any("<" in str(one) for one in found)
     assert any(re.search(r"by \.\d+ \[\.\d+, \.\d+\] nats \(", str(one)) for one in found)
+
+
+def test_the_study_and_audits_of_the_pretrained_model_stand_under_its_name() -> None:
+    """And not among the small transformers, whose audits list every spelling."""
+    runs, *_ = command.both(str(REFERENCE / "none"), str(REFERENCE))
+    small, large = trained.transformers(runs), trained.pretrained(runs)
+    shown = [
+        {run.name for run in runs if any(run.id in str(table.caption) for table in one.tables)}
+        for one in (small, large)
+    ]
+    assert {"taught_audit", "names_audit", "pretrained_summary", "pretrained_predictions"} <= shown[1]
+    assert "laptop_audit" in shown[0]
+    assert not shown[0] & shown[1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from markupsafe import Markup
 
@@ -40,7 +40,7 @@ def transformers(runs: Sequence[Run]) -> Section:
         section.tables.append(trainings(trained))
     else:
         section.lack("plain RL and DS on the small model", "sharpening llm laptop --method dr_grpo")
-    audits = [run for run in runs if run.config.get("command") == "audit" and not is_of_names(run)]
+    audits = [run for run in runs if run.config.get("command") == "audit" and is_exact(run)]
     for run in audits:
         if any(row["quantity"] == "pass_at_k" for row in run.rows):
             section.tables.append(audit(run))
@@ -52,9 +52,9 @@ def transformers(runs: Sequence[Run]) -> Section:
     return section
 
 
-def is_of_names(run: Run) -> bool:
-    """Whether the questions of an audit are those of lists, which a pretrained model knows by itself."""
-    return run.config.get("task") == "lists"
+def is_exact(run: Run) -> bool:
+    """Whether an audit lists every spelling of every answer, as it can of the models made here from scratch."""
+    return not run.where(quantity="pruned_mass")
 
 
 def is_pretrained(run: Run) -> bool:
@@ -98,7 +98,8 @@ def audit(run: Run) -> Table:
             rest.append(run.estimate(places[0]) if places else "-")
         rows.append([model, *curve, *rest])
     header = ["model", *(f"pass@{k:g}" for k in chosen), "slope", "slope of single prompts", "answers alive"]
-    kind = "Lower bounds: some spellings of every correct name" if is_of_names(run) else "Exact audit"
+    spellings = "some of every correct name" if run.config.get("task") == "lists" else "most of every answer"
+    kind = "Exact audit" if is_exact(run) else f"Lower bounds: of spellings {spellings}"
     return Table(told("{}, with 95% intervals over problems ({}).", kind, link(run)), header, rows)
 
 
@@ -122,9 +123,7 @@ def transfer(run: Run) -> Table:
 def study(runs: Sequence[Run]) -> Section:
     """The study of tuned methods in a small transformer: outcomes, standings, theory, and the first stage."""
     section = Section("study", "The study: methods tuned, in a small transformer")
-    compared = of_tuned(runs)
-    tables = ("outcomes", "summary", "predictions", "runs")
-    found = {name: best(compared, command=STUDY, table=name) for name in tables}
+    found = tables_of(of_tuned(runs))
     if not any(run and run.config.get("preset") == "full" for run in found.values()):
         section.say(
             "What there is comes from a trial of smoke size: it shows that all parts work, and decides nothing."
@@ -139,17 +138,27 @@ def study(runs: Sequence[Run]) -> Section:
         )
         section.say("To do it again, in pieces of any length: <code>sharpening study --preset full</code>")
         section.tables.append(judged(outcomes))
+    show_comparison(section, found)
+    if (whole := found["runs"]) and whole.where(stage="setting"):
+        section.tables.append(settings(whole))
+    if not (found["summary"] and found["summary"].config.get("preset") == "full"):
+        section.lack("the comparison of tuned methods", "sharpening study --preset full")
+    return section
+
+
+def tables_of(runs: Sequence[Run]) -> dict[str, Run | None]:
+    """The tables of the best study among these runs."""
+    return {name: best(runs, command=STUDY, table=name) for name in ("outcomes", "summary", "predictions", "runs")}
+
+
+def show_comparison(section: Section, found: Mapping[str, Run | None]) -> None:
+    """Standings, theory and figures of a study, as far as they are there."""
     if summary := found["summary"]:
         section.tables.append(standings(summary, found["runs"]))
     if predictions := found["predictions"]:
         section.tables.append(whole_table(predictions, told("Theory against these runs ({}).", link(predictions))))
     if whole := found["runs"]:
         section.figures += figures_of(whole)
-        if whole.where(stage="setting"):
-            section.tables.append(settings(whole))
-    if not (found["summary"] and found["summary"].config.get("preset") == "full"):
-        section.lack("the comparison of tuned methods", "sharpening study --preset full")
-    return section
 
 
 def judged(run: Run) -> Table:
@@ -207,12 +216,16 @@ def pretrained(runs: Sequence[Run]) -> Section:
     for run in found:
         if run not in trained:
             section.tables.append(whole_table(run, told("Teaching it ({}).", link(run)), most=20))
-    if not trained:
+    compared = tables_of([run for run in runs if run.config.get("preset") == "pretrained"])
+    if any(compared.values()):
+        section.say("Taught Countdown, it was then trained by several methods, of which none was tuned.")
+        show_comparison(section, compared)
+    elif not trained:
         section.lack(
             "a training of it whose own rows are stored",
             "sharpening llm examples/names_smollm2.yaml --folder models/ds",
         )
-    audits = [run for run in runs if run.config.get("command") == "audit" and is_of_names(run)]
+    audits = [run for run in runs if run.config.get("command") == "audit" and not is_exact(run)]
     for run in audits:
         section.tables.append(audit(run))
         section.figures += figures_of(run)
