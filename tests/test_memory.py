@@ -111,3 +111,21 @@ def test_the_memory_estimate_counts_the_frozen_first_policy(method: str, paramet
     config = config_of(method=method, parameters=parameters)
     without = memory.estimate(config_of(method="dr_grpo", parameters={}), shape, **sizes)
     assert memory.estimate(config, shape, **sizes).peak - without.peak == copies * 4 * 10**6
+
+
+@pytest.mark.parametrize(
+    ("given", "is_divided"),
+    [
+        ({}, False),
+        ({"ACCELERATE_USE_FSDP": "true"}, True),
+        ({"ACCELERATE_USE_FSDP": "false"}, False),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, True),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}, False),
+    ],
+)
+def test_weights_are_divided_where_accelerate_was_told_so(
+    given: dict[str, str], is_divided: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert preflight.is_sharded() == is_divided

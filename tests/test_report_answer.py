@@ -45,6 +45,7 @@ def test_differences_are_lines_of_text_for_a_terminal() -> None:
     found = account.differences(*command.both(str(REFERENCE / "none"), str(REFERENCE)))
     assert any(isinstance(one.how, Markup) for one in found)
     assert not any("<" in str(one) for one in found)
+    assert str(account.Difference("a < b > c", "1 < 2 > 1", None)) == "a < b > c: 1 < 2 > 1"
     assert any(re.search(r"by \.\d+ \[\.\d+, \.\d+\] nats \(", str(one)) for one in found)
 
 

@@ -27,8 +27,13 @@ class Difference:
 
     def __str__(self) -> str:
         """A line of text."""
-        what, how = (one.text if isinstance(one, Keyed) else Markup(one).striptags() for one in (self.what, self.how))
-        return f"{what}: {how}{f' ({self.run.path})' if self.run else ''}"
+        return f"{_text(self.what)}: {_text(self.how)}{f' ({self.run.path})' if self.run else ''}"
+
+
+def _text(said: Keyed | Markup | str) -> str:
+    if isinstance(said, Keyed):
+        return said.text
+    return said.striptags() if isinstance(said, Markup) else said  # text that is none of ours may hold a "<"
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
         num_trained=num_trained,
         longest_prompt=longest,
         num_processes=int(os.environ.get("WORLD_SIZE", "1")),
-        is_sharded=_is_sharded(),
+        is_sharded=is_sharded(),
         gpu=_gpu_memory(),
     )
     nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -98,11 +98,11 @@ def check(config: RunConfig, model: str, task: Task, solutions: Mapping[int, str
     return plan
 
 
-def _is_sharded() -> bool:
-    """Whether accelerate was told to divide the weights: by FSDP, or by DeepSpeed's stage 3."""
-    return "true" in (os.environ.get("ACCELERATE_USE_FSDP"), os.environ.get("ACCELERATE_USE_DEEPSPEED")) and (
-        os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3") == "3"
-    )
+def is_sharded() -> bool:
+    """Whether accelerate was told to divide the weights: by DeepSpeed's stage 3, or by FSDP."""
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
+        return os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3"
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true"
 
 
 def _require_packages(config: RunConfig) -> None:
