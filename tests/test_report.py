@@ -124,7 +124,7 @@ def test_the_study_shows_every_contestant_at_its_own_k(tmp_path: Path) -> None:
     rows = [standing(name, k, value + k / 100) for name, value in (("plain", 0.1), ("ds", 0.2)) for k in (1, 8, 64)]
     rows += [standing("ds", 8, 0.77, "plain"), standing("", 8, 0.66, "before")]
     store.write_run("llm", {"command": "study", "table": "summary", "preset": "laptop"}, rows, root=tmp_path)
-    for other in ("ablations", "pretrained"):  # nothing is tuned there
+    for other in ("one-rate", "ablations", "pretrained"):  # nothing is tuned there
         about = {"command": "study", "table": "summary", "preset": other}
         store.write_run("llm", about, [standing("ds", 1, 0.99)], root=tmp_path)
     text = page_without_figures(tmp_path, tmp_path / "none")

@@ -10,7 +10,7 @@ Chosen is, of plain RL, the setting with the largest pass@1; of others, among th
 at the edge of the grid extends the grid there, once, for all.
 
 A protocol without seeds of tuning compares what it is given: `ABLATIONS` changes one thing of plain RL and of DS at a
-time.
+time, `ONE_RATE` gives all the same learning rate.
 """
 
 from __future__ import annotations
@@ -242,6 +242,18 @@ ABLATIONS = replace(
     health=(),
     others=(),
 )
+ONE_RATE = replace(  # half of what plain RL chose in the study: is what DS won there more than a gentler training?
+    ABLATIONS,
+    seeds=FULL.seeds,
+    contestants=(
+        Contestant(PLAIN, "dr_grpo"),
+        Contestant(DS, "ds", "gamma_correct", (0.03,)),
+        Contestant("entropy bonus", "entropy_bonus", "strength", (0.01,)),
+        Contestant(f"{DS} .1", "ds", "gamma_correct", (0.1,), tier=2),
+        Contestant("entropy bonus .03", "entropy_bonus", "strength", (0.03,), tier=2),
+        Contestant(OURS, "rarity_maxrl", "strength", (0.1,), tier=2),
+    ),
+)
 PRETRAINED = replace(
     ABLATIONS,
     preset="",
@@ -267,7 +279,7 @@ PRETRAINED = replace(
     num_test=60,
 )
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {"smoke": SMOKE, "full": FULL, "ablations": ABLATIONS, "pretrained": PRETRAINED}
+    {"smoke": SMOKE, "full": FULL, "one-rate": ONE_RATE, "ablations": ABLATIONS, "pretrained": PRETRAINED}
 )
 
 
