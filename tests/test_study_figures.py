@@ -10,6 +10,7 @@ import pytest
 
 from sharpening.figures import render
 from sharpening.figures.drawing import studies as study_figures
+from sharpening.figures.style import TUNED
 from sharpening.figures.tables import studies as study_tables
 from tests.study_rows import STEPS, rows_of
 from tests.tolerances import FLOAT64
@@ -90,3 +91,20 @@ def test_the_most_of_a_measure_is_among_settings_with_that_share_of_the_gain_of_
         ["| plain", "1", ".700", ".700", ".700"],
         ["| ds", "3", ".850", ".800", ".600"],
     ]
+
+
+def test_more_contestants_than_a_panel_holds_stand_in_rows_each_beside_plain_rl_and_ds():
+    names = [name for name in TUNED if name != "plain gentler"]
+    rows = [row for name in names for row in rows_of(name, 0.0, 0.0)]
+    rows += [{**row, "stage": "tuning", "strength": 0.3} for row in rows]
+    for draw in (study_figures.draw_path, study_figures.draw_frontier, study_figures.draw_strengths):
+        fig = draw(rows)
+        shown = [[line.get_label() for line in ax.lines if not line.get_label().startswith("_")] for ax in fig.axes]
+        shown = [[label for label in one if label != "before training"] for one in shown]
+        assert len(shown) > 2
+        assert all(one[:2] == ["plain RL", "DS"] and len(one) <= study_figures.MOST for one in shown)
+        others = [label for one in shown[::2] for label in one[2:]]
+        assert sorted(others) == sorted(TUNED[name].label for name in names if name not in ("plain", "ds"))
+        (legend,) = fig.legends
+        told = [text.get_text() for text in legend.get_texts()]
+        assert len(set(told)) == len(told) >= len(names)

@@ -16,30 +16,31 @@ Row = Mapping[str, Any]
 GREY = "#777777"
 PASS_AT_1 = ("pass_at_k", 1)
 FRONTIER = (("pass_at_k", 8, "pass@8"), ("effective_answers", 0, "correct answers alive"))
-MOST = 7  # curves in a panel
+MOST = 7  # curves in a panel,
+FIRST = ("plain", "ds")  # these in each
 FALLEN = 0.05  # of pass@1: a setting that loses more is not drawn
 _LEFT_OUT = f"Settings that lost more than {FALLEN:.2g} of the model's pass@1 are left out."
 
 
 def draw_path(rows: Sequence[Row]) -> Figure:
     """pass@8 against pass@1 along training, a marker a look; and pass@k after it less before."""
-    fig = Figure(figsize=PAGE, layout="constrained")
-    left, right = fig.subplots(1, 2)
-    for name, own in _contestants(rows):
-        look = TUNED[name]
-        steps = sorted({row["step"] for row in own if row["quantity"] == "path_pass_at_k"})
-        left.plot(*(_means(own, "path_pass_at_k", k, steps) for k in (1, 8)), label=look.label, **look.line())
-        ks = sorted({row["at"] for row in own if row["quantity"] == "pass_at_k"})
-        gains = [np.diff(_means(own, "pass_at_k", k, (steps[0], steps[-1])))[0] for k in ks]
-        right.plot(ks, gains, label=look.label, **look.line())
-    left.set_xlabel("pass@1")
-    left.set_ylabel("pass@8")
-    right.axhline(0, color=GREY, linewidth=0.6)
-    right.set_xscale("log", base=2)
-    right.set_xlabel("k")
-    right.set_ylabel("pass@k after training less before")
-    fig.legend(*right.get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    return fig
+    of = dict(_contestants(rows))
+    fig, grid = _pairs(_parts(list(of)))
+    for (left, right), names in grid:
+        for name in names:
+            own, look = of[name], TUNED[name]
+            steps = sorted({row["step"] for row in own if row["quantity"] == "path_pass_at_k"})
+            left.plot(*(_means(own, "path_pass_at_k", k, steps) for k in (1, 8)), label=look.label, **look.line())
+            ks = sorted({row["at"] for row in own if row["quantity"] == "pass_at_k"})
+            gains = [np.diff(_means(own, "pass_at_k", k, (steps[0], steps[-1])))[0] for k in ks]
+            right.plot(ks, gains, label=look.label, **look.line())
+        left.set_xlabel("pass@1")
+        left.set_ylabel("pass@8")
+        right.axhline(0, color=GREY, linewidth=0.6)
+        right.set_xscale("log", base=2)
+        right.set_xlabel("k")
+        right.set_ylabel("pass@k after training less before")
+    return _with_legend(fig)
 
 
 def draw_curves(rows: Sequence[Row]) -> Figure:
@@ -70,46 +71,44 @@ def draw_strengths(rows: Sequence[Row]) -> Figure:
     ends, _ = _first_runs(rows)
     rate = _middle_rate(ends)
     ends = [row for row in ends if row["learning_rate"] == rate]
-    fig = Figure(figsize=PAGE, layout="constrained")
-    axes = fig.subplots(1, 2)
-    for ax, k in zip(axes, (1, 64), strict=True):
-        for name in _tuned(ends):
-            look, keys = TUNED[name], sorted(key for key in _settings(ends) if key[0] == name)
-            values = [_own(ends, key, "pass_at_k", k) for key in keys]
-            if keys[-1][1] == 0:
-                ax.axhline(values[0], label=look.label, color=look.color, linestyle=look.linestyle)
-            else:
-                ax.plot([strength for _, strength, _ in keys], values, label=look.label, **look.line())
-        ax.set_xscale("log")
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-        ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-        ax.xaxis.set_minor_locator(NullLocator())
-        ax.set_xlabel(f"strength, at learning rate {rate:g}")
-        ax.set_ylabel(f"pass@{k}, validation")
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    return fig
+    fig, grid = _pairs(_parts(_tuned(ends)))
+    for axes, names in grid:
+        for ax, k in zip(axes, (1, 64), strict=True):
+            for name in names:
+                look, keys = TUNED[name], sorted(key for key in _settings(ends) if key[0] == name)
+                values = [_own(ends, key, "pass_at_k", k) for key in keys]
+                if keys[-1][1] == 0:
+                    ax.axhline(values[0], label=look.label, color=look.color, linestyle=look.linestyle)
+                else:
+                    ax.plot([strength for _, strength, _ in keys], values, label=look.label, **look.line())
+            ax.set_xscale("log")
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            ax.xaxis.set_minor_locator(NullLocator())
+            ax.set_xlabel(f"strength, at learning rate {rate:g}")
+            ax.set_ylabel(f"pass@{k}, validation")
+    return _with_legend(fig)
 
 
 def draw_frontier(rows: Sequence[Row]) -> Figure:
     """pass@8 and answers alive against pass@1: of each method the settings that none of its own exceeds in both."""
     ends, start = _first_runs(rows)
-    fig = Figure(figsize=PAGE, layout="constrained")
-    axes = fig.subplots(1, 2)
-    for ax, (quantity, at, heading) in zip(axes, FRONTIER, strict=True):
-        for name in _tuned(ends):
-            look, keys = TUNED[name], [key for key in _settings(ends) if key[0] == name]
-            points = [(_own(ends, key, *PASS_AT_1), _own(ends, key, quantity, at)) for key in keys]
-            kept = sorted(one for one in points if not any(o[0] > one[0] and o[1] > one[1] for o in points))
-            ax.plot(*zip(*kept, strict=True), label=look.label, **look.line())
-        before = [[row["value"] for row in start if _is(row, *one)][:1] for one in (PASS_AT_1, (quantity, at))]
-        ax.plot(*before, marker="*", linestyle="none", color=GREY, label="before training")
-        ax.set_xlabel("pass@1, validation")
-        ax.set_ylabel(heading)
-    axes[1].set_yscale("log")
-    for part in (axes[1].yaxis.set_major_formatter, axes[1].yaxis.set_minor_formatter):
-        part(StrMethodFormatter("{x:g}"))
-    fig.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=4)
-    return fig
+    fig, grid = _pairs(_parts(_tuned(ends)))
+    for axes, names in grid:
+        for ax, (quantity, at, heading) in zip(axes, FRONTIER, strict=True):
+            for name in names:
+                look, keys = TUNED[name], [key for key in _settings(ends) if key[0] == name]
+                points = [(_own(ends, key, *PASS_AT_1), _own(ends, key, quantity, at)) for key in keys]
+                kept = sorted(one for one in points if not any(o[0] > one[0] and o[1] > one[1] for o in points))
+                ax.plot(*zip(*kept, strict=True), label=look.label, **look.line())
+            before = [[row["value"] for row in start if _is(row, *one)][:1] for one in (PASS_AT_1, (quantity, at))]
+            ax.plot(*before, marker="*", linestyle="none", color=GREY, label="before training")
+            ax.set_xlabel("pass@1, validation")
+            ax.set_ylabel(heading)
+        axes[1].set_yscale("log")
+        for part in (axes[1].yaxis.set_major_formatter, axes[1].yaxis.set_minor_formatter):
+            part(StrMethodFormatter("{x:g}"))
+    return _with_legend(fig)
 
 
 def path_caption(preset: str, run: str) -> str:
@@ -155,8 +154,30 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 
 def _tuned(rows: Sequence[Row]) -> list[str]:
-    """The first contestants with settings of their own in tuning: one has plain RL's, chosen by another rule."""
-    return [name for name in _names(rows) if name != "plain gentler"][:MOST]
+    """The contestants with settings of their own in tuning: one has plain RL's, chosen by another rule."""
+    return [name for name in _names(rows) if name != "plain gentler"]
+
+
+def _parts(names: Sequence[str]) -> list[list[str]]:
+    """The contestants of every row of panels: all if they are few, else some, each time beside plain RL and DS."""
+    first = [name for name in names if name in FIRST]
+    others = [name for name in names if name not in FIRST]
+    num_parts = max(1, -(-len(others) // (MOST - len(FIRST))))
+    size = -(-len(others) // num_parts)
+    return [first + others[size * part : size * (part + 1)] for part in range(num_parts)]
+
+
+def _pairs(parts: Sequence[list[str]]) -> tuple[Figure, list[tuple[Any, list[str]]]]:
+    """A figure with a row of two panels for each of these, with what it is for."""
+    fig = Figure(figsize=(PAGE[0], PAGE[1] * (0.15 + 0.85 * len(parts))), layout="constrained")
+    return fig, list(zip(fig.subplots(len(parts), 2, squeeze=False, sharex="col", sharey="col"), parts, strict=True))
+
+
+def _with_legend(fig: Figure) -> Figure:
+    """The figure with one legend above all panels, each label once."""
+    of = {label: line for ax in fig.axes for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    fig.legend(list(of.values()), list(of), loc="outside upper center", ncols=4)
+    return fig
 
 
 def _middle_rate(ends: Sequence[Row]) -> float:
@@ -177,11 +198,11 @@ def _first_runs(rows: Sequence[Row]) -> tuple[list[Row], list[Row]]:
 
 
 def _contestants(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
-    """The first contestants of the comparison with their rows; plain RL once where both its rules chose one setting."""
+    """The contestants of the comparison with their rows; plain RL once where both its rules chose one setting."""
     fresh = [row for row in rows if row["stage"] == "comparison"]
     found = [(name, [row for row in fresh if row["contestant"] == name]) for name in _names(fresh)]
     rate = {name: own[0]["learning_rate"] for name, own in found}
-    return [one for one in found if one[0] != "plain gentler" or rate[one[0]] != rate.get("plain")][:MOST]
+    return [one for one in found if one[0] != "plain gentler" or rate[one[0]] != rate.get("plain")]
 
 
 def _means(rows: Sequence[Row], quantity: str, at: float, steps: Sequence[int]) -> list[float]:
