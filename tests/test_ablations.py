@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sharpening.llm.audit import exact
 from sharpening.llm.countdown import formats, solver
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.countdown.task import CountdownTask
-from sharpening.llm.studies import protocol, runs, stages, tuning
+from sharpening.llm.sampling import models
+from sharpening.llm.studies import analysis, confirm, protocol, runs, stages, tuning
 from sharpening.llm.studies.protocol import Variant, Varied
 from tests import training
 from tests.language_models import saved_model
+from tests.study_rows import MADE_UP
+from tests.tolerances import FLOAT32_MASS
 
 pytestmark = training.QUIET
 PLAN = protocol.ABLATIONS
@@ -98,3 +102,67 @@ def test_a_run_trains_by_the_mistaken_verifier_at_its_temperature(monkeypatch):
         runs.rows_of(task, {0: str(saved_model())})
     assert seen["config"].temperature == 0.7
     assert seen["task"].setting.false_positives == 0.25
+
+
+def test_single_problems_have_their_log_odds_and_their_part_of_the_slope():
+    """Every problem's correct answers gain in proportion to their start, by a factor of its own: that is its slope."""
+    lm = models.load(str(saved_model()), device="cpu")
+    whole = [exact.audit(lm, one, operators="+-*") for one in runs.held_out(str(saved_model()), "test", 5, 0)]
+    factors = [0.01 * place for place in range(5)]
+    last = [
+        one._replace(log_prob=one.log_prob * (1 - factor))
+        for one, factor in zip(map(exact.correct_part, whole), factors, strict=True)
+    ]
+    before = {(quantity, at): value for quantity, at, value in runs.of_problems(whole)}
+    after = {(quantity, at): value for quantity, at, value in runs.moved_problems(whole, last)}
+    for place, (one, factor) in enumerate(zip(whole, factors, strict=True)):
+        row = exact.problem_row(one)
+        odds = row["correctness"] / (1 - row["correctness"])
+        assert before["problem_logit", place] == pytest.approx(np.log(odds), rel=FLOAT32_MASS)
+        moved = np.exp(last[place].log_prob).sum()
+        assert after["problem_logit", place] == pytest.approx(np.log(moved / (1 - moved)), rel=FLOAT32_MASS)
+        assert before["problem_entropy", place] == row["entropy_correct"]
+        if ("problem_slope", place) in after:
+            assert after["problem_slope", place] == pytest.approx(-factor)
+    slopes, weights = (
+        [after[name, place] for place in range(5) if (name, place) in after]
+        for name in ("problem_slope", "problem_weight")
+    )
+    assert len(slopes) > 1
+    total = {quantity: value for quantity, _, value in runs.slopes([exact.correct_part(one) for one in whole], last)}
+    assert np.average(slopes, weights=weights) == pytest.approx(total["slope"])
+    assert not [*runs.of_problems(()), *runs.moved_problems((), last)]
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_what_a_term_does_to_single_problems_is_held_against_b11_a4_and_e3(sign: float) -> None:
+    """Made-up problems where it does what theory says, and the opposite; noise a run, and problems in another order."""
+    rng = np.random.default_rng(0)
+    logit, entropy, gap = rng.normal(size=(3, 100))
+    labels = {"stage": "comparison", "strength": 0.1, "learning_rate": 1.0, "warm_start": 0}
+    rows: list[dict[str, Any]] = []
+    more = {
+        "plain": (0 * gap, 0 * gap),
+        "entropy bonus .03": (sign * (0.2 * gap + 0.1 * entropy - 0.3 * logit), 0 * gap),
+        "ds .1": (0 * gap, -sign * 0.1 * logit),
+    }
+    for seed in range(4):
+        noise = rng.normal(size=100)
+        for contestant, (odds, slope) in more.items():
+            own = {"problem_logit": (0, logit), "problem_gap": (0, gap), "problem_entropy": (0, entropy)}
+            after = {
+                "problem_logit": noise + odds + 0.01 * rng.normal(size=100),
+                "problem_slope": noise + slope + 0.01 * rng.normal(size=100),
+                "problem_weight": np.where(logit > 1.5, 0.0, 1.0),
+            }
+            after["problem_slope"][logit > 1.5] += 9 * (contestant == "plain")  # without weight
+            for step, found in ((0, {name: values for name, (_, values) in own.items()}), (8, after)):
+                for quantity, values in found.items():
+                    about = {**labels, "contestant": contestant, "seed": seed, "quantity": quantity, "step": step}
+                    rows += [{**about, "at": float(place), "value": value} for place, value in enumerate(values)]
+    told = {one["claim"]: one for one in confirm.rows_of(rows[::-1], 8)}
+    assert {claim: one["verdict"] for claim, one in told.items()} == dict.fromkeys(
+        ("B11", "A4", "E3"), "agrees" if sign > 0 else "differs"
+    )
+    assert told["E3"]["value"] == pytest.approx(-sign * 0.1, abs=MADE_UP)
+    assert not list(analysis.summary(rows, 8))  # no mean over problems by their place

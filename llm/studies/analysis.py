@@ -21,6 +21,7 @@ Row = Mapping[str, Any]
 Floats = NDArray[np.float64]
 Values = dict[tuple[int, int], float]  # of a warm start and a seed
 TAIL = 0.025
+BY_PROBLEM = "problem_"  # begins the name of what is measured of single problems
 SECONDARY = (("pass_at_k", 8), ("effective_answers", 0))  # of DS against plain RL, with Holm's correction
 
 
@@ -70,6 +71,7 @@ def summary(rows: Sequence[Row], num_steps: int) -> Iterator[dict[str, Any]]:
     high, num_runs. NaN bounds where there is one run.
     """
     in_stage = [row for row in rows if row["stage"] in ("comparison", "others")]
+    in_stage = [row for row in in_stage if not row["quantity"].startswith(BY_PROBLEM)]
     stage_of = {row["contestant"]: row["stage"] for row in in_stage}
     keys = sorted({(row["quantity"], row["at"]) for row in in_stage if row["step"] == num_steps})
     of: dict[tuple[str, str, float], Values] = defaultdict(dict)

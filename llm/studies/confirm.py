@@ -13,7 +13,7 @@ import numpy as np
 
 from sharpening.llm.studies import analysis
 from sharpening.llm.studies.analysis import Interval, Row, Values
-from sharpening.llm.studies.protocol import DS, PLAIN
+from sharpening.llm.studies.protocol import DS, PLAIN, STRONG_BONUS, STRONG_DS
 
 Region = tuple[float, float]
 ABOVE, BELOW = (0.0, np.inf), (-np.inf, 0.0)
@@ -91,8 +91,19 @@ def predictions(rows: Sequence[Row], num_steps: int, transferred: Region | None)
                 says = f"{label}, which sees correctness alone, sharpens as plain RL does on the way to its correctness"
                 point = float(np.mean(rival))
                 yield Prediction("E2", says, (-ALIKE, ALIKE), (point, point), analysis.interval(apart))
+    doses = [name for _, name in _doses(rows)]
+    less = analysis.paired(of(doses[-1], "slope"), of(doses[0], "slope")) if len(doses) > 1 else np.zeros(0)
+    if len(less):
+        yield Prediction("A3", "the stronger DS has the smaller slope", BELOW, ABOVE, analysis.interval(less))
     yield from _of_answers(rows, num_steps)
     yield from _of_global_term(rows, num_steps)
+    yield from _of_problems(rows, num_steps)
+
+
+def _doses(rows: Sequence[Row]) -> list[tuple[float, str]]:
+    """The strengths at which DS is compared, the least first, each with its contestant."""
+    compared = [row for row in rows if row["stage"] == "comparison" and row["contestant"] in (DS, STRONG_DS)]
+    return sorted({(float(row["strength"]), str(row["contestant"])) for row in compared})
 
 
 def _of_answers(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
@@ -117,8 +128,7 @@ def _of_answers(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
     if len(fall) and np.mean(analysis.paired(of(PLAIN, "pass_at_k", 1), of(PLAIN, "pass_at_k", 1, 0))) > 0:
         says = "problems share strategies: pass@64 falls while pass@1 rises, as it cannot on each problem alone (D1)"
         yield Prediction("D2", says, BELOW, ABOVE, analysis.interval(fall))
-    strengths = {row["strength"] for row in rows if (row["stage"], row["contestant"]) == ("comparison", DS)}
-    for strength in strengths:  # one: that which was chosen
+    for strength, name in _doses(rows):
 
         def objective(contestant: str, gamma: float = strength) -> Values:
             entropy = of(contestant, "correct_entropy", 0)
@@ -128,7 +138,7 @@ def _of_answers(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
                 if run in entropy
             }
 
-        more = analysis.paired(objective(DS), objective(PLAIN))
+        more = analysis.paired(objective(name), objective(PLAIN))
         if len(more):
             says = f"DS ascends (1 + g) Q + g H_C, here g = {strength:g}: it ends above plain RL there"
             yield Prediction("B6", says, ABOVE, BELOW, analysis.interval(more))
@@ -156,3 +166,37 @@ def _of_global_term(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]
         says = f"an entropy bonus {'raises' if is_above else 'lowers'} pass@1, as S_C - S_W is {np.mean(gaps):.2f} nats"
         region, rival = (ABOVE, BELOW) if is_above else (BELOW, ABOVE)
         yield Prediction("B11", says, region, rival, analysis.interval(np.array(differences)))
+
+
+def _of_problems(rows: Sequence[Row], num_steps: int) -> Iterator[Prediction]:
+    """Which problems a term moves more, at one learning rate: one number a pair of runs, over their problems."""
+    of: dict[str, dict[tuple[int, int], dict[tuple[str, bool], dict[float, float]]]] = {}
+    for row in rows:
+        if row["stage"] == "comparison" and row["quantity"].startswith(analysis.BY_PROBLEM):
+            run = of.setdefault(row["contestant"], {}).setdefault((row["warm_start"], row["seed"]), {})
+            run.setdefault((row["quantity"], row["step"] == num_steps), {})[row["at"]] = float(row["value"])
+    plain = of.get(PLAIN, {})
+
+    def found(contestant: str, quantity: str, by: Sequence[str], weight: str = "") -> Interval | None:
+        """The coefficient of the last of `by`, before training, in what the contestant has more than plain RL."""
+        values = []
+        for run in sorted(of.get(contestant, {}).keys() & plain.keys()):
+            ours, theirs = of[contestant][run], plain[run]
+            places = sorted(ours[quantity, True].keys() & theirs[quantity, True].keys())
+            more = np.array([ours[quantity, True][place] - theirs[quantity, True][place] for place in places])
+            columns = np.array([[1.0, *(ours[name, False][place] for name in by)] for place in places])
+            size = np.sqrt([ours[weight, True][place] for place in places]) if weight else np.ones(len(places))
+            values.append(np.linalg.lstsq(columns * size[:, None], more * size)[0][-1])
+        return analysis.interval(np.array(values)) if values else None
+
+    if bonus := found(STRONG_BONUS, "problem_logit", ["problem_gap"]):
+        says = "a bonus adds log-odds where S_C - S_W is larger: nats gained over plain RL per nat of it"
+        yield Prediction("B11", says, ABOVE, BELOW, bonus)
+    if many := found(STRONG_BONUS, "problem_logit", ["problem_logit", "problem_entropy"]):
+        says = "of problems as hard, those with more correct answers gain more by a bonus: nats per nat of H(p_C)"
+        yield Prediction("A4", says, ABOVE, BELOW, many)
+    if late := found(STRONG_DS, "problem_slope", ["problem_logit"], "problem_weight"):
+        says = (
+            "DS takes more off the slope of problems that are solved more: slope less plain RL's, per nat of log-odds"
+        )
+        yield Prediction("E3", says, BELOW, ABOVE, late)

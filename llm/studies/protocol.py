@@ -27,6 +27,7 @@ from sharpening.theory.methods.table import METHODS
 Stage = Literal["setting", "tuning", "comparison", "others"]
 STAGES: tuple[Stage, ...] = ("setting", "tuning", "comparison", "others")
 PLAIN, DS, OURS = "plain", "ds", "rarity_maxrl"
+STRONG_DS, STRONG_BONUS = "ds .1", "entropy bonus .03"
 MARGIN = 0.01  # of pass@1 below tuned plain RL's
 NOT_WORSE = 0.02  # of pass@1: by more than this a winner may not fall below its rival
 
@@ -56,6 +57,12 @@ class Varied(Setting):
     temperature: float = 1.0
     false_positives: float = 0.0  # chance that the verifier marks a wrong completion correct, while training
     false_negatives: float = 0.0  # and a correct one wrong
+
+
+class Detailed(Setting):
+    """A setting whose runs also say what became of single problems."""
+
+    by_problem: Literal[True] = True
 
 
 class Adapted(Setting):
@@ -244,13 +251,14 @@ ABLATIONS = replace(
 )
 ONE_RATE = replace(  # half of what plain RL chose in the study: is what DS won there more than a gentler training?
     ABLATIONS,
-    seeds=FULL.seeds,
+    setting=Detailed(**FULL.setting.model_dump()),
+    seeds=MappingProxyType({1: 12, 2: 6}),
     contestants=(
         Contestant(PLAIN, "dr_grpo"),
         Contestant(DS, "ds", "gamma_correct", (0.03,)),
         Contestant("entropy bonus", "entropy_bonus", "strength", (0.01,)),
-        Contestant(f"{DS} .1", "ds", "gamma_correct", (0.1,), tier=2),
-        Contestant("entropy bonus .03", "entropy_bonus", "strength", (0.03,), tier=2),
+        Contestant(STRONG_DS, "ds", "gamma_correct", (0.1,), tier=2),
+        Contestant(STRONG_BONUS, "entropy_bonus", "strength", (0.03,), tier=2),
         Contestant(OURS, "rarity_maxrl", "strength", (0.1,), tier=2),
     ),
 )
@@ -272,7 +280,7 @@ PRETRAINED = replace(
     plain_rates=(6e-4,),
     contestants=(
         Contestant(PLAIN, "dr_grpo"),
-        Contestant(f"{DS} .1", "ds", "gamma_correct", (0.1,)),
+        Contestant(STRONG_DS, "ds", "gamma_correct", (0.1,)),
         Contestant(DS, "ds", "gamma_correct", (0.3,)),
         Contestant(OURS, "rarity_maxrl", "strength", (0.4,)),
     ),

@@ -3,8 +3,8 @@
 The audit lists every answer, so a run's numbers have no sampling noise: what is left is the noise of training and of
 which problems are held out. Problems of the audit are the same for all runs of a stage and of one warm start.
 
-Rows: `quantity`, `step` (updates made), `at` (k of pass@k, the number of problems of a slope, nats of a curve, else 0)
-and `value`. Step 0 is the model before training.
+Rows: `quantity`, `step` (updates made), `at` (k of pass@k, the number of problems of a slope, nats of a curve, a single
+problem's place, else 0) and `value`. Step 0 is the model before training.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sharpening.llm.countdown import formats
 from sharpening.llm.countdown import problems as countdown
 from sharpening.llm.sampling import evaluate, models
 from sharpening.llm.sampling.models import LanguageModel
-from sharpening.llm.studies.protocol import Adapted, Setting, Varied
+from sharpening.llm.studies.protocol import Adapted, Detailed, Setting, Varied
 from sharpening.llm.tasks import Mark, Task
 from sharpening.llm.training import callbacks, configs, problems, run
 from sharpening.samples import sharpening
@@ -111,6 +111,8 @@ def rows_of(
     rows += _rows(0, gaps(whole)) + _rows(0, correct_entropy(whole and first))
     if whole:
         rows += _rows(0, presence(models.load(model, device="cpu"), whole, task.setting.group_size, task.seed))
+    alone = whole if isinstance(task.setting, Detailed) else ()
+    rows += _rows(0, of_problems(alone))
     part = first[:ON_THE_WAY] if task.every else ()
     rows += _path(0, part, part)
     with tempfile.TemporaryDirectory() as folder, problems.opened(config, model) as found:
@@ -130,6 +132,7 @@ def rows_of(
         last = _now(trained, first)
     rows += _rows(task.setting.steps, measures(last)) + _rows(task.setting.steps, slopes(first, last))
     rows += _rows(task.setting.steps, correct_entropy(whole and last))
+    rows += _rows(task.setting.steps, moved_problems(alone, last))
     return rows + _rows(task.setting.steps, against_plain(whole, last))
 
 
@@ -246,6 +249,30 @@ def correct_entropy(audits: Sequence[Audited]) -> Iterator[Measure]:
     if audits:
         inside = [one.log_prob[one.correct == 1] for one in audits]
         yield "correct_entropy", 0, float(np.mean([policies.entropy(log_prob) for log_prob in inside]))
+
+
+def of_problems(whole: Sequence[Audited]) -> Iterator[Measure]:
+    """Of every problem with correct and wrong answers, by its place: log-odds of correctness, S_C - S_W, and H(p_C)."""
+    for place, one in enumerate(whole):
+        if (table := exact.as_table(one)) is not None:
+            row = exact.problem_row(one)
+            yield "problem_logit", place, policies.logit_correctness(table.base_log_policy, table.correct)
+            yield "problem_gap", place, row["surprisal_correct"] - row["surprisal_wrong"]
+            yield "problem_entropy", place, row["entropy_correct"]
+
+
+def moved_problems(whole: Sequence[Audited], last: Sequence[Audited]) -> Iterator[Measure]:
+    """After training, by place: the log-odds, and sharpening slope and its weight where correct answers are unequal."""
+    for place, one in enumerate(last[: len(whole)]):
+        if (table := exact.as_table(one)) is not None:
+            yield "problem_logit", place, policies.logit_correctness(table.base_log_policy, table.correct)
+    if whole:
+        found = exact.gains([exact.correct_part(one) for one in whole], last[: len(whole)])
+        problem, above, below = sharpening.slope_parts(found)
+        for place in np.unique(problem).tolist():
+            weight = float(below[problem == place].sum())
+            yield "problem_slope", place, float(above[problem == place].sum()) / weight
+            yield "problem_weight", place, weight
 
 
 def presence(lm: LanguageModel, audits: Sequence[Audited], group_size: int, seed: int) -> Iterator[Measure]:
