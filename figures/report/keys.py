@@ -165,7 +165,7 @@ def best(runs: Iterable[Run], **wanted: Any) -> Run | None:
 
 
 def of_tuned(runs: Iterable[Run]) -> list[Run]:
-    """All but the studies in which nothing is tuned: of one rate, of single parts of DS, and of a larger model."""
+    """All but the studies in which nothing is tuned: at one rate, of single parts of DS, and of a larger model."""
     return [run for run in runs if run.config.get("preset") not in ("one-rate", "ablations", "pretrained")]
 
 

@@ -203,6 +203,23 @@ SMOKE = Protocol(
     num_validation=10,
     num_test=20,
 )
+LAPTOP = replace(
+    FULL,
+    rates=(2e-4, 4e-4),
+    plain_rates=(1e-4, 2e-4, 4e-4),
+    contestants=(
+        Contestant(PLAIN, "dr_grpo"),
+        Contestant(DS, "ds", "gamma_correct", (0.03, 0.1)),
+        Contestant("entropy bonus", "entropy_bonus", "strength", (0.01, 0.03)),
+        Contestant(OURS, "rarity_maxrl", "strength", (0.1, 0.2)),
+    ),
+    more_seeds=(),
+    kept=1,
+    seeds=MappingProxyType({1: 3}),
+    num_test=200,
+    health=(),
+    others=(),
+)
 
 
 def _variants() -> Iterator[Variant]:
@@ -287,7 +304,14 @@ PRETRAINED = replace(
     num_test=60,
 )
 PROTOCOLS: Mapping[str, Protocol] = MappingProxyType(
-    {"smoke": SMOKE, "full": FULL, "one-rate": ONE_RATE, "ablations": ABLATIONS, "pretrained": PRETRAINED}
+    {
+        "smoke": SMOKE,
+        "laptop": LAPTOP,
+        "full": FULL,
+        "one-rate": ONE_RATE,
+        "ablations": ABLATIONS,
+        "pretrained": PRETRAINED,
+    }
 )
 
 

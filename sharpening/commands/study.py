@@ -44,11 +44,11 @@ FIGURES = {  # and the stage and the quantity that each shows
 class StudyOptions(Options):
     """Tune methods alike on a small language model, compare them on fresh seeds: who wins? Goes on where it stopped."""
 
-    preset: Literal["smoke", "full", "one-rate", "ablations", "pretrained"] = Field(
+    preset: Literal["smoke", "laptop", "full", "one-rate", "ablations", "pretrained"] = Field(
         "smoke",
-        description="what to compute: smoke (a minute or two), full (many hours), one-rate (an hour: at the same "
-        "learning rate, not tuned), ablations (an hour: DS with one change at a time, not tuned) or pretrained (hours: "
-        "a larger model, not tuned)",
+        description="what to compute: smoke (a minute or two), laptop (half an hour: four contestants, small grids, "
+        "three runs), full (many hours), one-rate (an hour: at the same learning rate, not tuned), ablations (an hour: "
+        "DS with one change at a time, not tuned) or pretrained (hours: a larger model, not tuned)",
     )
     model: NonEmpty | None = Field(None, description="with pretrained: folder of the model, taught Countdown")
     until: Literal["setting", "tuning", "comparison", "others"] = Field("others", description="last stage to run")
