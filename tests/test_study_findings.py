@@ -13,7 +13,7 @@ from tests.test_findings import short
 
 def test_what_is_said_of_the_study() -> None:
     """Who wins and by how much, on each page; at equal rates in tuning; and what strong settings do."""
-    words = " ".join(text("docs/study.md").split())
+    words = " ".join((text("docs/study.md") + text("docs/tuning.md")).split())
     found = {(row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("study_summary")}
     told = {(row["contestant"], row["against"]): row["outcome"] for row in rows_of("study_outcomes")}
 
