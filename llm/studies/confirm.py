@@ -94,7 +94,7 @@ def predictions(rows: Sequence[Row], num_steps: int, transferred: Region | None)
     doses = [name for _, name in _doses(rows)]
     less = analysis.paired(of(doses[-1], "slope"), of(doses[0], "slope")) if len(doses) > 1 else np.zeros(0)
     if len(less):
-        yield Prediction("A3", "the stronger DS has the smaller slope", BELOW, ABOVE, analysis.interval(less))
+        yield Prediction("E3", "the stronger DS has the smaller slope", BELOW, ABOVE, analysis.interval(less))
     yield from _of_answers(rows, num_steps)
     yield from _of_global_term(rows, num_steps)
     yield from _of_problems(rows, num_steps)
