@@ -134,6 +134,16 @@ def test_single_problems_have_their_log_odds_and_their_part_of_the_slope():
     assert not [*runs.of_problems(()), *runs.moved_problems((), last)]
 
 
+def test_a_run_of_one_kind_of_setting_is_not_stored_under_the_id_of_another():
+    """A store leaves out fields that have their defaults, so what makes a kind of setting may have none."""
+    same = protocol.FULL.setting.model_dump()
+    kinds = (protocol.FULL.setting, protocol.ONE_RATE.setting, protocol.PRETRAINED.setting, varied(temperature=0.7))
+    given: dict[str, Any] = {"warm_start": 0, "weights": "x", "method": "ds", "learning_rate": 1e-3, "seed": 3}
+    tasks = [runs.StudyRun(**given, setting=setting) for setting in kinds]
+    assert len({task.model_dump_json(exclude_defaults=True) for task in tasks}) == len(tasks)
+    assert kinds[1].model_dump() == {**same, "by_problem": True}
+
+
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_what_a_term_does_to_single_problems_is_held_against_b11_a4_and_e3(sign: float) -> None:
     """Made-up problems where it does what theory says, and the opposite; noise a run, and problems in another order."""
