@@ -93,7 +93,10 @@ def test_a_change_of_one_parameter_keeps_the_others_and_a_method_has_its_own() -
         ({"method": "gpro", "k": 3}, "smoke: k: 3: there is no such field: want one of model, "),
         ({"temperature": float("inf")}, "smoke: temperature: inf: Input should be a finite number"),
         ({"rise": 21}, "smoke: rise: 21: want at most steps, 20: learning_rate is never reached"),
-        ({"problem_column": "p"}, "smoke: problem_column: 'p': it means nothing with task countdown, only with own"),
+        (
+            {"problem_column": "p"},
+            "smoke: problem_column: 'p': it means nothing with task countdown, only with math, own",
+        ),
         (
             {**OWN, "warm_start": "", "countdown": {"num_numbers": 3}},
             "smoke: countdown: {'num_numbers': 3}: it means nothing with task own, only with countdown",
@@ -118,7 +121,7 @@ def test_a_change_of_one_parameter_keeps_the_others_and_a_method_has_its_own() -
             {"method": "kl_penalty", "parameters": {"form": "loss"}, "kl_strength": 0.1},
             "smoke: kl_strength: 0.1: kl_penalty: it is a KL term itself: want 0",
         ),
-        ({"held_out": "h"}, "smoke: held_out: 'h': it means nothing with task countdown, only with own"),
+        ({"held_out": "h"}, "smoke: held_out: 'h': it means nothing with task countdown, only with math, own"),
         ({"task": "math"}, "smoke: problems: '': want a file of problems for task math"),
         ({"lenient": True}, "smoke: lenient: True: want false with task countdown"),
         ({"verifier": "v.py:f"}, "smoke: verifier: 'v.py:f': want FILE.py:FUNCTION with task own, and only there"),

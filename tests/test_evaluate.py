@@ -146,6 +146,12 @@ def test_memory_that_never_suffices_is_one_line() -> None:
         list(events(needing({0: 0}, torch.OutOfMemoryError("x"))))
 
 
+def test_processes_that_share_the_weights_do_not_go_on_with_fewer() -> None:
+    sampler, share = needing({0: 3}, torch.OutOfMemoryError("x")), evaluate.Share(0, 2, in_step=True)
+    with pytest.raises(ValueError, match=r"^memory ran out for 16 completions at once, and .*: want fewer"):
+        list(evaluate.evaluate(sampler, small_model().tokenizer, TASK, DRAW, share=share))
+
+
 def test_other_errors_are_not_taken_for_it() -> None:
     with pytest.raises(RuntimeError, match="device-side assert"):
         list(events(needing({0: 0}, RuntimeError("CUDA error: device-side assert triggered"))))

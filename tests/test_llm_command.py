@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import peft
 import pytest
 import torch
 import yaml
@@ -74,6 +76,13 @@ def test_a_run_is_stored_once_with_the_same_bytes_wherever_it_is_run(here, run, 
     found = run("run.yaml", "--folder", "first")
     assert (found.status, found.err) == (0, "note: this run is stored: nothing was trained\n")
     assert found.out == done.out[done.out.index("\n" + 20 * " ") + 1 :]
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    shutil.rmtree("first")
+    lost = run("run.yaml", "--folder", "first")
+    said = "note: this run is stored, but first/model is not there: it is trained again\n"
+    assert (lost.status, lost.err) == (0, said)
+    assert weights("first") == weights(f"runs/{stored.name}")
 
 
 @pytest.mark.slow
@@ -101,6 +110,18 @@ def test_a_dry_run_prints_a_plan_and_the_whole_configuration_and_writes_nothing(
     (here / "printed.yaml").write_text(text)
     config = configs.named_or_read("printed.yaml", {})
     assert (config.steps, config.seed, config.parameters) == (8, 3, {"gamma_correct": 0.2, "gamma_incorrect": 0.01})
+
+
+def test_an_adapter_to_start_from_is_named_by_its_bytes(here, run) -> None:
+    model = models.load("model", device="cpu").model
+    peft.get_peft_model(model, peft.LoraConfig(r=2, target_modules="all-linear")).save_pretrained("adapter")
+    done = run("run.yaml", "--set", "adapter=adapter", "--dry-run")
+    assert (done.status, done.err) == (0, "")
+    assert "adapter: adapter" in done.out
+    config = configs.named_or_read("run.yaml", {"adapter": "adapter"})
+    first = llm_command._files(config)
+    path = here / "adapter" / "adapter_model.safetensors"
+    assert first == {"adapter": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def test_the_named_configurations_are_listed(run) -> None:
@@ -228,18 +249,28 @@ def test_a_folder_that_another_process_trains_in_is_refused(here, run) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_that_ended_goes_on_to_more_steps_and_to_no_fewer(here, run) -> None:
-    assert run("run.yaml", "--folder", "longer", "--set", "steps=2").status == 0
-    done = run("run.yaml", "--folder", "longer")
+@pytest.mark.parametrize("often", [(), ("--set", "evaluate_every=4")])
+def test_a_run_that_ended_goes_on_to_more_steps_and_to_no_fewer(here, run, often) -> None:
+    """The look after what was its last step is forgotten where a run of more steps would not have looked."""
+    assert run("run.yaml", "--folder", "longer", "--set", "steps=2", *often[1:]).status == 0
+    done = run("run.yaml", "--folder", "longer", *often)
     assert (done.status, done.err) == (0, "note: goes on from longer/checkpoint-2\n")
-    assert run("run.yaml", "--folder", "at_once", "--out", "elsewhere").status == 0
+    assert run("run.yaml", "--folder", "at_once", "--out", "elsewhere", *often).status == 0
     assert weights("longer") == weights("at_once")
     assert (here / "longer" / "rows.csv").read_bytes() == (here / "at_once" / "rows.csv").read_bytes()
-    fewer = run("run.yaml", "--folder", "longer", "--set", "steps=2", "--out", "third")
+    fewer = run("run.yaml", "--folder", "longer", "--set", "steps=2", *often[1:], "--out", "third")
     assert (fewer.status, fewer.err) == (
         2,
         "sharpening: steps: 2: longer has made 4: want as many or more, or a new folder\n",
     )
+
+
+def test_a_run_whose_rate_falls_to_its_end_does_not_go_on_to_more_steps(here, run) -> None:
+    words = ("run.yaml", "--folder", "first", "--set", "trl.lr_scheduler_type=linear")
+    assert run(*words, "steps=2").status == 0
+    done = run(*words)
+    assert done.status == 2
+    assert "--folder: 'first': another run is there: steps is 2 there and 4 here: want a new folder" in done.err
 
 
 def of_the_store(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from sharpening.llm.sampling import gguf_models, models
 from sharpening.llm.sampling.gguf_models import SOURCES
+from sharpening.storage import files
 from tests import command_line
 from tests.command_line import Run
 from tests.language_models import TEMPLATE, pretrained_like, saved
@@ -215,7 +216,7 @@ def test_other_files_and_other_weights_than_expected_are_refused(
     monkeypatch.setattr(gguf_models, "installed", lambda _: path)
     words = ("model", NAME, "--folder", str(tmp_path / "new"))
     assert f"{path}: its SHA-256 is " in run(*words).err
-    changed = SOURCES[NAME]._replace(file_sha256=gguf_models.file_sha256(path))
+    changed = SOURCES[NAME]._replace(file_sha256=files.sha256(path))
     monkeypatch.setattr(gguf_models, "SOURCES", {NAME: changed})
     assert (
         f"small.gguf: the weights' SHA-256 is {gguf_models.weights_sha256(pretrained_like().model)}: want"

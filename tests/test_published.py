@@ -55,6 +55,15 @@ def test_a_dry_run_plans_a_model_that_is_not_there(
     assert cli.main(["llm", preset]) == 2  # to train it has to be there
 
 
+def test_questions_of_lists_are_planned_too_with_their_held_out_ones() -> None:
+    config = configs.named_or_read("math-qwen2.5-math-7b", {})
+    lists = config.model_copy(update={"task": "lists", "problems": "", "evaluation_problems": 8})
+    of_none = lists.model_copy(update={"evaluation_problems": 0})
+    shape = memory.shape_of(AutoConfig.for_model("qwen2", **published.ARCHITECTURES["Qwen/Qwen2.5-Math-7B"].sizes))
+    assert plans.of_published(lists)[2]
+    assert memory._scoring(lists, shape, 300) > memory._scoring(of_none, shape, 300) == 0
+
+
 def test_seven_billion_weights_fit_eight_gpus_and_not_one() -> None:
     """16 bytes a weight are 122 GB; an eighth of them, a share of 24 GB for vLLM and a gathered layer fit into 80."""
     config = configs.named_or_read("math-qwen2.5-math-7b", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from markupsafe import Markup
@@ -60,3 +61,44 @@ def test_the_study_and_audits_of_the_pretrained_model_stand_under_its_name() -> 
     assert {"taught_audit", "names_audit", "pretrained_summary", "pretrained_predictions"} <= shown[1]
     assert "laptop_audit" in shown[0]
     assert not shown[0] & shown[1]
+
+
+def stored(root: Path, preset: str, table: str, rows: list[dict[str, Any]], **about: Any) -> None:
+    store.write_run("llm", {"command": "study", "preset": preset, "table": table, **about}, rows, root=root)
+
+
+def section_of(root: Path) -> str:
+    (section,) = re.findall(r'<section id="study".*?</section>', page_without_figures(root, root / "none"), re.DOTALL)
+    return " ".join(re.sub("<[^>]+>", " ", section).split())
+
+
+def test_the_tables_of_the_study_are_those_of_one_study(tmp_path: Path) -> None:
+    """A newer run of the first stage alone has no comparison, and does not take the place of the study's own rows."""
+    labels = {"stage": "comparison", "contestant": "ds", "strength": 0.7, "learning_rate": 0.003}
+    stored(tmp_path, "full", "runs", [{**labels, "quantity": "x"}], until="others")
+    stored(tmp_path, "full", "summary", [standing("ds", 1)], until="others")
+    stored(tmp_path, "full", "runs", [{**labels, "stage": "tuning", "strength": 0.9, "quantity": "x"}], until="setting")
+    words = section_of(tmp_path)
+    assert "ds .700 .003" in words
+    assert ".900" not in words
+
+
+@pytest.mark.parametrize(("preset", "is_told"), [("smoke", True), ("laptop", False), ("full", False), ("", False)])
+def test_a_study_is_called_a_trial_where_it_is_one(tmp_path: Path, preset: str, is_told: bool) -> None:
+    if preset:
+        stored(tmp_path, preset, "summary", [standing("ds", 1)])
+    assert ("decides nothing" in section_of(tmp_path)) is is_told
+
+
+@pytest.mark.parametrize("preset", ["full", "one-rate", "ablations", "pretrained"])
+def test_a_prediction_of_any_study_that_failed_is_named(tmp_path: Path, preset: str) -> None:
+    row = {"claim": "B1", "prediction": "it rains", "value": 0.0, "low": 0.0, "high": 0.0, "verdict": "differs"}
+    stored(tmp_path, preset, "predictions", [row])
+    runs, *_ = command.both(str(tmp_path), str(tmp_path / "none"))
+    assert str(account.differences(runs, {}, [])[0]).startswith("it rains: differs (")
+
+
+def test_rows_without_a_finite_number_are_compared_too() -> None:
+    own, other = [{"a": float("nan"), "b": 1.0}], [{"a": float("inf"), "b": 1.0}]
+    assert account.compared(own, own) == ""
+    assert account.compared(own, other) == "1 of 1 rows other than in the committed run"

@@ -50,6 +50,13 @@ def test_a_difference_is_that_of_pairs_with_its_own_interval():
     assert found["plain", "ds", "pass_at_k", 8.0]["value"] == pytest.approx(-row["value"])
 
 
+def test_what_was_drawn_before_training_is_the_mean_over_the_runs_of_a_warm_start():
+    rows = rows_of("plain", 0.0, 0.0)
+    rows = [{**row, "value": 0.1 * (row["seed"] - 100)} if not row["step"] else row for row in rows]
+    before = next(row for row in summary(rows) if row["against"] == "before" and row["at"] == 8)
+    assert (before["value"], before["num_runs"]) == (pytest.approx(0.25), 3)  # seeds 100 to 105
+
+
 def test_pairs_are_runs_with_the_same_warm_start_and_seed_alone():
     ds, plain = rows_of("ds", 0.05, 0.0), rows_of("plain", 0.0, 0.0)
     shuffled = [row for row in reversed(plain) if row["seed"] != 103]

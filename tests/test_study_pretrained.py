@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -75,7 +76,9 @@ def test_its_rows_are_those_of_the_adapters_it_keeps(
         np.testing.assert_allclose(list(written), [value], rtol=FLOAT32_MASS)
     assert abs(found[BONUS] / found[""] - 1) > OTHER_MASS
     monkeypatch.setattr(runs, "rows_of", None)
+    shutil.rmtree(Path(out) / "adapters")  # a second call has them from the stored run
     assert run(*command)[0] == 0
+    assert {path.parent.name for path in kept.glob("*/adapter_model.safetensors")} == set(names.values())
 
 
 def of_model(name: str, asked: tuple) -> float:

@@ -14,6 +14,7 @@ from sharpening.figures.style import PAGE, TUNED
 
 Row = Mapping[str, Any]
 GREY = "#777777"
+AGAIN = "plain gentler"  # a contestant that tries the settings of plain RL, by another rule
 PASS_AT_1 = ("pass_at_k", 1)
 FRONTIER = (("pass_at_k", 8, "pass@8"), ("effective_answers", 0, "correct answers alive"))
 MOST = 7  # curves in a panel,
@@ -155,7 +156,7 @@ def _names(rows: Sequence[Row]) -> list[str]:
 
 def _tuned(rows: Sequence[Row]) -> list[str]:
     """The contestants with settings of their own in tuning: one has plain RL's, chosen by another rule."""
-    return [name for name in _names(rows) if name != "plain gentler"]
+    return [name for name in _names(rows) if name != AGAIN]
 
 
 def _parts(names: Sequence[str]) -> list[list[str]]:
@@ -202,7 +203,7 @@ def _contestants(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     fresh = [row for row in rows if row["stage"] == "comparison"]
     found = [(name, [row for row in fresh if row["contestant"] == name]) for name in _names(fresh)]
     rate = {name: own[0]["learning_rate"] for name, own in found}
-    return [one for one in found if one[0] != "plain gentler" or rate[one[0]] != rate.get("plain")]
+    return [one for one in found if one[0] != AGAIN or rate[one[0]] != rate.get("plain")]
 
 
 def _means(rows: Sequence[Row], quantity: str, at: float, steps: Sequence[int]) -> list[float]:

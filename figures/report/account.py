@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from sharpening.figures.report.blocks import Cell, Section, Table, link, told
-from sharpening.figures.report.keys import Keyed, Row, Run, best, named, of_tuned
+from sharpening.figures.report.keys import UNTUNED, Keyed, Row, Run, best, named, of_tuned
 from sharpening.figures.report.ledger import ledger_run
 from sharpening.figures.tables.store import what_of
 
@@ -101,13 +101,13 @@ def differs(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[tupl
 def differences(runs: Sequence[Run], twins: Mapping[str, Run], broken: Sequence[tuple[str, str]]) -> list[Difference]:
     """All of them; `twins` are committed runs by their ids, `broken` are runs that are left out, and why."""
     found: list[Difference] = []
-    predictions = best(of_tuned(runs), command="study", table="predictions")
+    studies = [best(of_tuned(runs), command="study", table="predictions")]
+    studies += [best(runs, command="study", table="predictions", preset=preset) for preset in UNTUNED]
     for run, label, state in (
         (ledger_run(runs), "id", "fails"),
         (best(runs, command="bandits", table="findings"), "label", "differs"),
         (best(runs, command="bandits", table="external"), "quantity", "differs"),
-        (predictions, "prediction", "differs"),
-        (predictions, "prediction", "not enough data"),
+        *((study, "prediction", state) for study in studies for state in ("differs", "not enough data")),
     ):
         column = "verdict" if run and run.config.get("table") == "predictions" else "status"
         places = run.where(**{column: state}) if run else []
@@ -131,18 +131,19 @@ def compared(own: Sequence[Row], committed: Sequence[Row]) -> str:
         return "other rows or columns than the committed run"
     pairs = list(zip(own, committed, strict=True))
     others = sum(repr(mine) != repr(theirs) for mine, theirs in pairs)
-    why = ", in the last digits, as on another processor" if all(_is_close(*pair, committed) for pair in pairs) else ""
+    numbers = {name: [row[name] for row in committed if isinstance(row[name], float)] for name in committed[0]}
+    size = {name: max(map(abs, filter(math.isfinite, values)), default=0.0) for name, values in numbers.items()}
+    why = ", in the last digits, as on another processor" if all(_is_close(*pair, size) for pair in pairs) else ""
     return f"{others:,} of {len(own):,} rows other than in the committed run{why}"
 
 
-def _is_close(own: Row, committed: Row, rows: Sequence[Row]) -> bool:
+def _is_close(own: Row, committed: Row, size: Mapping[str, float]) -> bool:
     """Whether two rows differ in the last digits of numbers alone, by the size of what their columns hold."""
     for name, theirs in committed.items():
         if repr(mine := own[name]) != repr(theirs):
             if not (isinstance(mine, float) and isinstance(theirs, float)):
                 return False
-            size = max(abs(row[name]) for row in rows if math.isfinite(row[name]))
-            if not abs(mine - theirs) <= LAST_DIGITS * size:
+            if not abs(mine - theirs) <= LAST_DIGITS * size[name]:
                 return False
     return True
 

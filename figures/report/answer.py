@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from sharpening.figures.drawing.studies import AGAIN
 from sharpening.figures.report.blocks import NOT_RUN, Section, direction, link, told
 from sharpening.figures.report.keys import Keyed, Run, best, named
 
@@ -14,7 +15,7 @@ TUNED, CENTRED = "plain", "ds centred"  # names of contestants that are tuned
 NAMES = {
     CENTRED: "DS with its bonus centred",
     TUNED: "plain RL",
-    "plain gentler": "plain RL by the rule of the others",
+    AGAIN: "plain RL by the rule of the others",
     DS: "DS",
     OURS: "rarity MaxRL",
 }

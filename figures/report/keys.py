@@ -9,7 +9,7 @@ Names and values are quoted as in an address.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from markupsafe import Markup
 
 Row = Mapping[str, Any]
 PRESETS = ("smoke", "laptop", "full")
+UNTUNED = ("one-rate", "ablations", "pretrained")  # studies: at one rate, of single parts of DS, of a larger model
 
 
 @dataclass(frozen=True)
@@ -165,15 +166,10 @@ def best(runs: Iterable[Run], **wanted: Any) -> Run | None:
 
 
 def of_tuned(runs: Iterable[Run]) -> list[Run]:
-    """All but the studies in which nothing is tuned: at one rate, of single parts of DS, and of a larger model."""
-    return [run for run in runs if run.config.get("preset") not in ("one-rate", "ablations", "pretrained")]
+    """All but the studies in which nothing is tuned."""
+    return [run for run in runs if run.config.get("preset") not in UNTUNED]
 
 
 def named(runs: Iterable[Run], name: str) -> Run | None:
     """The run that has this name among the committed ones, if it is there."""
     return next((run for run in runs if run.name == name), None)
-
-
-def only(rows: Sequence[Row], **values: Any) -> list[Row]:
-    """The rows that have these values."""
-    return [row for row in rows if all(row[name] == values[name] for name in values)]

@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from sharpening.figures.report.blocks import Cell, Section, Table, figures_of, link, told, whole_table
 from sharpening.figures.report.keys import Run, best, named, of_tuned
+from sharpening.figures.tables.studies import MEASURES
 
 HELD_OUT = ("held_out/pass@1", "held_out/pass@8", "held_out/pass@64", "held_out/solution_diversity")
 AUDITED = ("sharpening_slope", "expected_slope", "hill_1")
@@ -19,7 +20,6 @@ LAPTOP = (
     "sharpening audit --model models/laptop runs/laptop_plain_rl/model runs/laptop_ds/model",
 )
 STUDY = "study"
-MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
 STANDINGS = (("pass_at_k", 1), ("pass_at_k", 8), ("pass_at_k", 64), ("effective_answers", 0), ("slope", None))
 SETTING = ("prompts_per_step", "group_size", "num_steps", "schedule", "learning_rate")
 
@@ -124,7 +124,7 @@ def study(runs: Sequence[Run]) -> Section:
     """The study of tuned methods in a small transformer: outcomes, standings, theory, and the first stage."""
     section = Section("study", "The study: methods tuned, in a small transformer")
     found = tables_of(of_tuned(runs))
-    if not any(run and run.config.get("preset") == "full" for run in found.values()):
+    if any(run and run.config.get("preset") == "smoke" for run in found.values()):
         section.say(
             "What there is comes from a trial of smoke size: it shows that all parts work, and decides nothing."
         )
@@ -147,8 +147,10 @@ def study(runs: Sequence[Run]) -> Section:
 
 
 def tables_of(runs: Sequence[Run]) -> dict[str, Run | None]:
-    """The tables of the best study among these runs."""
-    return {name: best(runs, command=STUDY, table=name) for name in ("outcomes", "summary", "predictions", "runs")}
+    """The tables of the best study among these runs; of one that ended before its comparison there is one."""
+    first = best(runs, command=STUDY, table="summary") or best(runs, command=STUDY, table="runs")
+    same = [run for run in runs if first and {**run.config, "table": ""} == {**first.config, "table": ""}]
+    return {name: best(same, table=name) for name in ("outcomes", "summary", "predictions", "runs")}
 
 
 def show_comparison(section: Section, found: Mapping[str, Run | None]) -> None:

@@ -7,6 +7,7 @@ from math import isfinite
 from statistics import mean, stdev
 from typing import Any
 
+from sharpening.figures.drawing.studies import AGAIN
 from sharpening.figures.tables import text
 
 Row = Mapping[str, Any]
@@ -29,7 +30,6 @@ PLAINLY = {
     "ds centred": "DS, bonus centred",
     "rarity_maxrl": "`rarity_maxrl`, ours",
 }
-AGAIN = "plain gentler"  # tries the settings of plain RL, by another rule
 SHARES = (0.5, 0.75, 0.9)  # of the most that plain RL gained in pass@1
 MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
 WORDS = {

@@ -114,14 +114,14 @@ def rescored(
 
 
 def correct_part(audited: Audited) -> Audited:
-    """An exact audit without its wrong answers, as `audit` gives it with `only_correct`."""
+    """An audit without wrong answers: exact ones as `audit` gives with `only_correct`, others without spellings."""
     chosen = np.flatnonzero(audited.correct).tolist()
     return audited._replace(
         tokens=[audited.tokens[place] for place in chosen],
         correct=audited.correct[chosen],
         log_prob=audited.log_prob[chosen],
-        rows=[audited.rows[place] for place in chosen],
-        answer=range(len(chosen)),
+        rows=[audited.rows[place] for place in chosen] if audited.is_exact else (),
+        answer=range(len(chosen)) if audited.is_exact else (),
     )
 
 

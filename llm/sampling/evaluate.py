@@ -110,7 +110,12 @@ def evaluate(
         ids = [models.prompt_ids(tokenizer, task.prompts[place]) for place in places]
         seed = int(np.random.SeedSequence([settings.seed, index]).generate_state(1)[0])
         while (completions := _if_it_fits(sampler, ids, settings, batch, seed)) is None:
-            if batch == 1 or share.in_step:
+            if share.in_step and batch > 1:
+                raise ValueError(
+                    f"memory ran out for {batch} completions at once, and processes that share weights cannot go on "
+                    "with fewer: want fewer evaluation_samples, or a smaller max_tokens"
+                )
+            if batch == 1:
                 raise ValueError(
                     "--batch: memory ran out for 1 completion at once: want a smaller --max-tokens or model"
                 )

@@ -113,12 +113,6 @@ def weights_sha256(model: Any) -> str:
     return digest.hexdigest()
 
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
 def quantisations(path: Path) -> list[Quantisation]:
     """The kinds of blocks in a GGUF file, the most frequent first."""
     import gguf

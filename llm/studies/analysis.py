@@ -2,7 +2,8 @@
 
 Rows of a study are those of `runs` with the labels of `stages`. Intervals are 95%, of Student's t: of a mean over the
 runs of a contestant, of a difference over pairs with the same warm start and seed. Runs count as independent: intervals
-are for these few warm starts, and say nothing of others. Before training a warm start is one value.
+are for these few warm starts, and say nothing of others. Before training a warm start is one value, where samples were
+drawn the mean over its runs.
 """
 
 from __future__ import annotations
@@ -75,15 +76,16 @@ def summary(rows: Sequence[Row], num_steps: int) -> Iterator[dict[str, Any]]:
     stage_of = {row["contestant"]: row["stage"] for row in in_stage}
     keys = sorted({(row["quantity"], row["at"]) for row in in_stage if row["step"] == num_steps})
     of: dict[tuple[str, str, float], Values] = defaultdict(dict)
-    base: dict[tuple[str, float], dict[int, float]] = defaultdict(dict)
+    base: dict[tuple[str, float], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in in_stage:
         run, value = (row["warm_start"], row["seed"]), float(row["value"])
         if row["step"] == num_steps:
             of[row["contestant"], row["quantity"], row["at"]][run] = value
         elif row["step"] == 0:
-            base[row["quantity"], row["at"]][row["warm_start"]] = value
+            base[row["quantity"], row["at"]][row["warm_start"]].append(value)
     for quantity, at in sorted(base):
-        yield _row("", "before", quantity, at, interval(np.array(list(base[quantity, at].values()))))
+        starts = [found[0] if len(set(found)) == 1 else float(np.mean(found)) for found in base[quantity, at].values()]
+        yield _row("", "before", quantity, at, interval(np.array(starts)))
     for name in stage_of:
         for quantity, at in keys:
             mine = of[name, quantity, at]

@@ -52,7 +52,10 @@ class Setting(BaseModel):
 
 
 class Varied(Setting):
-    """A setting with what the study keeps fixed."""
+    """A setting with what the study keeps fixed.
+
+    Kinds of settings are classes of their own: a field more in `Setting` would give every stored run another id.
+    """
 
     temperature: float = 1.0
     false_positives: float = 0.0  # chance that the verifier marks a wrong completion correct, while training

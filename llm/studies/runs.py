@@ -4,7 +4,7 @@ The audit lists every answer, so a run's numbers have no sampling noise: what is
 which problems are held out. Problems of the audit are the same for all runs of a stage and of one warm start.
 
 Rows: `quantity`, `step` (updates made), `at` (k of pass@k, the number of problems of a slope, nats of a curve, a single
-problem's place, else 0) and `value`. Step 0 is the model before training.
+problem's place, the size of a group, else 0) and `value`. Step 0 is the model before training.
 """
 
 from __future__ import annotations

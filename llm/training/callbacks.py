@@ -173,7 +173,16 @@ class Evaluation(TrainerCallback):
     def __init__(self, trained: Any, task: Task, config: RunConfig) -> None:
         """Takes the trainer whose model is looked at."""
         self.trained, self.task, self.config = trained, task, config
-        self.rows: list[Row] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Forgets the look after what was the last step when the run had fewer."""
+        last = state.global_step
+        if last % self.config.evaluate_every and last < state.max_steps:
+            state.log_history = [
+                row
+                for row in state.log_history
+                if row["step"] != last or not any(name.startswith("held_out/") for name in row)
+            ]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Before the first step."""

@@ -196,7 +196,8 @@ class RunConfig(BaseModel):
         for name, tasks in ONLY_WITH.items():
             value = getattr(self, name)
             if self.task not in tasks and value != RunConfig.model_fields[name].get_default(call_default_factory=True):
-                raise ValueError(f"{name}: {value!r}: it means nothing with task {self.task}, only with {tasks[-1]}")
+                others = ", ".join(tasks)
+                raise ValueError(f"{name}: {value!r}: it means nothing with task {self.task}, only with {others}")
         if self.held_out and not self.evaluation_problems:
             raise ValueError("evaluation_problems: 0: want 1 or more with held_out, or no held_out")
 

@@ -155,7 +155,7 @@ def _sampling(shape: Shape, rows: int, length: int) -> int:
 
 def _scoring(config: RunConfig, shape: Shape, length: int) -> int:
     """Of held-out samples: what draws them, or their logits and cache."""
-    if not config.evaluation_problems or (config.task != "countdown" and not config.held_out):
+    if not config.evaluation_problems or (config.task not in ("countdown", "lists") and not config.held_out):
         return 0
     settings = evaluate.Settings()
     rows = min(settings.batch, settings.slice_size * config.evaluation_samples)

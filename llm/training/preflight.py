@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import torch
 from safetensors import safe_open
 from transformers import AutoConfig, AutoModelForCausalLM
@@ -172,10 +173,10 @@ def _try_verifier(task: Task, solutions: Mapping[int, str]) -> None:
 
 
 def memory_there() -> int:
-    """Free bytes on the GPU, or of the machine where there is none."""
+    """Free bytes on the GPU, or those of the machine that can be had where there is none."""
     if torch.cuda.is_available():
         return int(torch.cuda.mem_get_info(int(os.environ.get("LOCAL_RANK", "0")))[0])
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return int(psutil.virtual_memory().available)
 
 
 def _gpu_memory() -> int:

@@ -48,7 +48,7 @@ def _countdown(options: ModelOptions, made_for: dict[str, Any]) -> Asked:
         about={"problems": about, "format": options.text_format},
         audit=lambda lm, problem: exact.audit(lm, problem, **given, batch=options.batch),
         refuse=lambda name, lm, audits: unlisted.refuse(name, lm, audits, **given),
-        texts=lambda lm, one: lm.tokenizer.batch_decode([row[:-1] for row in one.tokens]),
+        texts=lambda lm, one: exact.answer_texts(lm, one.tokens),
         spellings=exact.spellings,
     )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from time import sleep
-from typing import Any
 
 from pydantic import Field
 
@@ -36,13 +35,14 @@ def live(options: LiveOptions) -> int:
     files.refuse_as_file("to", page)
     said: set[str] = set()
     last, written = -1, ""
-    before: list[dict[str, Any]] = []
+    before = b""
     while True:
         path = folder / "rows.csv"
-        rows = store.read_rows(path, is_growing=True) if path.exists() else []
-        is_stopped = bool(rows) and rows == before and not folder_lock.is_taken(folder)
+        now = path.read_bytes() if path.exists() else b""
+        rows = store.read_rows(path, is_growing=True) if now else []
+        is_stopped = bool(rows) and now == before and not folder_lock.is_taken(folder)
         is_whole = (folder / "model").is_dir() and any(row["step"] == num_steps for row in rows)
-        is_done, before = options.once or is_whole or is_stopped, rows
+        is_done, before = options.once or is_whole or is_stopped, now
         steps = list(dict.fromkeys(int(row["step"]) for row in rows))
         for step in (step for step in (steps if is_done else steps[:-1]) if step > last):  # rows of the last may come
             print(pages.line(rows, step, num_steps), flush=True)

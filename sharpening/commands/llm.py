@@ -82,9 +82,11 @@ def llm(options: LlmOptions) -> int:
     run = Path(options.out) / "llm" / store.run_id("llm", identity)
     folder = Path(options.folder or Path("runs") / run.name)
     if not store.verify_run(run) and not options.dry_run:
-        _print("note: this run is stored: nothing was trained", to=sys.stderr)
-        _print(_closing(store.read_rows(run / "rows.csv"), run, folder))
-        return 0
+        if (folder / "model").is_dir():
+            _print("note: this run is stored: nothing was trained", to=sys.stderr)
+            _print(_closing(store.read_rows(run / "rows.csv"), run, folder))
+            return 0
+        _print(f"note: this run is stored, but {folder / 'model'} is not there: it is trained again", to=sys.stderr)
     with contextlib.ExitStack() as stack:
         found = stack.enter_context(problems.opened(config, model))
         if found.num_left_out:
@@ -136,7 +138,7 @@ def _files(config: RunConfig) -> dict[str, str]:
         names["method"] = config.method.rpartition(":")[0]
     if config.adapter:
         names["adapter"] = f"{config.adapter}/adapter_model.safetensors"
-    return {what: files.read(Path(name))[1] for what, name in names.items() if name}
+    return {what: files.sha256(Path(name)) for what, name in names.items() if name}
 
 
 def need_trl() -> None:
@@ -244,14 +246,18 @@ def _shown_as_note(show: Callable[..., None]) -> Callable[..., None]:
 
 
 def _refuse_other_run(folder: Path, identity: dict[str, Any], num_made: int) -> None:
-    """Raises ValueError, naming what differs, where the folder has another run; only steps may be others."""
+    """Raises ValueError, naming what differs, where the folder has another run.
+
+    Only steps may be others, and only where the learning rate does not depend on how many are to come.
+    """
     where, path = f"--folder: {str(folder)!r}", folder / RUN_FILE
     if not path.exists():
         if _is_first_process() and folder.exists() and any(folder.iterdir()):
             raise ValueError(f"{where}: it has files that are not of a run: want a new or empty folder")
         return
     there, here = (_flat(one) for one in (json.loads(path.read_text(encoding="utf-8")), identity))
-    differing = [name for name in {**there, **here} if name != "steps" and there.get(name) != here.get(name)]
+    free = {"steps"} if here.get("trl.lr_scheduler_type", "constant").startswith("constant") else set()
+    differing = [name for name in {**there, **here} if name not in free and there.get(name) != here.get(name)]
     if differing:
         name = differing[0]
         is_file = name.startswith(("files.", "weights."))

@@ -51,7 +51,7 @@ def model(options: ModelFolderOptions) -> int:
             lm, origin, rounding = models.load(str(options.gguf), device="cpu"), str(options.gguf), ""
         else:
             path = stack.enter_context(_file(options, source))
-            found = gguf_models.file_sha256(path)
+            found = files.sha256(path)
             if source is not None and found != source.file_sha256:
                 raise ValueError(f"{path}: its SHA-256 is {found}: want {source.file_sha256}")
             source = next((one for one in gguf_models.SOURCES.values() if one.file_sha256 == found), None)

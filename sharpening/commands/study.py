@@ -90,7 +90,7 @@ def study(options: StudyOptions) -> int:
         work.compute(list(runs.others(chosen[protocol.PLAIN].learning_rate)))
     found = list(analysis.summary(work.rows, plan.setting.steps))
     outcomes = analysis.outcomes(found, work.rows, plan.setting.steps)
-    transferred = confirm.TRANSFERRED if plan.preset else None
+    transferred = confirm.TRANSFERRED if plan.preset == "laptop" else None  # of that warm start's gradients
     predictions = confirm.rows_of(work.rows, plan.setting.steps, transferred)
     say = functools.partial(study_tables.report, work.rows, found, outcomes, predictions)
     print(say(printed_width()))
@@ -167,9 +167,14 @@ class _Work:
         return found
 
     def adapters(self) -> dict[str, Path]:
-        """The files of the adapters of runs that are known here, by the names they are stored under."""
-        folders = {task.name: self.folder / _key(task) for task in self.tasks}
-        return {f"{name}/{path.name}": path for name, one in folders.items() for path in sorted(one.glob("adapter_*"))}
+        """The files of the runs' adapters by the names they are stored under: as made here, else as stored before."""
+        stored = Path(self.options.out) / "llm" / store.run_id("llm", self.config("runs"))
+        return {
+            f"{task.name}/{path.name}": path
+            for task in self.tasks
+            for folder in (stored / task.name, self.folder / _key(task))
+            for path in sorted(folder.glob("adapter_*"))
+        }
 
     def config(self, table: str) -> dict[str, Any]:
         """What determines a table."""

@@ -32,6 +32,15 @@ def read(path: Path) -> tuple[str, str]:
         raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
 
 
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file of any kind; raises ValueError for one that cannot be read."""
+    try:
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror or error}") from None
+
+
 def named(path: Path) -> str:
     """What messages call a file that is read."""
     return "standard input" if path == STDIN else str(path)
