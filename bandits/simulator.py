@@ -95,7 +95,7 @@ def run_streams(seed: int, runs: Sequence[int]) -> list[np.random.Generator]:
 
 
 def advantages(setup: Setup, log_prob: Floats, batch: Rollouts) -> Floats:
-    """The advantage of every completion under the policy that drew it.
+    """The advantage of every completion under the policy that drew it; a user's function sees one run at a time.
 
     Shapes:   log_prob: (num_runs, num_groups, group_size), nats. Returns the same shape.
     """
@@ -109,7 +109,13 @@ def advantages(setup: Setup, log_prob: Floats, batch: Rollouts) -> Floats:
     }
     names = table.named(setup.method.advantage, table.INPUTS)
     inputs = {name: made[name]() for name in names}
-    return np.asarray(calls.group_advantages(setup.method, inputs, setup.parameters))
+    if not setup.method.is_own:
+        return np.asarray(calls.group_advantages(setup.method, inputs, setup.parameters))
+    each = [{name: values[run] for name, values in inputs.items()} for run in range(len(log_prob))]
+    found = np.stack([calls.group_advantages(setup.method, one, setup.parameters) for one in each])
+    if bad := int((~np.isfinite(found)).sum()):
+        raise ValueError(f"method: {setup.method.id}: it gave {bad} advantages that are NaN or infinite")
+    return found
 
 
 def gradient(setup: Setup, now: Softmax, hits: Hits, pushed: Floats, climb: Floats) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from sharpening.figures.style import STYLE, scaled
 
@@ -44,7 +45,19 @@ def render(
 
 def _saved(figure: Figure, kind: str, factor: float) -> bytes:
     """A figure that was not saved before: saving one moves what is laid out, and the next file would be another."""
+    of_ticks = _tick_labels(figure)
+    for text in figure.findobj(Text, include_self=False):
+        if text not in of_ticks:  # a name of a file may hold any sign
+            text.set_parse_math(False)
     figure.set_size_inches(figure.get_figwidth() * factor, figure.get_figheight() * factor)
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, dpi=PNG_DPI, metadata=NO_DATE[kind])
     return buffer.getvalue()
+
+
+def _tick_labels(figure: Figure) -> set[Text]:
+    """The labels of ticks, which write powers of ten as mathematics."""
+    ticks = (
+        tick for ax in figure.axes for axis in (ax.xaxis, ax.yaxis) for tick in (*axis.majorTicks, *axis.minorTicks)
+    )
+    return {label for tick in ticks for label in (tick.label1, tick.label2)}

@@ -18,6 +18,7 @@ from sharpening.theory.policies import Problem
 
 WEIGHT_COLUMNS = ("probability", "count")
 LABELS = {"1": 1.0, "1.0": 1.0, "true": 1.0, "0": 0.0, "0.0": 0.0, "false": 0.0}
+NO_ANSWER = "(no answer)"
 MOST_LISTED = 6  # problems in an error line
 HEADER = "a header of the columns answer, correct, and probability or count, separated by commas"
 
@@ -77,7 +78,7 @@ def counted(samples: Iterable[Record], name: str, problem: str | None) -> tuple[
     num_given: dict[str, int] = {}
     num_right: dict[str, int] = {}
     problems: dict[str, None] = {}
-    num_unscorable = 0
+    num_unscorable, kept = 0, []
     for sample in samples:
         problems[sample.problem] = None
         if sample.problem != (problem or next(iter(problems))):
@@ -85,13 +86,18 @@ def counted(samples: Iterable[Record], name: str, problem: str | None) -> tuple[
         if sample.num_correct is None:
             num_unscorable += sample.num_samples
             continue
-        answer = sample.answer or sample.text
+        kept.append(sample)
+    has_answers, num_without = any(sample.answer for sample in kept), 0
+    for sample in kept:
+        answer = sample.answer or (NO_ANSWER if has_answers and sample.answer is not None else sample.text)
+        num_without += sample.num_samples * (answer is NO_ANSWER)
         if answer is None:
             raise ValueError(f"{name} {sample.unit} {sample.line}: it has no answer and no text: want one of them")
         num_given[answer] = num_given.get(answer, 0) + sample.num_samples
-        num_right[answer] = num_right.get(answer, 0) + sample.num_correct
+        num_right[answer] = num_right.get(answer, 0) + (sample.num_correct or 0)
     _refuse_problem(problem, problems, name)
     notes = [f"{num_unscorable} samples could not be scored and are left out"] if num_unscorable else []
+    notes += [f"{num_without} samples have no answer, which counts as one answer"] if num_without else []
     if num_mixed := sum(0 < num_right[answer] < count for answer, count in num_given.items()):
         notes.append(f"{num_mixed} answers are marked correct in one sample and wrong in another: most marks count")
     records = {answer: (count, float(2 * num_right[answer] > count)) for answer, count in num_given.items()}

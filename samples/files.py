@@ -100,16 +100,20 @@ def pooled(paths: Mapping[str, Path], name: str, file_format: str | None, fields
         samples = tally.samples(name, found.metric, found.notes)
     except ValueError as error:
         raise named(error, name) from None
+    mark = "" if found.file_format == "own" else f"{found.metric} of {found.file_format}"
+    samples = dataclasses.replace(samples, mark=mark)
     if fields.answer is not None and not tally.has_answers:
         raise ValueError(f"{name}: no sample has the field {fields.answer!r}: want another --answer, or none")
     return samples, together
 
 
-def answers_of(path: Path, name: str, problem: str | None) -> tuple[AnswerTable, list[str], str]:
+def answers_of(
+    path: Path, name: str, problem: str | None, fields: Fields = NO_FIELDS
+) -> tuple[AnswerTable, list[str], str]:
     """The answers to one problem in a file of samples, what is doubtful about them, and the SHA-256 of the file."""
     found = Found()
     with opened(path, name) as source:
-        records = list(table.records(source.table(), None, Fields(), found))
+        records = list(table.records(source.table(), None, fields, found))
         sha256 = source.sha256()
     counts, notes = answers.counted(records, name, problem)
     return counts, [*found.notes, *notes], sha256

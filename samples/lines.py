@@ -173,7 +173,10 @@ def text_table(stream: BinaryIO | io.BufferedIOBase) -> Table:
         return Table("an empty file", iter(()))
     number, text = first[0], first[1].lstrip(BLANK)
     if text[0] == "{" and _is_json(text):
-        return Table("JSON Lines", _json_rows(itertools.chain([first], lines)))
+        second = next((pair for pair in lines if pair[1].strip(BLANK)), None)
+        if second is None and (columns := _columns(parsed(text, f"line {number}"))):
+            return _column_table(columns)
+        return Table("JSON Lines", _json_rows(itertools.chain([first], [second] if second else [], lines)))
     second = next(lines, None)
     whole = itertools.chain([first], [second] if second else [], lines)
     is_next_json = second is not None and second[1].lstrip(BLANK).startswith("{")
@@ -185,7 +188,27 @@ def text_table(stream: BinaryIO | io.BufferedIOBase) -> Table:
     if isinstance(document, list):
         items = (Row("item", n, _object(each, f"item {n}")) for n, each in enumerate(document, start=1))
         return Table("a JSON list of objects", items)
+    if columns := _columns(document):
+        return _column_table(columns)
     return Table("a JSON document", iter([Row("line", number, document)]))
+
+
+def _columns(document: Any) -> dict[str, list[Any]]:
+    """The columns of a table as pandas writes it, more than one row of lists or of objects by row; else none."""
+    if not isinstance(document, dict) or not document:
+        return {}
+    columns = list(document.values())
+    if all(isinstance(one, list) for one in columns) and len(columns[0]) > 1 and len(set(map(len, columns))) == 1:
+        return document
+    is_by_row = all(isinstance(one, dict) and one.keys() == columns[0].keys() for one in columns)
+    if is_by_row and len(columns[0]) > 1 and all(name.isdecimal() for name in columns[0]):
+        return {name: list(one.values()) for name, one in document.items()}
+    return {}
+
+
+def _column_table(columns: Mapping[str, list[Any]]) -> Table:
+    rows = (dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True))
+    return Table("a JSON table by columns", (Row("item", n, row) for n, row in enumerate(rows, start=1)))
 
 
 def _is_json(text: str) -> bool:

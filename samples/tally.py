@@ -24,6 +24,7 @@ Counts = NDArray[np.int64]
 
 EMPTY = ": the file is empty: want at least one sample"
 WHOLE = "all"  # id of the one record that holds all samples of a problem
+FEW = 0.05  # of the pairs of a problem and a seed: if no more have several samples, they may be there by mistake
 CHANCE_REPEATS = 0.05  # the most samples with the text of another that pass unmentioned
 LONGEST_ANSWER = 64  # characters; of longer answers a digest of 16 bytes is kept
 NUM_SUBSETS = 20_000  # random subsets for maj@k over all problems: a standard error of at most .5/sqrt(20000) = .0035
@@ -93,7 +94,8 @@ class _Cell:
 class Samples:
     """The counts of one model; `answers` is None where its file has none.
 
-    `documents` says what each problem is where a name alone does not: None, or a text that another problem has not.
+    `documents` says what each problem is where a name alone does not: None, or a text that another problem has not;
+    `mark` is the field that said what is correct, with its format, where a format has several.
 
     Shapes:   num_samples, num_correct: (num_problems, num_seeds); answers[problem][seed]; documents: (num_problems,).
     """
@@ -106,6 +108,7 @@ class Samples:
     answers: tuple[tuple[Answers, ...], ...] | None = None
     notes: tuple[str, ...] = ()
     documents: tuple[str | None, ...] = ()
+    mark: str = ""
 
     @cached_property
     def largest_k(self) -> int:
@@ -235,6 +238,12 @@ class Tally:
         if len({seed for _, seed in cells}) > 1 and all(cell.num_samples == 1 for cell in cells.values()):
             found.append("no problem has two samples of one seed: the seed is taken as the id of a sample")
             cells = _pooled(cells)
+        several = sum(cell.num_samples > 1 for cell in cells.values())
+        if len({seed for _, seed in cells}) > 1 and 0 < several <= FEW * len(cells):
+            found.append(
+                f"{several} of {len(cells)} pairs of a problem and a seed have several samples, all others one: if "
+                "seeds are ids of samples, leave the repeated ones out, and n is their number"
+            )
         seeds = tuple(dict.fromkeys(seed for _, seed in cells))
         everywhere = dict.fromkeys(problem for problem, _ in cells)
         problems = tuple(problem for problem in everywhere if all((problem, seed) in cells for seed in seeds))

@@ -132,6 +132,19 @@ def test_the_least_size_of_a_method_for_pairs_is_found():
     assert motion.outside_the_class(flow_named("mixture"), np.random.default_rng(0)) is None
 
 
+@pytest.mark.parametrize("depth", [15.0, 30.0, 100.0, 500.0])
+def test_what_pays_only_very_rare_correct_answers_is_outside_the_class(depth: float):
+    """The answer is rarer than any that random policies have."""
+
+    def pays_the_rarest(reward, correct, log_prob):
+        return reward - reward.mean(-1)[..., None] + 2.0 * correct * (log_prob < -depth)
+
+    flow = flow_of(pays_the_rarest)
+    outside = motion.outside_the_class(flow, np.random.default_rng(0))
+    assert outside is not None
+    assert outside.log_policy.min() < -depth
+
+
 def test_what_depends_on_length_alone_is_outside_the_class():
     outside = motion.outside_the_class(flow_named("tokens"), np.random.default_rng(0))
     assert outside is not None

@@ -232,6 +232,19 @@ def test_methods_of_a_users_file_run(tmp_path):
     assert len(list(analysis.simulate(specification))) == 5 * 14
 
 
+def test_a_function_of_the_user_sees_the_groups_of_one_run(tmp_path):
+    """(num_groups, group_size), as the pages promise: what it takes over the batch does not mix independent runs."""
+    text = "def mine(reward):\n    assert reward.shape == (3, 4)\n    return reward - reward.mean()\n"
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    prompts = {"base_policy": None, "correct": None, "base_logits": (0, 1, 0), "solves": np.eye(3).tolist()}
+    fields = {"method": f"{tmp_path / 'mine.py'}:mine", **prompts}
+    many, few = (_records(**fields, num_runs=number)[-1][1] for number in (8, 3))
+    assert many[:3].tobytes() == few.tobytes()
+    (tmp_path / "mine.py").write_text("def mine(reward):\n    return reward * float('nan')\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="mine: it gave 24 advantages that are NaN or infinite"):
+        _records(**fields, num_runs=2)
+
+
 @pytest.mark.slow
 def test_a_specification_that_cannot_be_run_is_one_line(tmp_path, capsys, monkeypatch):
     """A line of its matrix, its groups, and what is no JSON at all."""

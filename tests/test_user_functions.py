@@ -80,6 +80,12 @@ def test_a_wrong_shape_is_named(user_file):
         calls.group_advantages(calls.resolve(f"{user_file}:flat"), rollouts())
 
 
+def test_what_is_no_real_number_is_refused(tmp_path):
+    (tmp_path / "x.py").write_text("def mine(reward):\n    return reward * 1j\n")
+    with pytest.raises(ValueError, match="mine returned complex128: want real numbers"):
+        calls.group_advantages(calls.resolve(f"{tmp_path / 'x.py'}:mine"), rollouts())
+
+
 @pytest.mark.parametrize(
     ("function", "message"),
     [

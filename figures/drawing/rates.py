@@ -54,7 +54,7 @@ def _draw_shifts(panel: Axes, rows: Sequence[Row], looks: Mapping[str, dict[str,
         found = [row for row in select(rows, part=WHOLE, law=law, quantity="bin_shift") if row["k"] in before]
         panel.plot([before[row["k"]] for row in found], [row["value"] for row in found], **look)
     panel.axhline(0, color="0.5", linewidth=0.6)
-    reach = min(before.values()) - 0.5, max(before.values()) + 0.5
+    reach = min(before.values(), default=0.0) - 0.5, max(before.values(), default=0.0) + 0.5
     shown = [rate for rate in TICKS if reach[0] <= np.log(rate / (1 - rate)) <= reach[1]]
     panel.set_xticks([np.log(rate / (1 - rate)) for rate in shown], [f"{rate:g}" for rate in shown], rotation=45)
     panel.set(xlabel="success rate before (log-odds scale)", ylabel="shift of log-odds", xlim=reach)

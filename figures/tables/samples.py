@@ -97,7 +97,9 @@ def _curves(
 
 
 def _band_cell(rows: Sequence[Row]) -> str:
-    """The bounds of the one row that hold at all k at once."""
+    """The bounds of the one row that there is that hold at all k at once; else a dash."""
+    if not rows:
+        return "-"
     low, high = (number(rows[0][f"band_{end}"], "+") for end in ("low", "high"))
     return f"[{low}, {high}]"
 

@@ -20,7 +20,8 @@ from sharpening.samples.tally import Record
 WORDS = {"true": True, "false": False, "": None, "nan": None}
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII)
 MARKS = "0, 1, true or false"
-LARGEST_COUNT = 1e9
+LARGEST_COUNT = 10**9
+SAYS_SO = re.compile(r"(?<![a-z])(acc|correct|exact|grade|judge|match|pass|reward|score|solved|success|verif)", re.I)
 MOST_LISTED, LONGEST_LIST = 12, 200
 
 
@@ -219,6 +220,13 @@ def first_there(row: Row, names: Sequence[str], chosen: str | None) -> str:
     raise row.fault(f"field {there!r} is here, and rows before have only {chosen!r}: want one of them in every row")
 
 
+def guessed(name: str) -> list[str]:
+    """A note where the one field that could be the mark has a name that does not say that it is."""
+    if SAYS_SO.search(name):
+        return []
+    return [f"correct is taken from {shown(name)}, the only field of numbers: if it is another, name it with --metric"]
+
+
 def only(names: Sequence[str], what: str) -> str:
     """The one name; raises ValueError where there are several or none."""
     if len(names) == 1:
@@ -234,7 +242,7 @@ def count_of(row: Row, name: str, least: int) -> int:
     number = scalar(value)
     is_number = isinstance(number, int | float) and not isinstance(number, bool)
     if not is_number or not least <= number <= LARGEST_COUNT or number != int(number):
-        raise row.fault(f"{name} is {shown(value)}: want an integer from {least}")
+        raise row.fault(f"{name} is {shown(value)}: want an integer from {least} to {LARGEST_COUNT}")
     return int(number)
 
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | doc_id | number | the problem |
 | doc_hash | text | what the document is: another hash under the same doc_id is another task |
+| doc | any | the document, where there is no doc_hash |
 | resps | list of lists | a list a request; with one request it holds the generations |
 | filtered_resps | list | what the filter left of them: the answers |
 | filter | text | its name (not in old files): METRIC,FILTER is how lm-eval itself names a score |
@@ -16,6 +17,8 @@ ifeval are, is no list of samples.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -80,12 +83,14 @@ class _Reader:
         names = _pass_at_k(row)
         if self.fields.metric is None:
             metric = _only_metric(row, names)
+            if not self.metric and not isinstance(row.fields.get("metrics"), list):
+                self.found.notes += shared.guessed(metric)
             if metric != (self.metric or metric):
                 raise row.fault(f"the metric is {metric}, in rows before {self.metric}: want its name after --metric")
             self.metric = metric
         self.found.metric = self.metric
         problem, value = shared.name_of(row, self.fields.problem or "doc_id"), shared.value_of(row, self.metric)
-        document = shared.text_of(row, "doc_hash") if self.fields.problem is None else None
+        document = _document(row) if self.fields.problem is None else None
         num_generations = _num_generations(row)
         if PASS_AT_K.fullmatch(self.metric):
             self._refuse_threshold(row)
@@ -136,6 +141,14 @@ class _Reader:
             )
 
 
+def _document(row: Row) -> str | None:
+    """The hash of the document; where old files have none, what lm-eval makes it of."""
+    if row.fields.get("doc_hash") is None and row.fields.get("doc") is not None:
+        text = json.dumps(row.fields["doc"], indent=2, ensure_ascii=False)
+        return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+    return shared.text_of(row, "doc_hash")
+
+
 def _pass_at_k(row: Row) -> dict[int, str]:
     """The fields that are pass@k, by k: those that are there and those that are told."""
     told = row.fields.get("metrics")
@@ -160,7 +173,7 @@ def _only_metric(row: Row, names: dict[int, str]) -> str:
 
 def _is_score(value: Any) -> bool:
     values = value if isinstance(value, list) else [value]
-    return all(isinstance(each, int | float | None) for each in values)
+    return all(isinstance(shared.scalar(each), int | float | None) for each in values)
 
 
 def _num_generations(row: Row) -> int:

@@ -8,11 +8,13 @@
 | seed | text, number | the trained checkpoint |
 | sample | text, number | the sample's id: not twice in a file; counts only where correct is one mark |
 | completion, generation, response, output | text | the sample itself, to notice texts that are there twice |
+| question, prompt | text | to notice problems of one name that are different ones |
 | n, c | integers | counts of samples and of correct ones, if there is no correct; the problem may be `id` here |
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -23,6 +25,7 @@ from sharpening.samples.lines import Row
 from sharpening.samples.tally import Record
 
 PROBLEMS = ("problem", "problem_id")
+QUESTIONS = ("question", "prompt")
 TEXTS = ("completion", "generation", "response", "output")
 
 
@@ -40,6 +43,7 @@ def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Recor
     """The records of the rows."""
     metric, answer = fields.metric or "correct", fields.answer or "answer"
     found.metric, has_counts, problem = metric, None, None
+    doubts = _Doubts()
     for row in rows:
         if has_counts is None:
             has_counts = fields.metric is None and "correct" not in row.fields and {"n", "c"} <= row.fields.keys()
@@ -51,7 +55,42 @@ def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Recor
         if has_counts:
             yield _counts(row, problem)
         else:
-            yield from _samples(row, problem, metric, answer, fields)
+            yield from doubts.passed(row, _samples(row, problem, metric, answer, fields))
+    found.notes += doubts.notes()
+
+
+class _Doubts:
+    """What can only be seen of all rows: whether a problem has one text, and whether marks are counts."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.others: set[str] = set()
+        self.num_rows: Counter[str] = Counter()
+        self.largest_n = 0.0
+
+    def passed(self, row: Row, records: Iterable[Record]) -> Iterator[Record]:
+        """The records of a row, once it is looked at."""
+        text = shared.text_of(row, *QUESTIONS)
+        for record in records:
+            if text is not None and self.texts.setdefault(record.problem, short := tally.digest(text)) != short:
+                self.others.add(record.problem)
+            self.num_rows[record.problem] += 1
+            number = shared.scalar(row.fields.get("n"))
+            self.largest_n = max(self.largest_n, number if isinstance(number, int | float) else 0)
+            yield record
+
+    def notes(self) -> Iterator[str]:
+        """What to look at; raises ValueError where counts were read as marks."""
+        if self.largest_n > 1 and set(self.num_rows.values()) == {1}:
+            raise ValueError(
+                f": each problem is there once, with correct 0 or 1 and n up to {self.largest_n:g}: want the number of "
+                "correct ones named c, or no n beside marks"
+            )
+        if self.others:
+            yield (
+                f"{len(self.others)} problems have several texts under one name: if they are different ones, say with "
+                "--problem what tells them apart"
+            )
 
 
 def _has_counts(row: Mapping[str, Any]) -> bool:

@@ -30,6 +30,7 @@ def records(rows: Iterable[Row], fields: Fields, found: Found) -> Iterator[Recor
     if fields.metric is None:
         rows = list(rows)
         found.metric = _reward(rows)
+        found.notes += shared.guessed(found.metric)
     else:
         found.metric = fields.metric
     for row in rows:

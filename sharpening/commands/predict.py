@@ -17,8 +17,11 @@ from sharpening.figures.tables import theory as tables
 from sharpening.samples import answers
 from sharpening.samples import files as sample_files
 from sharpening.samples.answers import AnswerTable
+from sharpening.samples.formats.fields import Fields
 from sharpening.storage import files, store
 from sharpening.theory.rows import prediction
+
+OF_SAMPLES = ("problem", "metric", "threshold")
 
 
 class PredictOptions(Options):
@@ -33,6 +36,10 @@ class PredictOptions(Options):
         None, description="instead of BASE: verified samples, as evaluate and other tools write them, to be counted"
     )
     problem: NonEmpty | None = Field(None, description="the problem of --samples whose answers are counted")
+    metric: NonEmpty | None = Field(None, description="field of --samples that says which are correct")
+    threshold: float | None = Field(
+        None, allow_inf_nan=False, description="score from which on a sample of --samples is correct"
+    )
     beta: tuple[float, ...] = Field((0.3, 1.0), description="KL strengths of the optima")
     details: bool = Field(False, description="also optima under a KL term, dominance, a global term, and selection")
     json_file: NonEmpty | None = Field(None, alias="json", description="write the predictions as JSON to this file")
@@ -60,7 +67,7 @@ def predict(options: PredictOptions) -> int:
         "file": path.name,
         "sha256": sha256,
         "beta": list(options.beta),
-        **({"problem": options.problem} if options.problem else {}),
+        **{name: given for name in OF_SAMPLES if (given := getattr(options, name)) is not None},
     }
     caption = theory_figures.prediction_caption(path.name, options.beta, store.run_id("theory", config))
     drawn = render.render(
@@ -88,8 +95,9 @@ def _path(options: PredictOptions) -> Path:
     if (options.base is None) == (options.samples is None):
         fault = "missing" if options.base is None else f"{options.base!r}"
         raise ValueError(f"BASE: {fault}: want a CSV of answers, or --samples FILE instead")
-    if options.problem is not None and options.samples is None:
-        raise ValueError(f"--problem: {options.problem!r}: it means nothing without --samples")
+    for name in OF_SAMPLES if options.samples is None else ():
+        if (given := getattr(options, name)) is not None:
+            raise ValueError(f"--{name}: {given!r}: it means nothing without --samples")
     return Path(str(options.base or options.samples))
 
 
@@ -98,7 +106,8 @@ def _answers(options: PredictOptions, path: Path) -> tuple[AnswerTable, str]:
     if options.samples is None:
         text, sha256 = files.read(path)
         return answers.read_answers(io.StringIO(text, newline=""), files.named(path)), sha256
-    table, notes, sha256 = sample_files.answers_of(path, options.samples, options.problem)
+    fields = Fields(metric=options.metric, threshold=options.threshold)
+    table, notes, sha256 = sample_files.answers_of(path, options.samples, options.problem, fields)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     return table, sha256

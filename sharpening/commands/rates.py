@@ -16,12 +16,13 @@ from sharpening.figures.tables import rate_curves as curve_tables
 from sharpening.figures.tables import rates as rate_tables
 from sharpening.samples import comparison, lines
 from sharpening.samples import files as sample_files
-from sharpening.samples.formats.fields import Fields
+from sharpening.samples.formats.fields import Fields, name_of
 from sharpening.samples.rates import curve_file, curve_rows, laws, training
 from sharpening.samples.rates import rows as rate_rows
 from sharpening.storage import files, store
 
 MOST_PARTS = 20
+PROBLEMS = ("problem", "problem_id", "id")  # fields that name one, if --problem is not given
 
 
 class RatesOptions(Options):
@@ -37,6 +38,8 @@ class RatesOptions(Options):
         None, description="file of pass@k curves before and after, alone: set, model, k, ..."
     )
     problem: NonEmpty | None = Field(None, description="field that names the problem")
+    metric: NonEmpty | None = Field(None, description="field that says which samples are correct, as in samples")
+    threshold: float | None = Field(None, allow_inf_nan=False, description="score from which on a sample is correct")
     part: NonEmpty | None = Field(None, description="field of the file before that says which part a problem is of")
     group_size: int = Field(laws.GROUP_SIZE, ge=4, le=256, description="samples of a prompt in a group, in training")
     seed: int = Field(0, ge=0, lt=2**32, description="seed of the folds and of the resampling")
@@ -61,7 +64,8 @@ def rates(options: RatesOptions) -> int:
     for path in [*paths, *([Path(options.training)] if options.training else [])]:
         files.refuse_as_file("json", options.json_file, path)
     files.refuse_as_folder("out", options.out)
-    read = sample_files.read_models(options.files, fields=Fields(problem=options.problem))
+    fields = Fields(metric=options.metric, threshold=options.threshold, problem=options.problem)
+    read = sample_files.read_models(options.files, fields=fields)
     tables = [table for table, _ in read]
     digests = [{"file": table.name, "sha256": sha256} for table, sha256 in read]
     num_draws, windows = None, None
@@ -91,6 +95,7 @@ def rates(options: RatesOptions) -> int:
         "part": options.part,
         "group_size": options.group_size,
         "seed": options.seed,
+        **{name: given for name in ("metric", "threshold") if (given := getattr(options, name)) is not None},
     }
     names = [table.name for table in tables]
     caption = rate_figures.rates_caption(rows, words, names, store.run_id("samples", config))
@@ -114,6 +119,8 @@ def _rates_of_curves(options: RatesOptions, clock: store.Clock) -> int:
         ("--training", options.training),
         ("--part", options.part),
         ("--problem", options.problem),
+        ("--metric", options.metric),
+        ("--threshold", options.threshold is not None),
         ("--seed", "seed" in options.model_fields_set),
     ):
         if value:
@@ -148,14 +155,16 @@ def _texts(known: tuple[laws.Law, ...]) -> tuple[list[str], list[str]]:
 
 def _parts(options: RatesOptions, problems: tuple[str, ...]) -> dict[str, list[str]]:
     """The problems of every value of a field of the file before."""
-    word, field, name = options.files[0], str(options.part), options.problem or "problem"
+    word, field, name = options.files[0], str(options.part), options.problem or ""
     found: dict[str, dict[str, None]] = {}
     for label, path in sample_files.paths_of(word).items():
         with lines.opened(path, label) as source:
             for row in source.table().rows:
                 if field not in row.fields:
                     raise row.fault(f"field {field!r} is missing: want the field that --part names in every row")
-                found.setdefault(str(row.fields[field]), {})[str(row.fields.get(name))] = None
+                name = name or next((one for one in PROBLEMS if one in row.fields), PROBLEMS[0])
+                problem = name_of(row, name) if name in row.fields else ""
+                found.setdefault(str(row.fields[field]), {})[problem] = None
     if not any(set(inside) & set(problems) for inside in found.values()):
         raise ValueError(
             f"--part: {field!r}: {word} names no problem by {name!r}: want --problem with the field that does"

@@ -45,6 +45,7 @@ SINGLE = (
     0.001,
     0.999,
 )  # probabilities of one answer, which random policies seldom have
+DEPTHS = (20.0, 60.0, 200.0, 600.0, 2000.0)  # nats below 0 at which a single answer may lie
 LENGTHS = (3.0, 11.0, 7.0, 2.0)  # numbers of tokens of the four answers
 FINE = 2_000  # probabilities, and as many log-probabilities, at which an advantage is looked at for windows
 NUM_STRETCHES, STRETCH, LEAST_SHARE = 20, 201, 0.001  # probabilities among which each peak is the farthest out
@@ -336,8 +337,8 @@ def outside_the_class(flow: ExpectedFlow, rng: np.random.Generator) -> Outside |
 
     The class is that of claim B4: one advantage for all correct answers and one for all wrong ones, their difference
     a function of Q alone, whatever the lengths. The base policy comes first, then random policies of logits up to 3
-    spreads apart, then such with an answer inside a window or with a probability near an end, last the first ones with
-    answers of several lengths.
+    spreads apart, then such with an answer inside a window or with a probability near an end, the first ones with
+    answers of several lengths, last the base policy with one answer as rare as long answers are.
     """
     number = NUM_DRAWN if flow.num_groups <= MANY_GROUPS else 4
     drawn = policies.log_softmax(3 * rng.normal(size=(number, len(LENGTHS))))
@@ -347,7 +348,13 @@ def outside_the_class(flow: ExpectedFlow, rng: np.random.Generator) -> Outside |
     repeated = 2 if number == NUM_DRAWN else 1  # once, another answer may happen to lie in the same window
     inside = [_with_one_at(rng, mass, arm) for mass, arm in places for _ in range(repeated)][: 4 * number * repeated]
     tried = np.array([flow.problem.base_log_policy, *drawn, *map(policies.log_softmax, inside)])
-    for num_tokens, policies_tried in ((None, tried), (LENGTHS, tried[:3])):
+    base = flow.problem.base_log_policy
+    rare = [np.where(np.arange(len(base)) == arm, -depth, base) for depth in DEPTHS for arm in (0, 2)]
+    for num_tokens, policies_tried in (
+        (None, tried),
+        (LENGTHS, tried[:3]),
+        (None, policies.log_softmax(np.array(rare))),
+    ):
         found = _outside(dataclasses.replace(flow, num_tokens=num_tokens), policies_tried)
         if found is not None:
             return found

@@ -178,6 +178,8 @@ def _call(method: Method, own: Values, **given: Array) -> Array:
     shape = getattr(advantage, "shape", None)
     if shape != want:
         raise ValueError(f"{method.id} returned shape {shape} for inputs of shape {tuple(want)}")
+    if method.is_own and not array_namespace(advantage).isdtype(advantage.dtype, ("real floating", "integral", "bool")):
+        raise ValueError(f"{method.id} returned {advantage.dtype}: want real numbers")
     return advantage
 
 
