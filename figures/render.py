@@ -45,8 +45,9 @@ def render(
 
 def _saved(figure: Figure, kind: str, factor: float) -> bytes:
     """A figure that was not saved before: saving one moves what is laid out, and the next file would be another."""
+    texts = figure.findobj(Text, include_self=False)  # which makes all ticks
     of_ticks = _tick_labels(figure)
-    for text in figure.findobj(Text, include_self=False):
+    for text in texts:
         if text not in of_ticks:  # a name of a file may hold any sign
             text.set_parse_math(False)
     figure.set_size_inches(figure.get_figwidth() * factor, figure.get_figheight() * factor)

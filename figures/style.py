@@ -100,6 +100,6 @@ TUNED = {  # contestants whose strength and learning rate were tuned, on tables 
     "maxrl": LOOKS["maxrl"],
     "unlikeliness": Look("unlikeliness", "#999999", "s", ":"),
     "ips": Look("IPS", "#56B4E9", "h", "--"),
-    "pkpo": LOOKS["pkpo"],
+    "pkpo": Look("PKPO", "#8C510A", "X", "-."),
     "rarity, no difficulty": Look("rarity, no difficulty", "#CC79A7", "d", "--"),
 }

@@ -175,7 +175,10 @@ def _pairs(parts: Sequence[list[str]]) -> tuple[Figure, list[tuple[Any, list[str
 
 
 def _with_legend(fig: Figure) -> Figure:
-    """The figure with one legend above all panels, each label once."""
+    """The figure with one legend above all panels, each label once, and what x is below the last ones."""
+    for ax in fig.axes:
+        if (place := ax.get_subplotspec()) and not place.is_last_row():
+            ax.set_xlabel("")
     of = {label: line for ax in fig.axes for line, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     fig.legend(list(of.values()), list(of), loc="outside upper center", ncols=4)
     return fig
