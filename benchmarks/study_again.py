@@ -1,6 +1,6 @@
 """Runs of a committed study, drawn by lot, made again: are their rows the same to the last bit?
 
-    PYTHONPATH=. python -m benchmarks.study_again 02bff3b4b7a3 [--number 3] [--seed 0]
+    PYTHONPATH=. python -m benchmarks.study_again d0fa4c1ab294 [--number 3] [--seed 0]
 
 In a clone, on the kind of processor that the study was made on: on another one a run is another, as with another seed.
 Runs of tuning and of the comparison are drawn. Exit status 1 where a row differs.
