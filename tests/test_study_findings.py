@@ -23,7 +23,8 @@ def test_what_is_said_of_the_study() -> None:
 
     wins = [("ds", "plain"), ("ds centred", "plain"), ("entropy bonus", "ds"), ("rarity_maxrl", "ds")]
     assert {told[pair] for pair in wins} == {"wins"}
-    assert told["ds centred", "ds"] == "loses"
+    assert {told[name, "ds"] for name in ("ds centred", "ips", "pkpo")} == {"loses"}
+    assert {told[name, "ds"] for name in ("maxrl", "unlikeliness")} == {"undecided"}
     for pair in (("ds", "plain"), ("entropy bonus", "ds"), ("rarity_maxrl", "ds")):
         assert ", ".join(estimate(*pair, k) for k in (1, 8, 64)) in words
     for pair in (("ds centred", "plain"), ("ds centred", "ds")):
@@ -32,9 +33,30 @@ def test_what_is_said_of_the_study() -> None:
         said = " ".join(text(page).split())
         assert ", ".join(estimate("ds", "plain", k) for k in (8, 64)) in said
         assert f"by {estimate('entropy bonus', 'ds', 8, '')} of pass@8" in said
-    base, most = (found["", "before", "pass_at_k", 8]["value"], found["entropy bonus", "", "pass_at_k", 8]["value"])
+    base, most = (found["", "before", "pass_at_k", 8]["value"], found["pkpo", "", "pass_at_k", 8]["value"])
     assert most == max(row["value"] for key, row in found.items() if key[1:] == ("", "pass_at_k", 8))
-    assert f"before training**, {short(base)}: the most is {short(most)}" in words
+    assert f"before training**, {short(base)}: the most is {short(most)}, PKPO's" in words
+    for k, name in ((8, "pass@8 "), (64, "pass@64 "), (1, "pass@1 ")):
+        assert (
+            " and ".join(estimate(one, "ds", k, name * (one == "maxrl")) for one in ("maxrl", "unlikeliness")) in words
+        )
+    assert f"least strength tried, has {estimate('ips', 'ds', 8)}" in words
+    rates = {
+        name: found[name, "", "matched_slope", 100]["value"] / found[name, "", "expected_slope", 100]["value"]
+        for name in (
+            "plain",
+            "ds",
+            "ds centred",
+            "entropy bonus",
+            "rarity_maxrl",
+            "ips",
+            "pkpo",
+            "maxrl",
+            "unlikeliness",
+        )
+    }
+    assert rates.pop("unlikeliness") < 1
+    assert [short(one(rates.values()), 1) for one in (min, max)] == ["1.7", "2.3"]
     ends: dict[Any, dict[int, float]] = {}
     for row in rows_of("study_runs"):
         if row["stage"] == "tuning" and row["step"] == row["num_steps"]:

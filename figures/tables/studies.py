@@ -29,6 +29,9 @@ PLAINLY = {
     "ds": "DS",
     "ds centred": "DS, bonus centred",
     "rarity_maxrl": "`rarity_maxrl`, ours",
+    "maxrl": "MaxRL",
+    "ips": "IPS",
+    "pkpo": "PKPO",
 }
 SHARES = (0.5, 0.75, 0.9)  # of the most that plain RL gained in pass@1
 MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
