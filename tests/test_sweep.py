@@ -82,6 +82,8 @@ def test_a_damaged_run_is_named_and_computed_again(undisturbed: dict, tmp_path: 
     assert f"note: {rows.parent}: rows.csv: differs from its checksum: it is computed again" in error
     assert set(contents(tmp_path).items()) <= set(undisturbed.items())
     assert cli.main(["results", "verify", "--out", str(tmp_path)]) == 0
+    assert cli.main(["results", "verify", "--out", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere': there is no such folder: want a result store" in capsys.readouterr().err
 
 
 COMMAND = [sys.executable, str(ROOT / "paper_repro.py"), "bandits", "--only", "reinforcement_bias", "universality"]
