@@ -133,6 +133,8 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "pretrained study": lambda: study_tables.standings_markdown(
         rows_of("pretrained_runs"), rows_of("pretrained_summary")
     ),
+    "one rate": lambda: study_tables.standings_markdown(rows_of("one_rate_runs"), rows_of("one_rate_summary")),
+    "one rate predictions": lambda: study_tables.predictions_markdown(rows_of("one_rate_predictions")),
     "ablations": lambda: study_tables.standings_markdown(rows_of("ablation_runs"), rows_of("ablation_summary")),
     "study short": lambda: study_tables.short_markdown(rows_of("study_summary")),
     "study frontier": lambda: study_tables.frontier_markdown(rows_of("study_runs")),

@@ -6,6 +6,8 @@ import re
 from typing import Any
 
 import numpy as np
+import pytest
+from scipy.stats import t as student
 
 from tests.pages import rows_of, text
 from tests.test_findings import short
@@ -57,6 +59,11 @@ def test_what_is_said_of_the_study() -> None:
     }
     assert rates.pop("unlikeliness") < 1
     assert [short(one(rates.values()), 1) for one in (min, max)] == ["1.7", "2.3"]
+
+
+def test_what_is_said_of_tuning() -> None:
+    """Plain RL by rate, and strong settings."""
+    words = " ".join((text("docs/study.md") + text("docs/tuning.md")).split())
     ends: dict[Any, dict[int, float]] = {}
     for row in rows_of("study_runs"):
         if row["stage"] == "tuning" and row["step"] == row["num_steps"]:
@@ -68,12 +75,8 @@ def test_what_is_said_of_the_study() -> None:
         assert len(values) == 3
         return short(float(np.mean(values)))
 
-    at_half = [
-        [mean(*one, 2e-4, k) for k in (8, 64)] for one in (("plain", 0.0), ("entropy bonus", 0.01), ("ds", 0.03))
-    ]
-    assert "pass@8 {} and pass@64 {}, the bonus".format(*at_half[0]) in words
-    assert "its chosen setting {} and {}, DS at .03 and that rate {} and {}.".format(*at_half[1], *at_half[2]) in words
-    assert f"best pass@1 there is {mean('plain', 0.0, 4e-4, 1)}, at 4e-4, and {mean('plain', 0.0, 2e-4, 1)} at" in words
+    told_of_rates = f"pass@1 in tuning was {mean('plain', 0.0, 4e-4, 1)}, at 4e-4, and {mean('plain', 0.0, 2e-4, 1)} at"
+    assert told_of_rates in words
     for strength, said in ((0.1, "at .1 pass@1 is .35 to .50"), (0.3, "at .3 it is 0 to .38")):
         reached = [value[0] for key, value in ends.items() if key[:2] == ("entropy bonus", strength) and key[4] == 1]
         low, high = (short(one(reached), 2) if one(reached) > 0.005 else "0" for one in (min, max))
@@ -85,26 +88,71 @@ def test_what_is_said_of_the_study() -> None:
         assert said in words
 
 
-def test_what_is_said_of_plain_rl_at_half_the_rate_and_of_ablations() -> None:
-    """Pairs with the same warm start and seed, of two committed studies; and paired differences of the ablations."""
-    words = " ".join((text("docs/study.md") + text("docs/ablations.md")).split())
-    runs: dict[Any, dict[Any, float]] = {}
-    for table in ("ablation_runs", "study_runs"):
-        for row in rows_of(table):
-            if (row["stage"], row["quantity"], row["step"]) == ("comparison", "pass_at_k", row["num_steps"]):
-                key = table, row["contestant"], row["at"]
-                runs.setdefault(key, {})[row["seed"]] = row["value"]
+def values(table: str, contestant: str, quantity: str, at: float) -> dict[Any, float]:
+    """One measure of a contestant's compared runs, by warm start and seed."""
+    return {
+        (row["warm_start"], row["seed"]): row["value"]
+        for row in rows_of(table)
+        if (row["stage"], row["contestant"]) == ("comparison", contestant)
+        and (row["quantity"], row["at"], row["step"]) == (quantity, at, row["num_steps"])
+    }
 
-    def gaps(name: str, k: float) -> list[str]:
-        own, other = runs["ablation_runs", "plain", k], runs["study_runs", name, k]
-        return [short(own[seed] - other[seed], signed=True) for seed in (100, 101, 102)]
 
-    assert "pass@8 {}, {} and {} over plain RL at 4e-4 (pass@1 {}, {}, {})".format(
-        *gaps("plain", 8), *gaps("plain", 1)
-    ) in words  # fmt: skip
-    assert "{}, {} and {} over DS, {}, {} and {} against the bonus".format(
-        *gaps("ds", 8), *gaps("entropy bonus", 8)
-    ) in words  # fmt: skip
+def between(one: tuple[str, str], other: tuple[str, str], quantity: str, at: float, places: int = 3) -> str:
+    """The mean difference of pairs with its interval, as pages write it."""
+    ours, theirs = (values(*name, quantity, at) for name in (one, other))
+    both = np.array([ours[pair] - theirs[pair] for pair in ours.keys() & theirs.keys()])
+    half = student.ppf(0.975, len(both) - 1) * both.std(ddof=1) / np.sqrt(len(both))
+    ends = (short(both.mean() + sign * half, places) for sign in (-1, 1))
+    return f"{short(both.mean(), places, signed=True)} [{', '.join(ends)}]"
+
+
+def test_what_is_said_of_one_learning_rate() -> None:
+    """Pairs within that study, and with runs of the same warm start and seed of the tuned one; recomputed from rows."""
+    pages = {name: " ".join(text(f"docs/{name}.md").split()) for name in ("study", "ablations", "findings")}
+    half, tuned = "one_rate_runs", "study_runs"
+
+    def one(contestant: str, other: str, k: float) -> str:
+        return between((half, contestant), (half, other), "pass_at_k", k)
+
+    words = pages["ablations"]
+    assert "pass@1 {}, pass@8 {}, pass@64 {}, with".format(*(one("ds", "plain", k) for k in (1.0, 8.0, 64.0))) in words
+    slope = between((half, "plain"), (half, "ds"), "slope", 500.0).removeprefix("+")
+    assert f"a slope less by {slope}" in words
+    assert f"has pass@8 {one('entropy bonus', 'ds', 8.0)} and pass@1 {one('entropy bonus', 'ds', 1.0)}" in words
+    strong = (half, "ds .1"), (half, "entropy bonus .03")
+    more = between(*strong, "effective_answers", 0.0, 1).removeprefix("+")
+    slope = between(*strong[::-1], "slope", 500.0).removeprefix("+")
+    assert f"DS keeps {more} more, with {slope} less slope; pass@8 {one('ds .1', 'entropy bonus .03', 8.0)}" in words
+    assert f"and pass@1 {one('ds .1', 'entropy bonus .03', 1.0)} are not apart" in words
+    assert (
+        f": {one('rarity_maxrl', 'ds .1', 8.0)} over DS at .1, for pass@1 {one('rarity_maxrl', 'ds .1', 1.0)}" in words
+    )
+    assert f"gives up {one('plain', 'rarity_maxrl', 1.0).removeprefix('+')} of pass@1" in words
+    means = {name: np.mean([*values(half, name, "pass_at_k", 8.0).values()]) for name in ("ds .1", "rarity_maxrl")}
+    compared = rows_of("study_summary") + rows_of("ablation_summary") + rows_of("one_rate_summary")
+    kept = [row["value"] for row in compared if (row["quantity"], row["at"], row["against"]) == ("pass_at_k", 8.0, "")]
+    assert means["rarity_maxrl"] == pytest.approx(max(kept))
+    assert f"{short(max(kept))} of .910 before" in words
+    told = {(row["contestant"], row["against"]): row["outcome"] for row in rows_of("one_rate_outcomes")}
+    assert [told[name, "plain"] for name in ("ds", "entropy bonus", "rarity_maxrl", "ds .1")] == [
+        *("wins", "wins", "undecided", "undecided")
+    ]
+    assert told["entropy bonus", "ds"] == "undecided"
+    gentle = [between((half, "plain"), (tuned, "plain"), "pass_at_k", k) for k in (8.0, 64.0, 1.0)]
+    assert "has pass@8 {} and pass@64 {} at the same pass@1, {};".format(*gentle) in words
+    over_ds = [between((half, "plain"), (tuned, "ds"), "pass_at_k", k) for k in (8.0, 64.0)]
+    assert "against DS, tuned, pass@8 {} and pass@64 {}".format(*over_ds) in words
+    assert f"has pass@1 {gentle[2]} and pass@8 {gentle[0]} over itself" in pages["study"]
+    assert f"and {over_ds[0]} of pass@8 over tuned DS" in pages["study"]
+    for page in ("study", "findings"):
+        assert f"pass@8 {one('ds', 'plain', 8.0)} and pass@64 {one('ds', 'plain', 64.0)}" in pages[page]
+    assert f"pass@8 {over_ds[0]} over tuned DS" in pages["findings"]
+
+
+def test_what_is_said_of_ablations() -> None:
+    """Paired differences."""
+    words = " ".join(text("docs/ablations.md").split())
     found = {
         (row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("ablation_summary")
     }
