@@ -126,7 +126,7 @@ def test_the_study_shows_every_contestant_at_its_own_k(tmp_path: Path) -> None:
     store.write_run("llm", {"command": "study", "table": "summary", "preset": "laptop"}, rows, root=tmp_path)
     for other in ("one-rate", "ablations", "pretrained"):  # nothing is tuned there
         about = {"command": "study", "table": "summary", "preset": other}
-        store.write_run("llm", about, [standing("ds", 1, 0.99)], root=tmp_path)
+        store.write_run("llm", about, [standing("ds, changed", 1, 0.99)], root=tmp_path)
     text = page_without_figures(tmp_path, tmp_path / "none")
     (section,) = re.findall(r'<section id="study".*?</section>', text, flags=re.DOTALL)
     lines = [re.sub("<[^>]+>", " ", line).split() for line in re.findall("<tr>.*?</tr>", section, flags=re.DOTALL)]

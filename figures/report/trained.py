@@ -20,6 +20,10 @@ LAPTOP = (
     "sharpening audit --model models/laptop runs/laptop_plain_rl/model runs/laptop_ds/model",
 )
 STUDY = "study"
+MORE = {
+    "one-rate": "All at one learning rate, half of what plain RL chose; nothing is tuned, the rule is the same.",
+    "ablations": "DS and plain RL with one change at a time, at one learning rate; nothing is tuned.",
+}
 STANDINGS = (("pass_at_k", 1), ("pass_at_k", 8), ("pass_at_k", 64), ("effective_answers", 0), ("slope", None))
 SETTING = ("prompts_per_step", "group_size", "num_steps", "schedule", "learning_rate")
 
@@ -141,6 +145,13 @@ def study(runs: Sequence[Run]) -> Section:
     show_comparison(section, found)
     if (whole := found["runs"]) and whole.where(stage="setting"):
         section.tables.append(settings(whole))
+    for preset, what in MORE.items():
+        beside = tables_of([run for run in runs if run.config.get("preset") == preset])
+        if beside["summary"]:
+            section.say(what)
+            if outcomes := beside["outcomes"]:
+                section.tables.append(judged(outcomes))
+            show_comparison(section, beside)
     if not (found["summary"] and found["summary"].config.get("preset") == "full"):
         section.lack("the comparison of tuned methods", "sharpening study --preset full")
     return section
