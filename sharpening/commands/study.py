@@ -222,10 +222,10 @@ def _rows_of(model_of: Mapping[int, str], adapters: Path, task: StudyRun) -> lis
     language_models.need_torch()
     llm.need_trl()
     from sharpening.llm.studies import runs
-    from sharpening.llm.training import run
+    from sharpening.llm.training import run, trainer
 
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "the term of .* times as large")  # strengths are tried, large ones among them
+        warnings.simplefilter("ignore", trainer.MethodWarning)  # strengths are tried, large ones among them
         return runs.rows_of(task, model_of, lambda trained: run.save(trained, adapters / _key(task), merges=False))
 
 
