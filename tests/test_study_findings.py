@@ -150,6 +150,9 @@ def test_what_is_said_of_one_learning_rate() -> None:
     assert f"pass@8 {over_ds[0]} over tuned DS" in pages["findings"]
 
 
+SAME = ("ds, centred", "ds, in the reward", "ds, mean over tokens")  # as DS
+
+
 def test_what_is_said_of_ablations() -> None:
     """Paired differences."""
     words = " ".join(text("docs/ablations.md").split())
@@ -169,3 +172,34 @@ def test_what_is_said_of_ablations() -> None:
         assert f"pass@{k} {ends('ds, charge .1', 'ds', k)}" in words
     for one, other in (("plain, noise", "plain"), ("ds, noise", "ds"), ("ds, noise and charge .03", "ds")):
         assert ends(one, other, 1, -1) in words
+    apart: dict[str, set[tuple[str, float]]] = {}
+    measures = [*(("pass_at_k", k) for k in (1, 8, 64)), ("effective_answers", 0), ("slope", 500)]
+    for name, *measure in ((name, *measure) for name in SAME for measure in measures):
+        row = found[name, "ds", measure[0], measure[1]]
+        if row["low"] > 0 or row["high"] < 0:
+            apart.setdefault(name, set()).add((str(measure[0]), float(measure[1])))
+    assert apart == {"ds, centred": {("pass_at_k", 64.0)}}
+    assert f"(pass@64 {ends('ds, centred', 'ds', 64)})" in words
+
+    def other(one: str, quantity: str, at: float, places: int, against: str = "ds") -> str:
+        row = found[one, against, quantity, at]
+        sign = -1 if quantity == "effective_answers" else 1
+        bounds = ", ".join(short(bound, places) for bound in sorted(sign * row[name] for name in ("low", "high")))
+        return f"{short(sign * row['value'], places)} [{bounds}]"
+
+    divided, first = "ds, divided by the deviation", "ds, of the first model"
+    assert f"costs {other(divided, 'effective_answers', 0, 1)} correct answers and adds" in words
+    assert f"adds {other(divided, 'slope', 500, 3)} of slope, for pass@1 {ends(divided, 'ds', 1)}" in words
+    assert f"first model {other(first, 'effective_answers', 0, 1)} answers, for pass@1 {ends(first, 'ds', 1)}" in words
+    assert f"on wrong answers {other('ds, charge .03', 'effective_answers', 0, 1)}." in words
+    assert "has pass@8 {}, {} and {}, and".format(*(ends(f"ds, G {size}", "ds", 8) for size in (16, 32, 64))) in words
+    assert all(found[f"ds, G {size}", "ds", "pass_at_k", 1]["high"] < 0 for size in (32, 64))
+    names = ["plain, G 4", "plain", *(f"plain, G {size}" for size in (16, 32, 64))]
+    pairs = [[found[name, "", kind, 100]["value"] for kind in ("matched_slope", "expected_slope")] for name in names]
+    assert "{}, {}, {}, {} and {} times as large".format(*(short(one / alone, 1) for one, alone in pairs)) in words
+    cool, warm = "plain, temperature 0.7", "plain, temperature 1.3"
+    told = [other(cool, "slope", 500, 3, "plain"), *(ends(cool, "plain", k) for k in (8, 1))]
+    assert "slope {} with pass@8 {} and pass@1 {}".format(*told) in words
+    assert f"and +{other(warm, 'slope', 500, 3, 'plain')} with pass@8 {ends(warm, 'plain', 8)}" in words
+    for name, sign in (("ds, temperature 0.7", -1), ("ds, temperature 1.3", 1)):
+        assert min(sign * found[name, "ds", "slope", 500][end] for end in ("low", "high")) > 0
