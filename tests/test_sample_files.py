@@ -203,6 +203,7 @@ def test_every_nesting_depth_is_read_or_refused_in_one_line(read: Read) -> None:
     assert outcomes <= {
         "[(1, 1)]",
         f"file line 1: {lines.TOO_DEEP}"[:60],
+        f"file: {lines.TOO_DEEP}"[:60],  # where the parser manages, and writing it as text does not
         "file line 1: correct is " + "[" * 36,
     }
     assert len(outcomes) >= 3

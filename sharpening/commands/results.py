@@ -36,7 +36,7 @@ class ResultsOptions(Options):
 def results(options: ResultsOptions) -> int:
     """Prints what was asked for; 1 if `verify` finds a damaged run."""
     files.refuse_as_folder("out", options.out)
-    if options.action == "verify" and not Path(options.out).is_dir():
+    if options.action == "verify" and "out" in options.model_fields_set and not Path(options.out).is_dir():
         raise ValueError(f"--out: {options.out!r}: there is no such folder: want a result store")
     if options.action == "clean":
         removed = store.clean(options.out)
