@@ -89,15 +89,15 @@ def counted(samples: Iterable[Record], name: str, problem: str | None) -> tuple[
         kept.append(sample)
     has_answers, num_without = any(sample.answer for sample in kept), 0
     for sample in kept:
-        answer = sample.answer or (NO_ANSWER if has_answers and sample.answer is not None else sample.text)
-        num_without += sample.num_samples * (answer is NO_ANSWER)
+        answer = sample.answer or sample.text or (NO_ANSWER if has_answers and sample.answer is not None else None)
+        num_without += sample.num_samples * (has_answers and not sample.answer)
         if answer is None:
             raise ValueError(f"{name} {sample.unit} {sample.line}: it has no answer and no text: want one of them")
         num_given[answer] = num_given.get(answer, 0) + sample.num_samples
         num_right[answer] = num_right.get(answer, 0) + (sample.num_correct or 0)
     _refuse_problem(problem, problems, name)
     notes = [f"{num_unscorable} samples could not be scored and are left out"] if num_unscorable else []
-    notes += [f"{num_without} samples have no answer, which counts as one answer"] if num_without else []
+    notes += [f"{num_without} samples have no answer: each other text of them counts as one"] if num_without else []
     if num_mixed := sum(0 < num_right[answer] < count for answer, count in num_given.items()):
         notes.append(f"{num_mixed} answers are marked correct in one sample and wrong in another: most marks count")
     records = {answer: (count, float(2 * num_right[answer] > count)) for answer, count in num_given.items()}

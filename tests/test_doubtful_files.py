@@ -153,15 +153,19 @@ def test_a_name_of_a_file_is_no_mathematics(written: Written, capfd) -> None:
     assert (done.status, done.err) == (0, "")
 
 
-def test_samples_without_an_answer_are_one_answer_of_predict(written: Written, capfd) -> None:
+def test_samples_without_an_answer_are_answers_of_predict_by_their_text(written: Written, capfd) -> None:
     rows = [{"problem": "p", "completion": f"t{n}", "answer": "5" if n < 3 else None, "score": n / 9} for n in range(9)]
     written("a.jsonl", [{**row, "correct": int(row["answer"] == "5")} for row in rows])
     done = runner(capfd)("predict", "--samples", "a.jsonl")
-    assert (done.status, done.err) == (0, "note: 6 samples have no answer, which counts as one answer\n")
-    assert "2 distinct answers, 1 of them correct; correctness Q = 0.333" in done.out
+    note = "note: 6 samples have no answer: each other text of them counts as one\n"
+    assert (done.status, done.err) == (0, note)
+    assert "7 distinct answers, 1 of them correct; correctness Q = 0.333" in done.out
+    written("b.jsonl", [{key: value for key, value in row.items() if key != "completion"} for row in rows])
+    without = runner(capfd)("predict", "--samples", "b.jsonl", "--metric", "score", "--threshold", "0.4")
+    assert "There is one correct answer, '(no answer)'" in without.out
     by_score = runner(capfd)("predict", "--samples", "a.jsonl", "--metric", "score", "--threshold", "0.4")
     assert by_score.status == 0
-    assert "There is one correct answer, '(no answer)'" in by_score.out
+    assert "5 tied likeliest correct answers, 't4' among them" in by_score.out
     assert runner(capfd)("predict", "b.csv", "--metric", "x").err.endswith("it means nothing without --samples\n")
 
 
