@@ -381,8 +381,9 @@ def _pair_warnings(base: Samples, other: Samples) -> Iterator[str]:
             f"{num_others} problems of {other.name} are others than those of the same name in {base.name}, by their "
             "hash or text: they are left out of the comparison"
         )
-    if base.mark and other.mark and base.mark.split()[-1] == other.mark.split()[-1] and base.mark != other.mark:
-        yield f"correct is {base.mark} in {base.name}, {other.mark} in {other.name}: one for both is named by --metric"
+    if base.mark and other.mark and base.mark != other.mark and base.mark[0] == other.mark[0]:
+        fields = f"{base.mark[1]} in {base.name}, {other.mark[1]} in {other.name}"
+        yield f"correct is the field {fields}: one for both is named by --metric"
     if not len(common) == len(base.problems) == len(other.problems):
         yield (
             f"{base.name} has {len(base.problems)} problems, {other.name} {len(other.problems)}: they are compared on "

@@ -100,7 +100,7 @@ def pooled(paths: Mapping[str, Path], name: str, file_format: str | None, fields
         samples = tally.samples(name, found.metric, found.notes)
     except ValueError as error:
         raise named(error, name) from None
-    mark = "" if found.file_format == "own" else f"{found.metric} of {found.file_format}"
+    mark = None if found.file_format == "own" else (found.file_format, found.metric)
     samples = dataclasses.replace(samples, mark=mark)
     if fields.answer is not None and not tally.has_answers:
         raise ValueError(f"{name}: no sample has the field {fields.answer!r}: want another --answer, or none")

@@ -95,7 +95,7 @@ class Samples:
     """The counts of one model; `answers` is None where its file has none.
 
     `documents` says what each problem is where a name alone does not: None, or a text that another problem has not;
-    `mark` is the field that said what is correct, with its format, where a format has several.
+    `mark` is the format and the field that said what is correct, where the format has several.
 
     Shapes:   num_samples, num_correct: (num_problems, num_seeds); answers[problem][seed]; documents: (num_problems,).
     """
@@ -108,7 +108,7 @@ class Samples:
     answers: tuple[tuple[Answers, ...], ...] | None = None
     notes: tuple[str, ...] = ()
     documents: tuple[str | None, ...] = ()
-    mark: str = ""
+    mark: tuple[str, str] | None = None
 
     @cached_property
     def largest_k(self) -> int:

@@ -134,6 +134,21 @@ def test_single_problems_have_their_log_odds_and_their_part_of_the_slope():
     assert not [*runs.of_problems(()), *runs.moved_problems((), last)]
 
 
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_two_strengths_of_ds_are_told_apart_by_strength(sign: float) -> None:
+    """Whatever they are called: in one study the weak one is `ds`, in another the strong one."""
+    for weak, strong in (("ds", "ds .1"), ("ds .1", "ds")):
+        rows = []
+        for name, strength, slope in (("plain", 0.0, 1.0), (weak, 0.1, 0.6), (strong, 0.3, 0.6 - sign * 0.4)):
+            for seed in range(5):
+                about = {"stage": "comparison", "contestant": name, "strength": strength, "learning_rate": 1.0}
+                about |= {"warm_start": 0, "seed": seed, "step": 8, "at": 0.0}
+                rows.append({**about, "quantity": "slope", "value": slope + 0.001 * seed * (name == strong)})
+        (found,) = [one for one in confirm.rows_of(rows, 8) if one["claim"] == "E3"]
+        assert (found["verdict"], found["num_runs"]) == ("agrees" if sign > 0 else "differs", 5)
+        assert found["value"] == pytest.approx(-sign * 0.4, abs=MADE_UP)
+
+
 def test_a_run_of_one_kind_of_setting_is_not_stored_under_the_id_of_another():
     """A store leaves out fields that have their defaults, so what makes a kind of setting may have none."""
     same = protocol.FULL.setting.model_dump()

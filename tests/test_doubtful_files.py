@@ -72,7 +72,7 @@ def test_other_marks_before_and_after_are_told(written: Written) -> None:
     names = written("before.jsonl", both), written("after.jsonl", [{**row, "acc": 1 - row["acc"]} for row in both])
     assert "correct is" not in told(*names)
     later = [{key: value for key, value in row.items() if key != "acc"} for row in both]
-    said = "correct is acc of verl in before.jsonl, score of verl in later.jsonl: one for both is named by --metric"
+    said = "correct is the field acc in before.jsonl, score in later.jsonl: one for both is named by --metric"
     assert said in told("before.jsonl", written("later.jsonl", later))
     own = [{"problem": "p", "correct": 1}]
     assert "correct is" not in told("before.jsonl", written("own.jsonl", own))  # another format has its own names

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import t as student
 
+from sharpening.llm.studies import analysis, confirm
 from tests.pages import rows_of, text
 from tests.test_findings import short
 
@@ -59,6 +60,19 @@ def test_what_is_said_of_the_study() -> None:
     }
     assert rates.pop("unlikeliness") < 1
     assert [short(one(rates.values()), 1) for one in (min, max)] == ["1.7", "2.3"]
+
+
+@pytest.mark.parametrize("study", ["study", "one_rate", "ablation", "pretrained"])
+def test_stored_tables_are_those_of_the_stored_runs(study: str) -> None:
+    """Means, outcomes and predictions, as this code makes them of the rows."""
+    rows = rows_of(f"{study}_runs")
+    num_steps = max(row["num_steps"] for row in rows if row["stage"] == "comparison")
+    found = list(analysis.summary(rows, num_steps))
+    assert repr(found) == repr(rows_of(f"{study}_summary"))
+    if study != "ablation":
+        transferred = None if study == "pretrained" else confirm.TRANSFERRED
+        assert analysis.outcomes(found, rows, num_steps) == rows_of(f"{study}_outcomes")
+        assert confirm.rows_of(rows, num_steps, transferred) == rows_of(f"{study}_predictions")
 
 
 def test_what_is_said_of_tuning() -> None:

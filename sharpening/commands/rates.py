@@ -16,13 +16,14 @@ from sharpening.figures.tables import rate_curves as curve_tables
 from sharpening.figures.tables import rates as rate_tables
 from sharpening.samples import comparison, lines
 from sharpening.samples import files as sample_files
+from sharpening.samples.formats import own
 from sharpening.samples.formats.fields import Fields, name_of
 from sharpening.samples.rates import curve_file, curve_rows, laws, training
 from sharpening.samples.rates import rows as rate_rows
 from sharpening.storage import files, store
 
 MOST_PARTS = 20
-PROBLEMS = ("problem", "problem_id", "id")  # fields that name one, if --problem is not given
+PROBLEMS = (*own.PROBLEMS, "id")  # fields that name one, if --problem is not given
 
 
 class RatesOptions(Options):
