@@ -122,6 +122,9 @@ def test_single_problems_have_their_log_odds_and_their_part_of_the_slope():
         moved = np.exp(last[place].log_prob).sum()
         assert after["problem_logit", place] == pytest.approx(np.log(moved / (1 - moved)), rel=FLOAT32_MASS)
         assert before["problem_entropy", place] == row["entropy_correct"]
+        p, log_prob, is_right = np.exp(one.log_prob), one.log_prob, one.correct == 1
+        right, wrong = (-(p * log_prob)[side].sum() / p[side].sum() for side in (is_right, ~is_right))
+        assert before["problem_gap", place] == pytest.approx(right - wrong, rel=FLOAT32_MASS)
         if ("problem_slope", place) in after:
             assert after["problem_slope", place] == pytest.approx(-factor)
     slopes, weights = (
