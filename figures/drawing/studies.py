@@ -115,7 +115,7 @@ def draw_frontier(rows: Sequence[Row]) -> Figure:
 def path_caption(preset: str, run: str) -> str:
     """The caption of `draw_path`."""
     return (
-        "Tuned methods on a small language model: left pass@8 against pass@1 along training, exact values on some "
+        "Methods on a small language model: left pass@8 against pass@1 along training, exact values on some "
         "of the held-out problems, from the models before training, where lines begin; right pass@k on all held-out "
         f"problems after training less before. Means over runs with fresh seeds. Study {preset}, table {run}."
     )

@@ -43,6 +43,7 @@ def report(
         samples.public_models(whole),
         trained.transformers(whole),
         trained.study(whole),
+        *(trained.untuned(whole, preset) for preset in trained.UNTUNED_TITLES),
         trained.pretrained(whole),
         simulated.surveys(whole),
         ledger.verdicts(whole),

@@ -20,9 +20,12 @@ LAPTOP = (
     "sharpening audit --model models/laptop runs/laptop_plain_rl/model runs/laptop_ds/model",
 )
 STUDY = "study"
-MORE = {
-    "one-rate": "All at one learning rate, half of what plain RL chose; nothing is tuned, the rule is the same.",
-    "ablations": "DS and plain RL with one change at a time, at one learning rate; nothing is tuned.",
+UNTUNED_TITLES = {
+    "one-rate": ("All at one learning rate", "Half of what plain RL chose in the study; not tuned, by the same rule."),
+    "ablations": (
+        "One change at a time",
+        "DS and plain RL, each also with one change, at one learning rate, not tuned.",
+    ),
 }
 STANDINGS = (("pass_at_k", 1), ("pass_at_k", 8), ("pass_at_k", 64), ("effective_answers", 0), ("slope", None))
 SETTING = ("prompts_per_step", "group_size", "num_steps", "schedule", "learning_rate")
@@ -145,15 +148,22 @@ def study(runs: Sequence[Run]) -> Section:
     show_comparison(section, found)
     if (whole := found["runs"]) and whole.where(stage="setting"):
         section.tables.append(settings(whole))
-    for preset, what in MORE.items():
-        beside = tables_of([run for run in runs if run.config.get("preset") == preset])
-        if beside["summary"]:
-            section.say(what)
-            if outcomes := beside["outcomes"]:
-                section.tables.append(judged(outcomes))
-            show_comparison(section, beside)
     if not (found["summary"] and found["summary"].config.get("preset") == "full"):
         section.lack("the comparison of tuned methods", "sharpening study --preset full")
+    return section
+
+
+def untuned(runs: Sequence[Run], preset: str) -> Section:
+    """A study beside that one in which nothing is tuned: outcomes, standings and theory."""
+    title, what = UNTUNED_TITLES[preset]
+    section = Section(preset, title)
+    section.say(what)
+    found = tables_of([run for run in runs if run.config.get("preset") == preset])
+    if outcomes := found["outcomes"]:
+        section.tables.append(judged(outcomes))
+    show_comparison(section, found)
+    if not found["summary"]:
+        section.lack("this comparison", f"sharpening study --preset {preset}")
     return section
 
 
