@@ -167,6 +167,44 @@ def test_theory_is_held_against_the_runs_with_their_own_expected_slopes():
     assert "E2" not in {one["claim"] for one in confirm.rows_of(without, STEPS)}
 
 
+def with_slopes(rows: list[dict[str, Any]], factor: float, noise: float = 0.002) -> list[dict[str, Any]]:
+    """Runs that sharpen by so many times what each problem alone would."""
+    found = []
+    for place, row in enumerate(row for row in rows if row["quantity"] == "slope"):
+        found += [{**row, "quantity": "expected_slope", "value": 0.3}]
+        found += [{**row, "quantity": "matched_slope", "value": 0.3 * factor + noise * (place % 3 - 1)}]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("of_class", "gentle", "verdicts"),
+    [(2.05, 1.5, ["agrees", "agrees"]), (1.5, 2.5, ["differs", "differs"]), (2.24, 1.99, ["not enough data"] * 2)],
+)
+def test_other_methods_are_held_against_what_check_shaper_foresees(of_class, gentle, verdicts):
+    """Those that see correctness alone sharpen as plain RL, two others less; edas and clip belong to neither."""
+    rows = [*with_slopes(rows_of("plain", 0.0, 0.0), 2.0, 0.02), *with_slopes(rows_of("ds", 0.0, 0.0), 1.5)]
+    others = {"grpo": of_class, "psr": of_class, "uarl": gentle, "mara": gentle, "edas": 9.0, "clip": 9.0}
+    for name, factor in others.items():
+        rows += with_slopes(rows_of(name, 0.0, 0.0, stage="others", number=3), factor)
+    found = [one for one in confirm.rows_of(rows, STEPS) if one["claim"] in ("B4", "`check-shaper`")]
+    assert [(one["claim"], one["num_runs"], one["verdict"]) for one in found] == [
+        ("B4", 6, verdicts[0]),
+        ("`check-shaper`", 6, verdicts[1]),
+    ]
+    assert [one["value"] for one in found] == pytest.approx([of_class - 2, gentle - 2])
+
+
+def test_what_is_foreseen_is_plain_rl_s_for_methods_that_see_correctness_alone():
+    ratios = {name: confirm.foreseen(name, 8) for name in ("grpo", "nsr", "ds", "uarl", "clip")}
+    assert ratios == {
+        "grpo": pytest.approx(1.0),
+        "nsr": pytest.approx(1.0),
+        "ds": pytest.approx((0.1062643 / 0.2856913) / (0.105 / 0.2479167), rel=1e-5),  # as check-shaper prints them
+        "uarl": pytest.approx((0.0581965 / 0.237583) / (0.105 / 0.2479167), rel=1e-5),
+        "clip": None,
+    }
+
+
 def test_every_setting_that_was_tried_has_a_line_with_its_means():
     rows = [*rows_of("plain", 0.0, 0.0, stage="tuning"), *rows_of("ds", 0.1, 0.0, stage="tuning", number=3)]
     rows += [{**row, "strength": 1.0} for row in rows_of("ds", 0.2, 0.0, stage="tuning", number=1)]

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
+from scipy.stats import ttest_ind
 
 from sharpening.llm.studies.protocol import DS, NOT_WORSE, PLAIN
 
@@ -45,6 +46,15 @@ def interval(values: Floats) -> Interval:
         return Interval(mean, np.nan, np.nan, number)
     reach = float(student.isf(TAIL, number - 1) * np.std(values, ddof=1) / np.sqrt(number))
     return Interval(mean, mean - reach, mean + reach, number)
+
+
+def apart(ours: Floats, theirs: Floats) -> Interval:
+    """The difference of the means of runs that are no pairs, with Welch's interval; the number is that of ours.
+
+    Shapes:   each (number,), two or more.
+    """
+    found = ttest_ind(ours, theirs, equal_var=False).confidence_interval(1 - 2 * TAIL)
+    return Interval(float(np.mean(ours) - np.mean(theirs)), float(found.low), float(found.high), len(ours))
 
 
 def values_of(rows: Sequence[Row], stage: str, contestant: str, quantity: str, at: float, step: int) -> Values:

@@ -14,6 +14,10 @@ import numpy as np
 from sharpening.llm.studies import analysis
 from sharpening.llm.studies.analysis import Interval, Row, Values
 from sharpening.llm.studies.protocol import DS, PLAIN, STRONG_BONUS, STRONG_DS
+from sharpening.theory.diagnosis import motion
+from sharpening.theory.diagnosis.subject import SHOWN
+from sharpening.theory.groups.expected_flow import ExpectedFlow
+from sharpening.theory.methods.table import METHODS
 
 Region = tuple[float, float]
 ABOVE, BELOW = (0.0, np.inf), (-np.inf, 0.0)
@@ -22,6 +26,7 @@ ALIKE = 0.25  # two rates of sharpening that differ by less are called the same
 PRESENT = 0.02  # two shares of answers that differ by less are called the same
 BONUS = "entropy bonus"
 OTHERS = {"maxrl": "MaxRL", "pkpo": "PKPO"}  # of the class of claim B4
+LESS = 0.95  # of plain RL's: what is foreseen to sharpen by less is foreseen to sharpen less than it
 
 
 class Prediction(NamedTuple):
@@ -69,9 +74,7 @@ def predictions(rows: Sequence[Row], num_steps: int, transferred: Region | None)
         return analysis.values_of(rows, "comparison", contestant, quantity, at, num_steps)
 
     def rate(contestant: str) -> Values:
-        expected = of(contestant, "expected_slope")
-        matched = of(contestant, "matched_slope")  # on the same problems
-        return {run: slope / expected[run] for run, slope in matched.items() if expected.get(run)}
+        return _rates(rows, "comparison", contestant, at, num_steps)
 
     if slopes := of(PLAIN, "slope"):
         found = analysis.interval(np.array(list(slopes.values())))
@@ -80,6 +83,7 @@ def predictions(rows: Sequence[Row], num_steps: int, transferred: Region | None)
         if len(less):
             yield Prediction("A3", "DS's slope is below plain RL's", BELOW, ABOVE, analysis.interval(less))
     if rates := rate(PLAIN):
+        yield from _of_others(rows, num_steps, at, rates)
         says = "by shared parameters plain RL sharpens more than on each problem alone, by the gradients' factor"
         found = analysis.interval(np.array(list(rates.values())))
         if transferred:
@@ -98,6 +102,53 @@ def predictions(rows: Sequence[Row], num_steps: int, transferred: Region | None)
     yield from _of_answers(rows, num_steps)
     yield from _of_global_term(rows, num_steps)
     yield from _of_problems(rows, num_steps)
+
+
+def foreseen(method: str, group_size: int) -> float | None:
+    """How far two correct answers move apart while log-odds of correctness rise by a nat, over plain RL's distance.
+
+    By exact expected steps at the policy that `check-shaper` shows, at the method's published setting. None for methods
+    that act on single tokens.
+    """
+    if METHODS[method].level != "group":
+        return None
+    flows = [ExpectedFlow(METHODS[name].advantage, SHOWN, {}, group_size) for name in (method, "dr_grpo")]
+    ours, plain = (
+        motion.sharpening_rate(flow, SHOWN.base_log_policy) / motion.correctness_rate(flow, SHOWN.base_log_policy)
+        for flow in flows
+    )
+    return float(ours / plain)
+
+
+def _of_others(rows: Sequence[Row], num_steps: int, at: float, plain: Values) -> Iterator[Prediction]:
+    """What `check-shaper` foresees of the methods that run once from every warm start, against all runs of plain RL."""
+    groups = {str(row["contestant"]): int(row["group_size"]) for row in rows if row["stage"] == "others"}
+    far = {name: ratio for name, size in groups.items() if (ratio := foreseen(name, size)) is not None}
+    theirs = np.array(list(plain.values()))
+
+    def more(chosen: Sequence[str]) -> Interval | None:
+        found = [value for name in chosen for value in _rates(rows, "others", name, at, num_steps).values()]
+        return analysis.apart(np.array(found), theirs) if min(len(found), len(theirs)) > 1 else None
+
+    alike = [name for name in far if set(METHODS[name].needs) <= {"reward", "correct"}]
+    ds = _rates(rows, "comparison", DS, at, num_steps)
+    if (found := more(alike)) and ds:
+        says = f"{len(alike)} methods that see correctness alone sharpen, on average, as plain RL on the way to theirs"
+        point = float(np.mean(list(ds.values())) - theirs.mean())
+        yield Prediction("B4", says, (-ALIKE, ALIKE), (point, point), found)
+    gentler = [name for name in far if far[name] < LESS]
+    if found := more(gentler):
+        says = f"{', '.join(gentler)}: on average sharpen less than plain RL on the way to their correctness"
+        yield Prediction("`check-shaper`", says, BELOW, ABOVE, found)
+
+
+def _rates(rows: Sequence[Row], stage: str, contestant: str, at: float, num_steps: int) -> Values:
+    """The slope of every run over what it were on each problem alone, on the problems whose correctness rose."""
+    expected, matched = (
+        analysis.values_of(rows, stage, contestant, quantity, at, num_steps)
+        for quantity in ("expected_slope", "matched_slope")
+    )
+    return {run: slope / expected[run] for run, slope in matched.items() if expected.get(run)}
 
 
 def _doses(rows: Sequence[Row]) -> list[tuple[float, str]]:
