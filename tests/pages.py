@@ -22,6 +22,7 @@ from sharpening.figures.tables import samples as sample_tables
 from sharpening.figures.tables import shapers
 from sharpening.figures.tables import studies as study_tables
 from sharpening.figures.tables import theory as tables
+from sharpening.llm.studies import confirm
 from sharpening.llm.training.configs import RunConfig
 from sharpening.storage import store
 from sharpening.theory import claims
@@ -136,7 +137,10 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "one rate": lambda: study_tables.standings_markdown(rows_of("one_rate_runs"), rows_of("one_rate_summary")),
     "one rate predictions": lambda: study_tables.predictions_markdown(rows_of("one_rate_predictions")),
     "ablations": lambda: study_tables.standings_markdown(rows_of("ablation_runs"), rows_of("ablation_summary")),
-    "study short": lambda: study_tables.short_markdown(rows_of("study_summary")),
+    "study short": lambda: study_tables.short_markdown(rows_of("study_runs"), rows_of("study_summary")),
+    "study others": lambda: study_tables.others_markdown(
+        rows_of("study_runs"), rows_of("study_summary"), confirm.foreseen
+    ),
     "study frontier": lambda: study_tables.frontier_markdown(rows_of("study_runs")),
     "study predictions": lambda: study_tables.predictions_markdown(rows_of("study_predictions")),
     "study tuning": lambda: study_tables.tuning_markdown(rows_of("study_runs")),

@@ -167,6 +167,9 @@ def test_theory_is_held_against_the_runs_with_their_own_expected_slopes():
     assert "E2" not in {one["claim"] for one in confirm.rows_of(without, STEPS)}
 
 
+PRINTED = 1e-5  # of numbers with six digits
+
+
 def with_slopes(rows: list[dict[str, Any]], factor: float, noise: float = 0.002) -> list[dict[str, Any]]:
     """Runs that sharpen by so many times what each problem alone would."""
     found = []
@@ -199,10 +202,21 @@ def test_what_is_foreseen_is_plain_rl_s_for_methods_that_see_correctness_alone()
     assert ratios == {
         "grpo": pytest.approx(1.0),
         "nsr": pytest.approx(1.0),
-        "ds": pytest.approx((0.1062643 / 0.2856913) / (0.105 / 0.2479167), rel=1e-5),  # as check-shaper prints them
-        "uarl": pytest.approx((0.0581965 / 0.237583) / (0.105 / 0.2479167), rel=1e-5),
+        "ds": pytest.approx((0.1062643 / 0.2856913) / (0.105 / 0.2479167), rel=PRINTED),  # as check-shaper prints them
+        "uarl": pytest.approx((0.0581965 / 0.237583) / (0.105 / 0.2479167), rel=PRINTED),
         "clip": None,
     }
+
+
+def test_other_methods_have_a_table_with_what_is_foreseen_of_them():
+    """On the way to its correctness uarl sharpens by half of plain RL's, clip as much; of clip nothing is foreseen (G = 4)."""
+    rows: list[dict[str, Any]] = []
+    for name, factor, stage in (("plain", 2.0, "comparison"), ("uarl", 1.0, "others"), ("clip", 2.0, "others")):
+        rows += (own := rows_of(name, 0.1, 0.0, stage=stage))
+        rows += with_slopes(own, factor)
+    table = study_tables.others_markdown(rows, summary(rows), confirm.foreseen).splitlines()
+    assert [line.split(" | ")[-2:] for line in table[2:]] == [["1.00", "1.00 |"], ["0.50", "0.86 |"], ["1.00", "- |"]]
+    assert [line.split(" | ")[0] for line in table[2:]] == ["| plain", "| uarl", "| clip"]
 
 
 def test_every_setting_that_was_tried_has_a_line_with_its_means():
@@ -255,7 +269,12 @@ def test_others_have_a_row_and_no_outcome():
     told = analysis.outcomes(summary(rows), rows, STEPS)
     assert all(one["contestant"] != "grpo" for one in told)
     table = study_tables.standings_markdown(rows, summary(rows))
-    assert "| grpo |" in table
+    assert "| ds |" in table
+    assert "| DS |" in (short := study_tables.short_markdown(rows, summary(rows)))
+    assert "grpo" not in table + short
+    compared, others = study_tables.report(rows, summary(rows), told, [], 120).split(study_tables.OTHERS)
+    assert "grpo" in others
+    assert "grpo" not in compared
     assert table.splitlines()[2].startswith("| base | before training | .400 ± .000 |")
 
 

@@ -229,9 +229,10 @@ def _rivals(runs: Sequence[Run]) -> Markup | None:
                 summary.cell(pairs, "num_runs"),
             )
         )
-    of_pass_at_8 = [place for place in summary.where(quantity="pass_at_k", at=8.0)]
-    base = [place for place in of_pass_at_8 if summary.rows[place]["against"] == "before"]
-    after = [place for place in of_pass_at_8 if summary.rows[place]["against"] == ""]
+    base = summary.where(quantity="pass_at_k", at=8.0, against="before")
+    tuned = {TUNED, *(row["contestant"] for row in outcomes.rows)}
+    after = summary.where(quantity="pass_at_k", at=8.0, against="")
+    after = [place for place in after if summary.rows[place]["contestant"] in tuned]
     sentences: list[Markup] = []
     if base and after:
         most = max(after, key=lambda place: float(summary.rows[place]["value"]))

@@ -177,7 +177,7 @@ def tables_of(runs: Sequence[Run]) -> dict[str, Run | None]:
 def show_comparison(section: Section, found: Mapping[str, Run | None]) -> None:
     """Standings, theory and figures of a study, as far as they are there."""
     if summary := found["summary"]:
-        section.tables.append(standings(summary, found["runs"]))
+        section.tables += standings(summary, found["runs"])
     if predictions := found["predictions"]:
         section.tables.append(whole_table(predictions, told("Theory against these runs ({}).", link(predictions))))
     if whole := found["runs"]:
@@ -195,12 +195,15 @@ def judged(run: Run) -> Table:
     return Table(caption, ["method", "against", "outcome"], rows)
 
 
-def standings(run: Run, whole: Run | None) -> Table:
-    """A row a contestant of the comparison: its setting, from the whole table of runs, and means with intervals."""
-    compared = whole.where(stage="comparison") if whole else []
-    rows: list[list[Cell]] = []
+def standings(run: Run, whole: Run | None) -> list[Table]:
+    """A row a contestant: its setting, from the whole table of runs, and means with intervals.
+
+    Methods that were not compared but run once from every warm start have a table of their own.
+    """
+    found: dict[str, list[list[Cell]]] = {"comparison": [], "others": []}
     for name in dict.fromkeys(str(row["contestant"]) for row in run.rows):
-        first = next((place for place in compared if whole and whole.rows[place]["contestant"] == name), None)
+        own = whole.where(contestant=name) if whole else []
+        first = next((place for place in own if whole and whole.rows[place]["stage"] in found), None)
         cells: list[Cell] = ["-", "-"]
         if whole and first is not None:
             cells = [whole.cell(first, column) for column in ("strength", "learning_rate")]
@@ -208,10 +211,14 @@ def standings(run: Run, whole: Run | None) -> Table:
             places = run.where(contestant=name, against="" if name else "before", quantity=quantity)
             places = [place for place in places if at is None or run.rows[place]["at"] == at]
             cells.append(run.estimate(places[0]) if places else "-")
-        rows.append([name or "before training", *cells])
-    caption = told("Means over runs on test problems, 95% intervals ({}).", link(run))
+        stage = str(whole.rows[first]["stage"]) if whole and first is not None else "comparison"
+        found[stage].append([name or "before training", *cells])
+    captions = (
+        told("Means over runs on test problems, 95% intervals ({}).", link(run)),
+        told("Other methods, as published, once from every warm start: a look, no ranking ({}).", link(run)),
+    )
     header = ["method", "strength", "learning rate", "pass@1", "pass@8", "pass@64", "correct answers alive", "slope"]
-    return Table(caption, header, rows)
+    return [Table(caption, header, rows) for caption, rows in zip(captions, found.values(), strict=True) if rows]
 
 
 def settings(run: Run) -> Table:

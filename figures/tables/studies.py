@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from statistics import mean, stdev
 from typing import Any
@@ -34,6 +34,7 @@ PLAINLY = {
     "pkpo": "PKPO",
 }
 SHARES = (0.5, 0.75, 0.9)  # of the most that plain RL gained in pass@1
+OTHERS = "Other methods, as published, once from every warm start: a look, no ranking"
 MEASURES = {"pass_at_k 8": "pass@8", "effective_answers 0": "correct answers alive"}
 WORDS = {
     "wins": "wins: more pass@64, and pass@1 not lower by more than .02",
@@ -57,8 +58,14 @@ def report(
 ) -> str:
     """Who won, the table of the comparison with intervals, what theory predicts, and the settings that were chosen."""
     parts = [text.section("Outcome", told(found, outcomes, width), width)] if outcomes else []
-    if found:
-        parts.append(text.section("After training, 95% intervals over runs", [_standings(found, width)], width))
+    others = names_of(rows, "others")
+    compared = [row for row in found if row["contestant"] not in others]
+    for heading, some in (
+        ("After training, 95% intervals over runs", compared),
+        (OTHERS, [row for row in found if row["contestant"] in others]),
+    ):
+        if some:
+            parts.append(text.section(heading, [_standings(some, width)], width))
     if predictions:
         parts.append(text.section("Theory against these runs", [_predictions(predictions, width)], width))
     if settings := chosen(rows):
@@ -92,11 +99,16 @@ def told(found: Sequence[Row], outcomes: Sequence[Row], width: int) -> list[str]
     return text.notes(sentences, width)
 
 
+def names_of(rows: Sequence[Row], stage: str) -> list[str]:
+    """The contestants of a stage."""
+    return list(dict.fromkeys(row["contestant"] for row in rows if row["stage"] == stage))
+
+
 def chosen(rows: Sequence[Row]) -> list[Row]:
     """One row a contestant of the comparison."""
     first: dict[str, Row] = {}
     for row in rows:
-        if row["stage"] in ("comparison", "others"):
+        if row["stage"] == "comparison":
             first.setdefault(row["contestant"], row)
     return list(first.values())
 
@@ -118,14 +130,39 @@ def standings_markdown(rows: Sequence[Row], found: Sequence[Row]) -> str:
     return "".join(lines)
 
 
-def short_markdown(found: Sequence[Row]) -> str:
-    """Mean pass@1, 8 and 64 before training and after it by every contestant with runs of its own, in Markdown."""
-    names = [name for name in dict.fromkeys(row["contestant"] for row in found) if name != AGAIN]
+def others_markdown(rows: Sequence[Row], found: Sequence[Row], foreseen: Callable[[str, int], float | None]) -> str:
+    """Of the methods that were run once from every warm start: means, how far they sharpen, and what theory foresees.
+
+    The last two are on the way to their own correctness, over plain RL's, which is the first line; `foreseen` takes a
+    method and a group size, and gives None where theory says nothing.
+    """
+    sizes = {row["contestant"]: row["group_size"] for row in rows if row["stage"] == "others"}
+
+    def sharpened(name: str) -> float:
+        matched, expected = (_one(found, name, quantity, None) for quantity in ("matched_slope", "expected_slope"))
+        return float(matched["value"] / expected["value"]) if matched and expected else float("nan")
+
+    heads = [heading for *_, heading in TUNED]
+    lines = [
+        f"| method | {' | '.join(heads)} | sharpens, times plain RL | foreseen |\n",
+        f"|{'---|' * (len(heads) + 3)}\n",
+    ]
+    for name in ("plain", *sizes):
+        cells = [_one(found, name, quantity, at) for quantity, at, _ in TUNED]
+        ratio = foreseen(name, sizes[name]) if name in sizes else 1.0
+        told = [_half(row) if row else "" for row in cells] + [f"{sharpened(name) / sharpened('plain'):.2f}"]
+        lines.append(f"| {name} | {' | '.join(told)} | {'-' if ratio is None else f'{ratio:.2f}'} |\n")
+    return "".join(lines)
+
+
+def short_markdown(rows: Sequence[Row], found: Sequence[Row]) -> str:
+    """Mean pass@1, 8 and 64 before training and after it by every tuned contestant with its own runs, in Markdown."""
+    names = ["", *(name for name in names_of(rows, "comparison") if name != AGAIN)]
     chosen_columns = COLUMNS[:3]
     lines = [f"| method, tuned | {' | '.join(heading for *_, heading in chosen_columns)} |\n", "|---|---|---|---|\n"]
     for name in names:
-        rows = [_one(found, name, quantity, at) for quantity, at, _ in chosen_columns]
-        cells = [text.number(row["value"]) for row in rows if row]
+        means = [_one(found, name, quantity, at) for quantity, at, _ in chosen_columns]
+        cells = [text.number(row["value"]) for row in means if row]
         lines.append(f"| {PLAINLY.get(name, name)} | {' | '.join(cells)} |\n")
     return "".join(lines)
 
