@@ -83,6 +83,26 @@ def test_the_tables_of_the_study_are_those_of_one_study(tmp_path: Path) -> None:
     assert ".900" not in words
 
 
+def test_methods_that_ran_once_stand_apart_and_decide_nothing(tmp_path: Path) -> None:
+    """One of them keeps all of pass@8: said is what those that were compared keep."""
+    labels = {"strength": 0.0, "learning_rate": 0.003, "quantity": "x"}
+    stages = {"plain": "comparison", "ds": "comparison", "nsr": "others"}
+    stored(tmp_path, "full", "runs", [{**labels, "stage": stage, "contestant": one} for one, stage in stages.items()])
+    means = {"": 0.9, "plain": 0.7, "ds": 0.8, "nsr": 0.95}
+    rows = [standing(name, 8, value, "" if name else "before") for name, value in means.items()]
+    rows += [standing("ds", k, 0.1, "plain") for k in (1, 8, 64)]
+    stored(tmp_path, "full", "summary", rows)
+    stored(tmp_path, "full", "outcomes", [{"contestant": "ds", "against": "plain", "outcome": "wins"}])
+    compared, others = section_of(tmp_path).split("Other methods, as published")
+    assert "nsr" in others.split("no ranking")[1]
+    assert "nsr" not in compared
+    assert "none keeps the pass@8 that the model had before" in _page_words(tmp_path)
+
+
+def _page_words(root: Path) -> str:
+    return " ".join(re.sub("<[^>]+>", "", page_without_figures(root, root / "none")).split())
+
+
 @pytest.mark.parametrize(("preset", "is_told"), [("smoke", True), ("laptop", False), ("full", False), ("", False)])
 def test_a_study_is_called_a_trial_where_it_is_one(tmp_path: Path, preset: str, is_told: bool) -> None:
     if preset:

@@ -209,7 +209,7 @@ def test_what_is_foreseen_is_plain_rl_s_for_methods_that_see_correctness_alone()
 
 
 def test_other_methods_have_a_table_with_what_is_foreseen_of_them():
-    """On the way to its correctness uarl sharpens by half of plain RL's, clip as much; of clip nothing is foreseen (G = 4)."""
+    """On its way uarl sharpens by half of plain RL, clip as much; nothing is foreseen of clip. G is 4."""
     rows: list[dict[str, Any]] = []
     for name, factor, stage in (("plain", 2.0, "comparison"), ("uarl", 1.0, "others"), ("clip", 2.0, "others")):
         rows += (own := rows_of(name, 0.1, 0.0, stage=stage))
