@@ -180,12 +180,17 @@ def with_slopes(rows: list[dict[str, Any]], factor: float, noise: float = 0.002)
 
 
 @pytest.mark.parametrize(
-    ("of_class", "gentle", "verdicts"),
-    [(2.05, 1.5, ["agrees", "agrees"]), (1.5, 2.5, ["differs", "differs"]), (2.24, 1.99, ["not enough data"] * 2)],
+    ("of_class", "gentle", "of_ds", "verdicts"),
+    [
+        (2.05, 1.5, 1.5, ["agrees", "agrees"]),
+        (2.05, 1.5, 2.06, ["not enough data", "agrees"]),  # DS is no rival then
+        (1.5, 2.5, 1.5, ["differs", "differs"]),
+        (2.24, 1.99, 1.5, ["not enough data", "not enough data"]),
+    ],
 )
-def test_other_methods_are_held_against_what_check_shaper_foresees(of_class, gentle, verdicts):
+def test_other_methods_are_held_against_what_check_shaper_foresees(of_class, gentle, of_ds, verdicts):
     """Those that see correctness alone sharpen as plain RL, two others less; edas and clip belong to neither."""
-    rows = [*with_slopes(rows_of("plain", 0.0, 0.0), 2.0, 0.02), *with_slopes(rows_of("ds", 0.0, 0.0), 1.5)]
+    rows = [*with_slopes(rows_of("plain", 0.0, 0.0), 2.0, 0.02), *with_slopes(rows_of("ds", 0.0, 0.0), of_ds)]
     others = {"grpo": of_class, "psr": of_class, "uarl": gentle, "mara": gentle, "edas": 9.0, "clip": 9.0}
     for name, factor in others.items():
         rows += with_slopes(rows_of(name, 0.0, 0.0, stage="others", number=3), factor)
@@ -195,6 +200,16 @@ def test_other_methods_are_held_against_what_check_shaper_foresees(of_class, gen
         ("`check-shaper`", 6, verdicts[1]),
     ]
     assert [one["value"] for one in found] == pytest.approx([of_class - 2, gentle - 2])
+
+
+def test_runs_that_are_no_pairs_have_welch_s_interval():
+    """By the formula of a textbook: degrees of freedom between the smaller sample's and both together's."""
+    ours, theirs = np.array([1.0, 2.0, 3.0, 6.0]), np.array([0.0, 0.1, 0.3])
+    parts = np.array([np.var(values, ddof=1) / len(values) for values in (ours, theirs)])
+    freedom = parts.sum() ** 2 / (parts**2 / [3, 2]).sum()
+    reach = student.isf(0.025, freedom) * np.sqrt(parts.sum())
+    middle = ours.mean() - theirs.mean()
+    assert analysis.apart(ours, theirs) == pytest.approx((middle, middle - reach, middle + reach, 4))
 
 
 def test_what_is_foreseen_is_plain_rl_s_for_methods_that_see_correctness_alone():
