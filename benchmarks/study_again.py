@@ -1,9 +1,9 @@
 """Runs of a committed study, drawn by lot, made again: are their rows the same to the last bit?
 
-    PYTHONPATH=. python -m benchmarks.study_again d0fa4c1ab294 [--number 3] [--seed 0]
+    PYTHONPATH=. python -m benchmarks.study_again abc63a01ddeb [--number 3] [--seed 0]
 
 In a clone, on the kind of processor that the study was made on: on another one a run is another, as with another seed.
-Runs of tuning and of the comparison are drawn. Exit status 1 where a row differs.
+Runs of tuning, of the comparison and of the other methods are drawn. Exit status 1 where a row differs.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ Key = tuple[Any, ...]
 def task_of(made: stages.Runs, key: Key) -> runs.StudyRun:
     """The run with these labels."""
     stage, contestant, strength, rate, _, seed = key
+    if stage == "others":
+        return next(one.task for one in made.others(rate) if (one.contestant, one.task.seed) == (contestant, seed))
     one = next(each for each in made.protocol.contestants if each.name == contestant)
     candidate = Candidate(strength, rate)
     if stage == "tuning":
@@ -48,7 +50,7 @@ def main() -> int:
     config = described(path)["config"]
     plan = protocol.PROTOCOLS[config["preset"]]
     found: dict[Key, list[dict[str, Any]]] = {}
-    rows = [row for row in store.read_rows(path / "rows.csv") if row["stage"] in ("tuning", "comparison")]
+    rows = [row for row in store.read_rows(path / "rows.csv") if row["stage"] != "setting"]
     for key, own in itertools.groupby(rows, lambda row: tuple(row[name] for name in LABELS)):
         found[key] = [{name: row[name] for name in ("quantity", "step", "at", "value")} for row in own]
     model_of = {

@@ -10,8 +10,10 @@ import pytest
 from scipy.stats import t as student
 
 from sharpening.llm.studies import analysis, confirm
-from tests.pages import rows_of, text
+from tests.pages import parts, rows_of, text
 from tests.test_findings import short
+
+EVEN = "rarity, no difficulty"
 
 
 def test_what_is_said_of_the_study() -> None:
@@ -24,11 +26,11 @@ def test_what_is_said_of_the_study() -> None:
         row = found[one, other, "pass_at_k", k]
         return f"{name.format(k=k)}{short(row['value'], signed=True)} [{short(row['low'])}, {short(row['high'])}]"
 
-    wins = [("ds", "plain"), ("ds centred", "plain"), ("entropy bonus", "ds"), ("rarity_maxrl", "ds")]
+    wins = [("ds", "plain"), ("ds centred", "plain"), ("entropy bonus", "ds"), ("rarity_maxrl", "ds"), (EVEN, "ds")]
     assert {told[pair] for pair in wins} == {"wins"}
     assert {told[name, "ds"] for name in ("ds centred", "ips", "pkpo")} == {"loses"}
     assert {told[name, "ds"] for name in ("maxrl", "unlikeliness")} == {"undecided"}
-    for pair in (("ds", "plain"), ("entropy bonus", "ds"), ("rarity_maxrl", "ds")):
+    for pair in (("ds", "plain"), ("entropy bonus", "ds"), ("rarity_maxrl", "ds"), (EVEN, "ds")):
         assert ", ".join(estimate(*pair, k) for k in (1, 8, 64)) in words
     for pair in (("ds centred", "plain"), ("ds centred", "ds")):
         assert estimate(*pair, 8) in words
@@ -56,10 +58,11 @@ def test_what_is_said_of_the_study() -> None:
             "pkpo",
             "maxrl",
             "unlikeliness",
+            EVEN,
         )
     }
     assert rates.pop("unlikeliness") < 1
-    assert [short(one(rates.values()), 1) for one in (min, max)] == ["1.7", "2.3"]
+    assert [short(one(rates.values()), 1) for one in (min, max)] == ["1.5", "2.3"]
 
 
 @pytest.mark.parametrize("study", ["study", "one_rate", "ablation", "pretrained"])
@@ -162,6 +165,55 @@ def test_what_is_said_of_one_learning_rate() -> None:
     for page in ("study", "findings"):
         assert f"pass@8 {one('ds', 'plain', 8.0)} and pass@64 {one('ds', 'plain', 64.0)}" in pages[page]
     assert f"pass@8 {over_ds[0]} over tuned DS" in pages["findings"]
+    even = tuned, EVEN
+    over = [between(even, (half, name), "pass_at_k", 8.0) for name in ("ds", "entropy bonus")]
+    less = between((half, "entropy bonus"), even, "pass_at_k", 1.0).removeprefix("+")
+    more = between(even, (half, "entropy bonus"), "effective_answers", 0.0, 1)
+    words = f"pass@8 {over[0]}, nor from the bonus, {over[1]}, at {less} less pass@1 than the latter and {more} more"
+    assert words in pages["study"]
+
+
+GRPO = ("grpo", "clip", "clip_higher", "kl_cov")  # with one update a batch
+
+
+def test_what_is_said_of_the_methods_that_ran_once() -> None:
+    """Alone and together, of the runs themselves."""
+    words = " ".join(text("docs/study.md").split())
+    rows = rows_of("study_runs")
+    told = {row["claim"]: row for row in rows_of("study_predictions")}
+    for claim in ("B4", "`check-shaper`"):
+        assert told[claim]["verdict"] == "agrees"
+        assert f"{short(told[claim]['value'])} [{short(told[claim]['low'])}, {short(told[claim]['high'])}]" in words
+
+    def rates(name: str, stage: str = "others") -> np.ndarray:
+        slopes = {
+            (row["quantity"], row["seed"]): row["value"]
+            for row in rows
+            if (row["stage"], row["contestant"], row["step"]) == (stage, name, row["num_steps"])
+        }
+        expected = {seed: value for (quantity, seed), value in slopes.items() if quantity == "expected_slope"}
+        return np.array([slopes["matched_slope", seed] / value for seed, value in expected.items()])
+
+    plain = rates("plain", "comparison")
+    assert f"where DS is {short(plain.mean() - rates('ds', 'comparison').mean(), 2)} below" in words
+    rest = np.concatenate([rates(name) for name in ("cue_grpo", "uarl", "ucpo")])
+    found = analysis.apart(rest, plain)
+    assert f"the rest, {short(found.value)} [{short(found.low)}, {short(found.high)}], are not apart" in words
+    lines = [line.strip("| ").split(" | ") for line in parts("docs/study.md")["study others"].splitlines()[2:]]
+    table = {name: [sharpens, foreseen] for name, *_, sharpens, foreseen in lines}
+    assert "`mara`, .53 and not .89" in words
+    assert table["mara"] == ["0.53", "0.89"]
+    assert max(table, key=lambda name: float(table[name][0])) == "entropy_penalty"
+    of = {(row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("study_summary")}
+    eight, one = (of["kl_penalty", "plain", "pass_at_k", k] for k in (8, 1))
+    shown = [f"{short(row['value'], signed=True)} [{short(row['low'])}, {short(row['high'])}]" for row in (eight, one)]
+    assert f"pass@8 {shown[0]} over plain RL at pass@1 {shown[1]}" in words
+    most = {key[0]: row["value"] for key, row in of.items() if key[1:] == ("", "pass_at_k", 8)}
+    assert max(table, key=most.__getitem__) == "kl_penalty"
+    own = {
+        name: [{**row, "contestant": "", "method": ""} for row in rows if row["contestant"] == name] for name in GRPO
+    }
+    assert all(own[name] == own["grpo"] != [] for name in GRPO)
 
 
 SAME = ("ds, centred", "ds, in the reward", "ds, mean over tokens")  # as DS

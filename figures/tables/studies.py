@@ -32,6 +32,7 @@ PLAINLY = {
     "maxrl": "MaxRL",
     "ips": "IPS",
     "pkpo": "PKPO",
+    "rarity, no difficulty": "`rarity_maxrl`, difficulty 0",
 }
 SHARES = (0.5, 0.75, 0.9)  # of the most that plain RL gained in pass@1
 OTHERS = "Other methods, as published, once from every warm start: a look, no ranking"

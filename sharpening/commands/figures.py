@@ -185,7 +185,7 @@ FIGURES: Mapping[str, FirstFigure] = {
         {
             "reference": "results/reference",
             "runs": {
-                "study": "llm/d0fa4c1ab294",
+                "study": "llm/abc63a01ddeb",
                 "taught": "llm/f724d4d66cad",
                 "pretrained": "llm/845fad8754a3",
                 "counts": "samples/b04a7da21090",
