@@ -151,8 +151,8 @@ def others_markdown(rows: Sequence[Row], found: Sequence[Row], foreseen: Callabl
     for name in ("plain", *sizes):
         cells = [_one(found, name, quantity, at) for quantity, at, _ in TUNED]
         ratio = foreseen(name, sizes[name]) if name in sizes else 1.0
-        told = [_half(row) if row else "" for row in cells] + [f"{sharpened(name) / sharpened('plain'):.2f}"]
-        lines.append(f"| {name} | {' | '.join(told)} | {'-' if ratio is None else f'{ratio:.2f}'} |\n")
+        told = [_half(row) if row else "" for row in cells] + [text.number(sharpened(name) / sharpened("plain"))]
+        lines.append(f"| {name} | {' | '.join(told)} | {'-' if ratio is None else text.number(ratio)} |\n")
     return "".join(lines)
 
 
