@@ -10,10 +10,15 @@ import pytest
 from scipy.stats import t as student
 
 from sharpening.llm.studies import analysis, confirm
+from sharpening.theory.methods.table import METHODS
 from tests.pages import parts, rows_of, text
 from tests.test_findings import short
 
 EVEN = "rarity, no difficulty"
+RATES = {  # that were chosen
+    **dict.fromkeys(("plain", "ds", "ds centred", "rarity_maxrl", "ips", "maxrl"), 4e-4),
+    **dict.fromkeys(("entropy bonus", "unlikeliness", "pkpo", EVEN), 2e-4),
+}
 
 
 def test_what_is_said_of_the_study() -> None:
@@ -35,9 +40,8 @@ def test_what_is_said_of_the_study() -> None:
     for pair in (("ds centred", "plain"), ("ds centred", "ds")):
         assert estimate(*pair, 8) in words
     for page in ("docs/findings.md", "README.md"):
-        said = " ".join(text(page).split())
-        assert ", ".join(estimate("ds", "plain", k) for k in (8, 64)) in said
-        assert f"by {estimate('entropy bonus', 'ds', 8, '')} of pass@8" in said
+        assert ", ".join(estimate("ds", "plain", k) for k in (8, 64)) in " ".join(text(page).split())
+    assert f"by {estimate('entropy bonus', 'ds', 8, '')} of pass@8" in " ".join(text("docs/findings.md").split())
     base, most = (found["", "before", "pass_at_k", 8]["value"], found["pkpo", "", "pass_at_k", 8]["value"])
     assert most == max(row["value"] for key, row in found.items() if key[1:] == ("", "pass_at_k", 8))
     assert f"before training**, {short(base)}: the most is {short(most)}, PKPO's" in words
@@ -45,7 +49,7 @@ def test_what_is_said_of_the_study() -> None:
         assert (
             " and ".join(estimate(one, "ds", k, name * (one == "maxrl")) for one in ("maxrl", "unlikeliness")) in words
         )
-    assert f"least strength tried, has {estimate('ips', 'ds', 8)}" in words
+    assert f"least strength tried, has {estimate('ips', 'ds', 64)}" in words
     rates = {
         name: found[name, "", "matched_slope", 100]["value"] / found[name, "", "expected_slope", 100]["value"]
         for name in (
@@ -165,15 +169,30 @@ def test_what_is_said_of_one_learning_rate() -> None:
     for page in ("study", "findings"):
         assert f"pass@8 {one('ds', 'plain', 8.0)} and pass@64 {one('ds', 'plain', 64.0)}" in pages[page]
     assert f"pass@8 {over_ds[0]} over tuned DS" in pages["findings"]
-    even = tuned, EVEN
-    over = [between(even, (half, name), "pass_at_k", 8.0) for name in ("ds", "entropy bonus")]
-    less = between((half, "entropy bonus"), even, "pass_at_k", 1.0).removeprefix("+")
-    more = between(even, (half, "entropy bonus"), "effective_answers", 0.0, 1)
-    words = f"pass@8 {over[0]}, nor from the bonus, {over[1]}, at {less} less pass@1 than the latter and {more} more"
-    assert words in pages["study"]
+    even, ours, plain, bonus = (tuned, EVEN), (tuned, "rarity_maxrl"), (half, "plain"), (half, "entropy bonus")
+    over = [between(even, (half, name), "pass_at_k", 8.0) for name in ("ds", "entropy bonus", "plain")]
+    assert "in pass@8 from DS, {}, from the bonus, {}, or from plain RL, {}.".format(*over) in pages["study"]
+    less = [between(gentle, mine, "pass_at_k", 1.0) for gentle, mine in ((bonus, even), (plain, ours))]
+    more = [between(mine, gentle, "effective_answers", 0.0, 1) for gentle, mine in ((bonus, even), (plain, ours))]
+    assert f"the bonus's by {less[0].removeprefix('+')}, and it keeps {more[0]} more correct answers" in pages["study"]
+    eight, one_less = between(ours, plain, "pass_at_k", 8.0), less[1].removeprefix("+")
+    assert f"{eight}, at {one_less} less pass@1; what it has is {more[1]}" in pages["study"]
+    found = {row["contestant"]: row["learning_rate"] for row in rows_of(tuned) if row["stage"] == "comparison"}
+    assert found == {**RATES, "plain gentler": 4e-4}
+    assert sum(rate > 2e-4 for rate in RATES.values()) == 6
 
 
+OF_CLASS = ("grpo", "psr", "nsr", "w_reinforce", "pass_at_k_training", "f_grpo", "qae", "a_grae", "entropic")
 GRPO = ("grpo", "clip", "clip_higher", "kl_cov")  # with one update a batch
+
+
+def shown(value: float, low: float, high: float, *, signed: bool = False) -> str:
+    return f"{short(value, signed=signed)} [{short(low)}, {short(high)}]"
+
+
+def less_plain(ours: dict[int, float], plain: dict[int, float]) -> tuple[float, float, float]:
+    """The mean difference of pairs, with its interval."""
+    return analysis.interval(np.array([value - plain[seed] for seed, value in ours.items()]))[:3]
 
 
 def test_what_is_said_of_the_methods_that_ran_once() -> None:
@@ -185,35 +204,49 @@ def test_what_is_said_of_the_methods_that_ran_once() -> None:
         assert told[claim]["verdict"] == "agrees"
         assert f"{short(told[claim]['value'])} [{short(told[claim]['low'])}, {short(told[claim]['high'])}]" in words
 
-    def rates(name: str, stage: str = "others") -> np.ndarray:
+    def rates(name: str, stage: str = "others") -> dict[int, float]:
         slopes = {
             (row["quantity"], row["seed"]): row["value"]
             for row in rows
             if (row["stage"], row["contestant"], row["step"]) == (stage, name, row["num_steps"])
         }
         expected = {seed: value for (quantity, seed), value in slopes.items() if quantity == "expected_slope"}
-        return np.array([slopes["matched_slope", seed] / value for seed, value in expected.items()])
+        return {seed: slopes["matched_slope", seed] / value for seed, value in expected.items()}
 
-    plain = rates("plain", "comparison")
-    assert f"where DS is {short(plain.mean() - rates('ds', 'comparison').mean(), 2)} below" in words
-    rest = np.concatenate([rates(name) for name in ("cue_grpo", "uarl", "ucpo")])
-    found = analysis.apart(rest, plain)
-    assert f"the rest, {short(found.value)} [{short(found.low)}, {short(found.high)}], are not apart" in words
+    plain, ds = (rates(name, "comparison") for name in ("plain", "ds"))
+    means = [np.mean([*one.values()]) for one in (plain, ds)]
+    assert f"above plain RL's {means[0]:.2f}, where DS is {short(means[0] - means[1], 2)} below" in words
+    rest = [value for name in ("cue_grpo", "uarl", "ucpo") for value in rates(name).values()]
+    assert f"without `mara`, {shown(*analysis.apart(np.array(rest), np.array([*plain.values()]))[:3])}." in words
+    assert f"paired, `a_grae` is above by {shown(*less_plain(rates('a_grae'), plain))}" in words
+    nine = [rates(name) for name in METHODS if name in OF_CLASS]
+    assert len(nine) == len(OF_CLASS)
+    by_seed = {seed: float(np.mean([one[seed] for one in nine])) for seed in nine[0]}
+    assert f"paired, the nine are at {shown(*less_plain(by_seed, plain))}, which decides nothing" in words
     lines = [line.strip("| ").split(" | ") for line in parts("docs/study.md")["study others"].splitlines()[2:]]
     table = {name: [sharpens, foreseen] for name, *_, sharpens, foreseen in lines}
-    assert "`mara`, .53 and not .89" in words
+    assert "by more**: .53 of plain RL and not .89." in words
     assert [short(float(value), 2) for value in table["mara"]] == [".53", ".89"]
     assert max(table, key=lambda name: float(table[name][0])) == "entropy_penalty"
     of = {(row["contestant"], row["against"], row["quantity"], row["at"]): row for row in rows_of("study_summary")}
     eight, one = (of["kl_penalty", "plain", "pass_at_k", k] for k in (8, 1))
-    shown = [f"{short(row['value'], signed=True)} [{short(row['low'])}, {short(row['high'])}]" for row in (eight, one)]
-    assert f"pass@8 {shown[0]} over plain RL at pass@1 {shown[1]}" in words
+    estimates = [shown(*(row[name] for name in ("value", "low", "high")), signed=True) for row in (eight, one)]
+    assert "pass@8 of the 24**, {} over plain RL at pass@1 {};".format(*estimates) in words
     most = {key[0]: row["value"] for key, row in of.items() if key[1:] == ("", "pass_at_k", 8)}
     assert max(table, key=most.__getitem__) == "kl_penalty"
+    names = (*GRPO, "gspo")
     own = {
-        name: [{**row, "contestant": "", "method": ""} for row in rows if row["contestant"] == name] for name in GRPO
+        name: [{**row, "contestant": "", "method": ""} for row in rows if row["contestant"] == name] for name in names
     }
     assert all(own[name] == own["grpo"] != [] for name in GRPO)
+    moved = [
+        abs(ours["value"] - theirs["value"])
+        for ours, theirs in zip(own["gspo"], own["grpo"], strict=True)
+        if (ours["quantity"], ours["at"], ours["step"]) == ("pass_at_k", 8, ours["num_steps"])
+    ]
+    assert f"turned into {short(max(moved))} of pass@8 in one run" in words
+    ends = {line.split("`")[1]: line.split(" | ")[1] for line in parts("docs/methods.md")["verdicts"].splitlines()[2:]}
+    assert {name for name in table if ends.get(name, "sharpens") != "sharpens"} == {"mara", "kl_penalty"}
 
 
 SAME = ("ds, centred", "ds, in the reward", "ds, mean over tokens")  # as DS

@@ -122,7 +122,7 @@ def standings_markdown(rows: Sequence[Row], found: Sequence[Row]) -> str:
     for name in ["", *settings]:
         setting = "before training"
         if name:
-            strength = f"{settings[name]['strength']:.2g}, " if settings[name]["strength"] else ""
+            strength = f"{settings[name]['strength']:.3g}, " if settings[name]["strength"] else ""
             setting = f"{strength}{settings[name]['learning_rate']:.2g}"
         cells = [_one(found, name, quantity, at) for quantity, at, _ in COLUMNS]
         shown = [_half(row) if row else "" for row in cells]
@@ -138,11 +138,6 @@ def others_markdown(rows: Sequence[Row], found: Sequence[Row], foreseen: Callabl
     method and a group size, and gives None where theory says nothing.
     """
     sizes = {row["contestant"]: row["group_size"] for row in rows if row["stage"] == "others"}
-
-    def sharpened(name: str) -> float:
-        matched, expected = (_one(found, name, quantity, None) for quantity in ("matched_slope", "expected_slope"))
-        return float(matched["value"] / expected["value"]) if matched and expected else float("nan")
-
     heads = [heading for *_, heading in TUNED]
     lines = [
         f"| method | {' | '.join(heads)} | sharpens, times plain RL | foreseen |\n",
@@ -151,9 +146,20 @@ def others_markdown(rows: Sequence[Row], found: Sequence[Row], foreseen: Callabl
     for name in ("plain", *sizes):
         cells = [_one(found, name, quantity, at) for quantity, at, _ in TUNED]
         ratio = foreseen(name, sizes[name]) if name in sizes else 1.0
-        told = [_half(row) if row else "" for row in cells] + [text.number(sharpened(name) / sharpened("plain"))]
+        told = [_half(row) if row else "" for row in cells] + [
+            text.number(_sharpened(rows, name) / _sharpened(rows, "plain"))
+        ]
         lines.append(f"| {name} | {' | '.join(told)} | {'-' if ratio is None else text.number(ratio)} |\n")
     return "".join(lines)
+
+
+def _sharpened(rows: Sequence[Row], name: str) -> float:
+    """How far a method sharpens where correctness rose, over what it would on single prompts; the mean over runs."""
+    runs: dict[tuple[int, int], dict[str, float]] = {}
+    for row in rows:
+        if (row["contestant"], row["step"]) == (name, row["num_steps"]) and row["stage"] in ("comparison", "others"):
+            runs.setdefault((row["warm_start"], row["seed"]), {})[row["quantity"]] = row["value"]
+    return mean(one["matched_slope"] / one["expected_slope"] for one in runs.values() if one.get("expected_slope"))
 
 
 def short_markdown(rows: Sequence[Row], found: Sequence[Row]) -> str:
@@ -294,4 +300,4 @@ def _settings(tried: Sequence[Row]) -> list[list[str]]:
 
 
 def _shown(strength: float) -> str:
-    return f"{strength:.2g}" if strength else "-"
+    return f"{strength:.3g}" if strength else "-"

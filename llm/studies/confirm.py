@@ -108,38 +108,40 @@ def foreseen(method: str, group_size: int) -> float | None:
     """How far two correct answers move apart while log-odds of correctness rise by a nat, over plain RL's distance.
 
     By exact expected steps at the policy that `check-shaper` shows, at the method's published setting. None for methods
-    that act on single tokens.
+    that act on single tokens or do not raise correctness there.
     """
     if METHODS[method].level != "group":
         return None
     flows = [ExpectedFlow(METHODS[name].advantage, SHOWN, {}, group_size) for name in (method, "dr_grpo")]
-    ours, plain = (
-        motion.sharpening_rate(flow, SHOWN.base_log_policy) / motion.correctness_rate(flow, SHOWN.base_log_policy)
-        for flow in flows
+    apart, risen = (
+        [float(rate(flow, SHOWN.base_log_policy)) for flow in flows]
+        for rate in (motion.sharpening_rate, motion.correctness_rate)
     )
-    return float(ours / plain)
+    return apart[0] / risen[0] / (apart[1] / risen[1]) if risen[0] > 0 else None
 
 
 def _of_others(rows: Sequence[Row], num_steps: int, at: float, plain: Values) -> Iterator[Prediction]:
     """What `check-shaper` foresees of the methods that run once from every warm start, against all runs of plain RL."""
-    groups = {str(row["contestant"]): int(row["group_size"]) for row in rows if row["stage"] == "others"}
-    far = {name: ratio for name, size in groups.items() if (ratio := foreseen(name, size)) is not None}
+    sizes = {str(row["contestant"]): int(row["group_size"]) for row in rows if row["stage"] == "others"}
+    measured = {name: list(_rates(rows, "others", name, at, num_steps).values()) for name in sizes}
+    found = {name: foreseen(name, size) for name, size in sizes.items() if measured[name]}
+    ratios = {name: ratio for name, ratio in found.items() if ratio is not None}
     theirs = np.array(list(plain.values()))
 
-    def more(chosen: Sequence[str]) -> Interval | None:
-        found = [value for name in chosen for value in _rates(rows, "others", name, at, num_steps).values()]
-        return analysis.apart(np.array(found), theirs) if min(len(found), len(theirs)) > 1 else None
+    def less_plain(names: Sequence[str]) -> Interval | None:
+        ours = np.array([value for name in names for value in measured[name]])
+        return analysis.apart(ours, theirs) if min(len(ours), len(theirs)) > 1 else None
 
-    alike = [name for name in far if set(METHODS[name].needs) <= {"reward", "correct"}]
+    alike = [name for name in ratios if set(METHODS[name].needs) <= {"reward", "correct"}]
     ds = _rates(rows, "comparison", DS, at, num_steps)
-    if (found := more(alike)) and ds:
+    if (apart := less_plain(alike)) and ds:
         says = f"{len(alike)} methods that see correctness alone sharpen, on average, as plain RL on the way to theirs"
         point = float(np.mean(list(ds.values())) - theirs.mean())
-        yield Prediction("B4", says, (-ALIKE, ALIKE), (point, point), found)
-    gentler = [name for name in far if far[name] < LESS]
-    if found := more(gentler):
+        yield Prediction("B4", says, (-ALIKE, ALIKE), (point, point), apart)
+    gentler = [name for name, ratio in ratios.items() if ratio < LESS]
+    if apart := less_plain(gentler):
         says = f"{', '.join(gentler)}: on average sharpen less than plain RL on the way to their correctness"
-        yield Prediction("`check-shaper`", says, BELOW, ABOVE, found)
+        yield Prediction("`check-shaper`", says, BELOW, ABOVE, apart)
 
 
 def _rates(rows: Sequence[Row], stage: str, contestant: str, at: float, num_steps: int) -> Values:

@@ -52,7 +52,9 @@ class StudyOptions(Options):
     )
     model: NonEmpty | None = Field(None, description="with pretrained: folder of the model, taught Countdown")
     until: Literal["setting", "tuning", "comparison", "others"] = Field("others", description="last stage to run")
-    only: tuple[NonEmpty, ...] = Field((), description="contestants beside plain RL; all if not given")
+    only: tuple[NonEmpty, ...] = Field(
+        (), description="contestants beside plain RL, and no other methods; all if not given"
+    )
     jobs: int | None = Field(
         None, ge=1, le=1024, description="runs at once, one thread each (default: 2; in smoke, of short runs, 1)"
     )
@@ -74,7 +76,7 @@ def study(options: StudyOptions) -> int:
 
     plan = protocol.PROTOCOLS[options.preset]
     contestants = _contestants(plan, options.only)
-    until = protocol.STAGES.index(options.until)
+    until = min(map(protocol.STAGES.index, (options.until, "comparison" if options.only else "others")))
     costs = protocol.costs(plan, contestants)[: until + 1]
     print(study_tables.plan(costs, options.preset, printed_width()), flush=True)
     if options.dry_run:
