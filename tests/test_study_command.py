@@ -373,6 +373,12 @@ def test_the_plan_is_printed_and_a_wrong_name_refused(capsys):
         assert "core hours" in capsys.readouterr().out
     assert cli.main(["study", "--until", "tuning", "--dry-run"]) == 0
     assert "comparison" not in capsys.readouterr().out
+    assert cli.main(["study", "--preset", "full", "--only", "ds", "--dry-run"]) == 0
+    assert re.findall(r"^  (\w+) +\d", capsys.readouterr().out, flags=re.MULTILINE) == [
+        "setting",
+        "tuning",
+        "comparison",
+    ]
     assert cli.main(["study", "--only", "nobody"]) == 2
     assert "--only: 'nobody': want some of plain, ds" in capsys.readouterr().err
     for words in (("--preset", "pretrained"), ("--model", "here")):

@@ -46,7 +46,7 @@ class StudyOptions(Options):
 
     preset: Literal["smoke", "laptop", "full", "one-rate", "ablations", "pretrained"] = Field(
         "smoke",
-        description="what to compute: smoke (a minute or two), laptop (half an hour: four contestants, small grids, "
+        description="what to compute: smoke (a minute or two), laptop (20 minutes: four contestants, small grids, "
         "three runs), full (many hours), one-rate (an hour: at the same learning rate, not tuned), ablations (an hour: "
         "DS with one change at a time, not tuned) or pretrained (hours: a larger model, not tuned)",
     )
