@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from sharpening.llm.studies import analysis
+
 STEPS = 8
 MADE_UP = 0.02  # noise of made-up rows
 LABELS = {"method": "m", "prompts_per_step": 4, "group_size": 4, "num_steps": STEPS, "schedule": "linear"}
@@ -32,3 +34,8 @@ def rows_of(contestant: str, shift: float, noise: float, *, number: int = 6, sta
             curve = {"quantity": f"{prefix}relative_gain", "step": STEPS, "at": at, "value": at * shift}
             found.append({**labels, **curve})
     return found
+
+
+def summary(*parts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The means and paired differences of these rows together."""
+    return list(analysis.summary([row for part in parts for row in part], STEPS))

@@ -112,12 +112,12 @@ def foreseen(method: str, group_size: int) -> float | None:
     """
     if METHODS[method].level != "group":
         return None
-    flows = [ExpectedFlow(METHODS[name].advantage, SHOWN, {}, group_size) for name in (method, "dr_grpo")]
-    apart, risen = (
-        [float(rate(flow, SHOWN.base_log_policy)) for flow in flows]
-        for rate in (motion.sharpening_rate, motion.correctness_rate)
+    ours, plain = (ExpectedFlow(METHODS[name].advantage, SHOWN, {}, group_size) for name in (method, "dr_grpo"))
+    start = SHOWN.base_log_policy
+    rise = motion.correctness_rate(ours, start) / motion.correctness_rate(plain, start)
+    return (
+        float(motion.sharpening_rate(ours, start) / motion.sharpening_rate(plain, start) / rise) if rise > 0 else None
     )
-    return apart[0] / risen[0] / (apart[1] / risen[1]) if risen[0] > 0 else None
 
 
 def _of_others(rows: Sequence[Row], num_steps: int, at: float, plain: Values) -> Iterator[Prediction]:
