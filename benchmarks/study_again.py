@@ -3,7 +3,8 @@
     PYTHONPATH=. python -m benchmarks.study_again abc63a01ddeb [--number 3] [--seed 0]
 
 In a clone, on the kind of processor that the study was made on: on another one a run is another, as with another seed.
-Runs of tuning, of the comparison and of the other methods are drawn. Exit status 1 where a row differs.
+Runs of tuning, of the comparison and of the other methods are drawn, but for the first ones of `--preset full`, which
+were made on another kind than all later ones. Exit status 1 where a row differs.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sharpening.commands import warm_start
+from sharpening.commands import study, warm_start
 from sharpening.commands.results import described
 from sharpening.llm.studies import protocol, runs, stages
 from sharpening.llm.studies.protocol import Candidate
@@ -24,7 +26,18 @@ from sharpening.storage import store
 
 STORE = "results/reference"
 LABELS = ("stage", "contestant", "strength", "learning_rate", "warm_start", "seed")
+FIRST_MADE = {  # contestants of the full study by stage, from its first warm start, in tuning with its first seed
+    "tuning": ("plain", "plain gentler", "ds", "rarity_maxrl"),
+    "comparison": ("plain", "rarity_maxrl"),
+    "others": (),
+}
 Key = tuple[Any, ...]
+
+
+def is_first_made(key: Key) -> bool:
+    """Whether a run of the full study is one of those that were made on another kind of processor."""
+    stage, contestant, *_, warm_start, seed = key
+    return contestant in FIRST_MADE[stage] and warm_start == 0 and (stage != "tuning" or seed == 0)
 
 
 def task_of(made: stages.Runs, key: Key) -> runs.StudyRun:
@@ -57,9 +70,12 @@ def main() -> int:
         seed: str(warm_start.model_of(plan.preset, STORE, seed=seed, stores=(STORE,))) for seed in plan.warm_starts
     }
     made = stages.Runs(plan, {int(seed): name for seed, name in config["weights"].items()})
-    keys, num_other = list(found), 0
+    keys = [key for key in found if config["preset"] != "full" or not is_first_made(key)]
+    print(f"{given.number} of {len(keys)} runs; {len(found) - len(keys)} are of another kind of processor")
+    num_other = 0
     for place in np.random.default_rng(given.seed).choice(len(keys), given.number, replace=False).tolist():
-        again = runs.rows_of(task_of(made, keys[place]), model_of)
+        with tempfile.TemporaryDirectory() as adapters:
+            again = study.rows_of(model_of, Path(adapters), task_of(made, keys[place]))
         is_same = [{**row, "at": float(row["at"])} for row in again] == found[keys[place]]
         num_other += not is_same
         print(f"{'same' if is_same else 'OTHER'}: {dict(zip(LABELS, keys[place], strict=True))}", flush=True)

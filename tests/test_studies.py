@@ -155,8 +155,11 @@ def test_a_run_is_found_again_by_its_labels():
     ds = next(one for one in protocol.FULL.contestants if one.name == protocol.DS)
     made = stages.Runs(protocol.FULL, dict.fromkeys(protocol.FULL.warm_starts, "x"))
     candidate = Candidate(0.03, 4e-4)
-    for run in [*made.comparison([(ds, candidate)]), *made.tuning(ds, [candidate], [0, 2])]:
-        assert study_again.task_of(made, tuple(run.labels()[name] for name in study_again.LABELS)) == run.task
+    tuned = [*made.comparison([(ds, candidate)]), *made.tuning(ds, [candidate], [0, 2])]
+    keys = [tuple(run.labels()[name] for name in study_again.LABELS) for run in (*tuned, *made.others(4e-4))]
+    for run, key in zip([*tuned, *made.others(4e-4)], keys, strict=True):
+        assert study_again.task_of(made, key) == run.task
+    assert [key for key in keys if study_again.is_first_made(key)] == [("tuning", "ds", 0.03, 4e-4, 0, 0)]
 
 
 def test_rescored_answers_have_the_log_probabilities_of_the_audit():

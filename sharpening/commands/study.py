@@ -192,7 +192,7 @@ class _Work:
         tasks: list[Any] = [run.task for run, key in zip(runs, labels, strict=True) if key not in self.committed]
         made = sweep.run(
             tasks,
-            functools.partial(_rows_of, self.model_of, self.folder),
+            functools.partial(rows_of, self.model_of, self.folder),
             root=self.options.out,
             jobs=self.options.jobs or (1 if self.options.preset == "smoke" else min(2, os.cpu_count() or 1)),
             backend="loky",
@@ -219,7 +219,7 @@ def _key(task: StudyRun) -> str:
     return hashlib.sha256(task.model_dump_json().encode()).hexdigest()[: store.ID_LENGTH]
 
 
-def _rows_of(model_of: Mapping[int, str], adapters: Path, task: StudyRun) -> list[Row]:
+def rows_of(model_of: Mapping[int, str], adapters: Path, task: StudyRun) -> list[Row]:
     """The rows of a run, in a process that may have just begun."""
     language_models.need_torch()
     llm.need_trl()
