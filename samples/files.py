@@ -38,9 +38,12 @@ def read_models(
     Raises:   ValueError as `pooled`; also where a file is given twice.
     """
     models = [paths_of(word) for word in words]
-    for path, count in Counter(path for paths in models for path in paths.values()).items():
-        if count > 1:
-            raise ValueError(f"FILES: {str(path)!r}: given twice: want distinct files")
+    first: dict[Path, Path] = {}
+    for path in (path for paths in models for path in paths.values()):
+        if (real := path.resolve()) in first:
+            other = f", also as {str(first[real])!r}" if first[real] != path else ""
+            raise ValueError(f"FILES: {str(path)!r}: given twice{other}: want distinct files")
+        first[real] = path
     names = ["+".join(path.name or word for word, path in paths.items()) for paths in models]
     shown = names if len(set(names)) == len(names) else words
     read = [pooled(paths, word, file_format, fields) for word, paths in zip(words, models, strict=True)]

@@ -294,6 +294,7 @@ def test_files_of_one_name_are_told_apart():
         (["a.csv+a.csv"], "FILES: 'a.csv+a.csv': 'a.csv' is there twice: want distinct files, joined by +"),
         (["a.csv+"], "FILES: 'a.csv+': a name is empty: want distinct files, joined by +"),
         (["a.csv+b.csv", "b.csv"], "FILES: 'b.csv': given twice: want distinct files"),
+        (["a.csv", "sub/../a.csv"], "FILES: 'sub/../a.csv': given twice, also as 'a.csv': want distinct files"),
         (["sub/../other.csv", "--metric", "x"], "sub/../other.csv line 2: field 'x' is missing: want it in every line"),
         (["a.csv", "--k", "1", "9"], "--k: 9: want 1 to 8, the fewest samples that a.csv has of a problem"),
         (["a.csv", "b.csv", "--k", "5"], "--k: 5: want 1 to 4, the fewest samples that b.csv has of a problem"),
