@@ -26,7 +26,7 @@ from sharpening.storage import store
 
 STORE = "results/reference"
 LABELS = ("stage", "contestant", "strength", "learning_rate", "warm_start", "seed")
-FIRST_MADE = {  # contestants of the full study by stage, from its first warm start, in tuning with its first seed
+FIRST_MADE = {  # contestants of the full study by stage, from its first warm start
     "tuning": ("plain", "plain gentler", "ds", "rarity_maxrl"),
     "comparison": ("plain", "rarity_maxrl"),
     "others": (),
@@ -35,9 +35,9 @@ Key = tuple[Any, ...]
 
 
 def is_first_made(key: Key) -> bool:
-    """Whether a run of the full study is one of those that were made on another kind of processor."""
-    stage, contestant, *_, warm_start, seed = key
-    return contestant in FIRST_MADE[stage] and warm_start == 0 and (stage != "tuning" or seed == 0)
+    """Whether a run of the full study is one of the first, all but one of which another kind of processor made."""
+    stage, contestant, _, _, warm_start, _ = key
+    return contestant in FIRST_MADE[stage] and warm_start == 0
 
 
 def task_of(made: stages.Runs, key: Key) -> runs.StudyRun:
@@ -71,7 +71,7 @@ def main() -> int:
     }
     made = stages.Runs(plan, {int(seed): name for seed, name in config["weights"].items()})
     keys = [key for key in found if config["preset"] != "full" or not is_first_made(key)]
-    print(f"{given.number} of {len(keys)} runs; {len(found) - len(keys)} are of another kind of processor")
+    print(f"{given.number} of {len(keys)} runs; the first {len(found) - len(keys)} are left out")
     num_other = 0
     for place in np.random.default_rng(given.seed).choice(len(keys), given.number, replace=False).tolist():
         with tempfile.TemporaryDirectory() as adapters:

@@ -22,7 +22,7 @@ from sharpening.figures.tables import samples as sample_tables
 from sharpening.figures.tables import shapers
 from sharpening.figures.tables import studies as study_tables
 from sharpening.figures.tables import theory as tables
-from sharpening.llm.studies import confirm
+from sharpening.llm.studies import confirm, protocol
 from sharpening.llm.training.configs import RunConfig
 from sharpening.storage import store
 from sharpening.theory import claims
@@ -139,7 +139,7 @@ GENERATED: Mapping[str, Callable[[], str]] = {
     "ablations": lambda: study_tables.standings_markdown(rows_of("ablation_runs"), rows_of("ablation_summary")),
     "study short": lambda: study_tables.short_markdown(rows_of("study_runs"), rows_of("study_summary")),
     "study others": lambda: study_tables.others_markdown(
-        rows_of("study_runs"), rows_of("study_summary"), confirm.foreseen
+        rows_of("study_summary"), confirm.others(rows_of("study_runs"), protocol.FULL.setting.steps)
     ),
     "study frontier": lambda: study_tables.frontier_markdown(rows_of("study_runs")),
     "study predictions": lambda: study_tables.predictions_markdown(rows_of("study_predictions")),

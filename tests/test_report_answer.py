@@ -94,7 +94,7 @@ def test_methods_that_ran_once_stand_apart_and_decide_nothing(tmp_path: Path) ->
     stored(tmp_path, "full", "summary", rows)
     stored(tmp_path, "full", "outcomes", [{"contestant": "ds", "against": "plain", "outcome": "wins"}])
     compared, others = section_of(tmp_path).split("Other methods, as published")
-    assert "nsr" in others.split("no ranking")[1]
+    assert "nsr - .003" in others.split("no ranking")[1]  # a strength of 0 is none
     assert "nsr" not in compared
     assert "none keeps the pass@8 that the model had before" in _page_words(tmp_path)
 

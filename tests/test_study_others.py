@@ -76,7 +76,7 @@ def test_other_methods_have_a_table_with_what_is_foreseen_of_them():
     for name, factor, stage in (("plain", 2.0, "comparison"), ("uarl", 1.0, "others"), ("clip", 2.0, "others")):
         rows += (own := rows_of(name, 0.1, 0.0, stage=stage))
         rows += with_slopes(own, factor)
-    table = study_tables.others_markdown(rows, summary(rows), confirm.foreseen).splitlines()
+    table = study_tables.others_markdown(summary(rows), confirm.others(rows, STEPS)).splitlines()
     uarl = f"{number(confirm.foreseen('uarl', 4))} |"
     assert [line.split(" | ")[-2:] for line in table[2:]] == [["1.000", "1.000 |"], [".500", uarl], ["1.000", "- |"]]
     assert [line.split(" | ")[0] for line in table[2:]] == ["| plain", "| uarl", "| clip"]

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from sharpening.figures.report.blocks import Cell, Section, Table, figures_of, link, told, whole_table
 from sharpening.figures.report.keys import Run, best, named, of_tuned
-from sharpening.figures.tables.studies import MEASURES
+from sharpening.figures.tables.studies import MEASURES, OTHERS
 
 HELD_OUT = ("held_out/pass@1", "held_out/pass@8", "held_out/pass@64", "held_out/solution_diversity")
 AUDITED = ("sharpening_slope", "expected_slope", "hill_1")
@@ -206,7 +206,8 @@ def standings(run: Run, whole: Run | None) -> list[Table]:
         first = next((place for place in own if whole and whole.rows[place]["stage"] in found), None)
         cells: list[Cell] = ["-", "-"]
         if whole and first is not None:
-            cells = [whole.cell(first, column) for column in ("strength", "learning_rate")]
+            own_row = whole.rows[first]
+            cells = [whole.cell(first, name) if own_row[name] else "-" for name in ("strength", "learning_rate")]
         for quantity, at in STANDINGS:
             places = run.where(contestant=name, against="" if name else "before", quantity=quantity)
             places = [place for place in places if at is None or run.rows[place]["at"] == at]
@@ -215,7 +216,7 @@ def standings(run: Run, whole: Run | None) -> list[Table]:
         found[stage].append([name or "before training", *cells])
     captions = (
         told("Means over runs on test problems, 95% intervals ({}).", link(run)),
-        told("Other methods, as published, once from every warm start: a look, no ranking ({}).", link(run)),
+        told(f"{OTHERS} ({{}}).", link(run)),
     )
     header = ["method", "strength", "learning rate", "pass@1", "pass@8", "pass@64", "correct answers alive", "slope"]
     return [Table(caption, header, rows) for caption, rows in zip(captions, found.values(), strict=True) if rows]

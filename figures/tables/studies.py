@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import isfinite
 from statistics import mean, stdev
 from typing import Any
@@ -131,35 +131,22 @@ def standings_markdown(rows: Sequence[Row], found: Sequence[Row]) -> str:
     return "".join(lines)
 
 
-def others_markdown(rows: Sequence[Row], found: Sequence[Row], foreseen: Callable[[str, int], float | None]) -> str:
+def others_markdown(found: Sequence[Row], told: Mapping[str, tuple[float, float | None]]) -> str:
     """Of the methods that were run once from every warm start: means, how far they sharpen, and what theory foresees.
 
-    The last two are on the way to their own correctness, over plain RL's, which is the first line; `foreseen` takes a
-    method and a group size, and gives None where theory says nothing.
+    The last two, of each method, are on the way to its own correctness and over plain RL's; None where theory says
+    nothing.
     """
-    sizes = {row["contestant"]: row["group_size"] for row in rows if row["stage"] == "others"}
     heads = [heading for *_, heading in TUNED]
     lines = [
         f"| method | {' | '.join(heads)} | sharpens, times plain RL | foreseen |\n",
         f"|{'---|' * (len(heads) + 3)}\n",
     ]
-    for name in ("plain", *sizes):
+    for name, (sharpens, foreseen) in told.items():
         cells = [_one(found, name, quantity, at) for quantity, at, _ in TUNED]
-        ratio = foreseen(name, sizes[name]) if name in sizes else 1.0
-        told = [_half(row) if row else "" for row in cells] + [
-            text.number(_sharpened(rows, name) / _sharpened(rows, "plain"))
-        ]
-        lines.append(f"| {name} | {' | '.join(told)} | {'-' if ratio is None else text.number(ratio)} |\n")
+        shown = [_half(row) if row else "" for row in cells] + [text.number(sharpens)]
+        lines.append(f"| {name} | {' | '.join(shown)} | {'-' if foreseen is None else text.number(foreseen)} |\n")
     return "".join(lines)
-
-
-def _sharpened(rows: Sequence[Row], name: str) -> float:
-    """How far a method sharpens where correctness rose, over what it would on single prompts; the mean over runs."""
-    runs: dict[tuple[int, int], dict[str, float]] = {}
-    for row in rows:
-        if (row["contestant"], row["step"]) == (name, row["num_steps"]) and row["stage"] in ("comparison", "others"):
-            runs.setdefault((row["warm_start"], row["seed"]), {})[row["quantity"]] = row["value"]
-    return mean(one["matched_slope"] / one["expected_slope"] for one in runs.values() if one.get("expected_slope"))
 
 
 def short_markdown(rows: Sequence[Row], found: Sequence[Row]) -> str:

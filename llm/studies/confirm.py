@@ -14,7 +14,7 @@ import numpy as np
 from sharpening.llm.studies import analysis
 from sharpening.llm.studies.analysis import Interval, Row, Values
 from sharpening.llm.studies.protocol import DS, PLAIN, STRONG_BONUS, STRONG_DS
-from sharpening.theory.diagnosis import motion
+from sharpening.theory.diagnosis.flow import sharpening_for_correctness
 from sharpening.theory.diagnosis.subject import SHOWN
 from sharpening.theory.groups.expected_flow import ExpectedFlow
 from sharpening.theory.methods.table import METHODS
@@ -68,7 +68,7 @@ def rows_of(rows: Sequence[Row], num_steps: int, transferred: Region | None = TR
 
 def predictions(rows: Sequence[Row], num_steps: int, transferred: Region | None) -> Iterator[Prediction]:
     """What theory says of plain RL, of DS, of a method that sees correctness alone, and of a global entropy term."""
-    at = max((row["at"] for row in rows if row["quantity"] == "expected_slope"), default=0.0)
+    at = _at(rows)
 
     def of(contestant: str, quantity: str) -> Values:
         return analysis.values_of(rows, "comparison", contestant, quantity, at, num_steps)
@@ -112,17 +112,38 @@ def foreseen(method: str, group_size: int) -> float | None:
     """
     if METHODS[method].level != "group":
         return None
-    ours, plain = (ExpectedFlow(METHODS[name].advantage, SHOWN, {}, group_size) for name in (method, "dr_grpo"))
-    start = SHOWN.base_log_policy
-    rise = motion.correctness_rate(ours, start) / motion.correctness_rate(plain, start)
-    return (
-        float(motion.sharpening_rate(ours, start) / motion.sharpening_rate(plain, start) / rise) if rise > 0 else None
-    )
+    flows = (ExpectedFlow(METHODS[name].advantage, SHOWN, {}, group_size) for name in (method, "dr_grpo"))
+    ours, plain = map(sharpening_for_correctness, flows)
+    return ours / plain if ours is not None and plain else None
+
+
+def others(rows: Sequence[Row], num_steps: int) -> dict[str, tuple[float, float | None]]:
+    """Of plain RL and every method that ran once from every warm start, over plain RL: what it sharpens, and foreseen.
+
+    What it sharpens is the mean over runs of the slope over what it were on each problem alone.
+    """
+    at = _at(rows)
+    plain = float(np.mean(list(_rates(rows, "comparison", PLAIN, at, num_steps).values())))
+    found: dict[str, tuple[float, float | None]] = {PLAIN: (1.0, 1.0)}
+    for name, size in _sizes(rows).items():
+        own = list(_rates(rows, "others", name, at, num_steps).values())
+        found[name] = (float(np.mean(own)) / plain if own else np.nan, foreseen(name, size))
+    return found
+
+
+def _sizes(rows: Sequence[Row]) -> dict[str, int]:
+    """The methods that ran once from every warm start, with their group size."""
+    return {str(row["contestant"]): int(row["group_size"]) for row in rows if row["stage"] == "others"}
+
+
+def _at(rows: Sequence[Row]) -> float:
+    """The number of problems of which the slope on each alone is known."""
+    return max((row["at"] for row in rows if row["quantity"] == "expected_slope"), default=0.0)
 
 
 def _of_others(rows: Sequence[Row], num_steps: int, at: float, plain: Values) -> Iterator[Prediction]:
     """What `check-shaper` foresees of the methods that run once from every warm start, against all runs of plain RL."""
-    sizes = {str(row["contestant"]): int(row["group_size"]) for row in rows if row["stage"] == "others"}
+    sizes = _sizes(rows)
     measured = {name: list(_rates(rows, "others", name, at, num_steps).values()) for name in sizes}
     found = {name: foreseen(name, size) for name, size in sizes.items() if measured[name]}
     ratios = {name: ratio for name, ratio in found.items() if ratio is not None}

@@ -131,6 +131,16 @@ def correct_set(flow: ExpectedFlow, end: End) -> Verdict:
     return Verdict("correct set", word + later, detail, numbers=numbers)
 
 
+def sharpening_for_correctness(flow: ExpectedFlow) -> float | None:
+    """How far the two correct answers move apart while log-odds of correctness rise by a nat; None where they do not.
+
+    At the base policy of the flow's problem, by its exact expected step.
+    """
+    start = flow.problem.base_log_policy
+    rise = float(motion.correctness_rate(flow, start))
+    return float(motion.sharpening_rate(flow, start)) / rise if rise > 0 else None
+
+
 def _finite(rate: float) -> float:
     """The rate itself; raises ValueError if it is NaN."""
     if not np.isfinite(rate):
